@@ -1,0 +1,66 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# A C++20 compiler is needed to build (Debian: apt-get install g++); cmake and ninja come from PyPI when they are absent.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := PIP_CONSTRAINT=$(abspath constraints.txt) PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
+SOURCES := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f 2>/dev/null)
+
+.PHONY: demo test lint format install docs native-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-overhead
+
+demo: $(VENV)/.installed
+	$(BIN)/mezzotint demo
+
+test: $(VENV)/.installed lint native-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.cc' -o -name '*.hpp')
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find csrc -name '*.cc' -o -name '*.hpp')
+
+install: $(VENV)/.installed
+
+# Editable for Python; the native library is compiled and installed beside it. Compiled anew when csrc/ changes.
+$(VENV)/.installed: $(SOURCES)
+	@command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "A C++20 compiler is needed: apt-get install g++"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet scikit-build-core nanobind ninja cmake
+	$(PIP) install --quiet --no-build-isolation --editable '.[fast,dev]'
+	touch $@
+
+# The C++ tests of the native library, without Python; `sanitize` runs them under ASan and UBSan.
+native-test: $(VENV)/.installed
+	$(BIN)/cmake -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DMEZZOTINT_TESTS=ON -DMEZZOTINT_PYTHON=OFF >/dev/null
+	$(BIN)/cmake --build build/tests
+	$(BIN)/ctest --test-dir build/tests --output-on-failure
+
+sanitize: $(VENV)/.installed
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DMEZZOTINT_TESTS=ON -DMEZZOTINT_PYTHON=OFF -DMEZZOTINT_SANITIZE=ON >/dev/null
+	$(BIN)/cmake --build build/sanitize
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m build --outdir dist
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/build_reference.py
+
+bench-memory: $(VENV)/.installed
+	$(BIN)/python bench/memory.py
+
+bench-mnist: $(VENV)/.installed
+	$(BIN)/python bench/mnist_table.py
+
+bench-kernels: $(VENV)/.installed
+	$(BIN)/python bench/kernels.py
+
+clean:
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,79 @@
+"""What does mezzotint offer its users? The public names, each loaded when it is first used.
+
+Rooms are imported on first use (PEP 562), so that ``import mezzotint`` costs little more than ``import torch`` and
+reading an image does not load the training loop.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as _distribution_version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mezzotint import data, deploy, errors, kernels, lowering, models, ops, report, train
+    from mezzotint.data import preprocess, read_image
+    from mezzotint.precision import Precision
+    from mezzotint.sparse import (
+        Pattern,
+        SparseConv2d,
+        SparseLinear,
+        SparseMomentum,
+        densify,
+        sparsify,
+    )
+
+try:
+    __version__ = _distribution_version("mezzotint")
+except PackageNotFoundError:  # a source tree on sys.path, not installed
+    __version__ = "0+source"
+
+_ROOMS = ("data", "deploy", "errors", "kernels", "lowering", "models", "ops", "report", "train")
+_NAMES = {
+    "read_image": "data",
+    "preprocess": "data",
+    "Pattern": "sparse",
+    "SparseConv2d": "sparse",
+    "SparseLinear": "sparse",
+    "SparseMomentum": "sparse",
+    "sparsify": "sparse",
+    "densify": "sparse",
+    "Precision": "precision",
+}
+
+__all__ = [
+    "Pattern",
+    "Precision",
+    "SparseConv2d",
+    "SparseLinear",
+    "SparseMomentum",
+    "__version__",
+    "data",
+    "densify",
+    "deploy",
+    "errors",
+    "kernels",
+    "lowering",
+    "models",
+    "ops",
+    "preprocess",
+    "read_image",
+    "report",
+    "sparsify",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"mezzotint.{name}")
+    if name in _NAMES:
+        value = getattr(import_module(f"mezzotint.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'mezzotint' has no attribute {name!r}; public names: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,55 @@
+"""What must a sparsity pattern offer to the operators? Index arrays; who makes them is not the operators' concern."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from mezzotint.errors import ShapeError, message
+
+
+@runtime_checkable
+class PatternLike(Protocol):
+    """Index arrays of a sparse weight; :class:`mezzotint.Pattern` is one.
+
+    ``indices`` int32 ``[nnz]``: strictly ascending flat positions in the row-major dense weight. ``transposed`` int32
+    ``[nnz]``: the permutation that sorts the nonzeros by (input channel inside the group, output channel, ky, kx).
+    """
+
+    @property
+    def indices(self) -> Tensor: ...
+
+    @property
+    def transposed(self) -> Tensor: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def check_pattern(pattern: object, values: Tensor, rank: int) -> PatternLike:
+    """``pattern`` as a :class:`PatternLike` of ``rank`` axes whose nnz is the length of ``values``."""
+    if not isinstance(pattern, PatternLike):
+        raise ShapeError(
+            message(
+                "pattern",
+                received=type(pattern).__name__,
+                allowed="a mezzotint.Pattern",
+                fix="Make one with Pattern.from_mask(mask).",
+            )
+        )
+    if len(pattern.shape) != rank:
+        raise ShapeError(message("pattern shape", received=list(pattern.shape), allowed=f"{rank} dimensions"))
+    nnz = pattern.indices.shape[0]
+    if values.dim() != 1 or values.shape[0] != nnz:
+        raise ShapeError(
+            message(
+                "values shape", received=list(values.shape), allowed=f"[{nnz}], one number a nonzero of the pattern"
+            )
+        )
+    return pattern
+
+
+def transposed_if_needed(pattern: PatternLike, x: Tensor) -> Tensor | None:
+    """The transposed order where the input gradient may ask for it: a first layer never pays for it."""
+    return pattern.transposed if x.requires_grad else None

@@ -1,0 +1,317 @@
+"""How is a convolution with a sparse weight done? ``sparse_conv2d`` and its two gradients as operators.
+
+The weight is ``values [nnz]`` (FP32 masters, or the type of the activations) at ``indices [nnz]``. Kernels round the
+values to the type of the activations (the working copy) and accumulate in FP32; the gradient of the values is of their
+own type, so that FP32 masters get the accumulated FP32 gradient. The three directions are trilinear: each is the
+gradient of the others, which gives second derivatives for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import ShapeError, message
+from mezzotint.kernels import Problem, cost, dense, native, reference
+from mezzotint.kernels.reference import scatter
+from mezzotint.ops.conv_shape import Padding, conv2d_output, pair, resolve_padding
+from mezzotint.ops.convolution import (
+    bias_grad,
+    check_bias,
+    check_output_grad,
+    geometry,
+    input_grad_rule,
+    with_geometry,
+)
+from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
+from mezzotint.ops.operator import Call, Operator
+from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
+
+NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_WEIGHT_SHAPE = ("weight_shape: list(int) >= 1", "[O, C / groups, kh, kw] of the dense weight")
+
+
+def spec(inputs: Specs, name: str) -> TensorSpec:
+    """The input ``name``, which must be there."""
+    found = inputs[name]
+    if found is None:
+        raise ShapeError(message(name, received=None, allowed="a tensor"))
+    return found
+
+
+def check_nonzeros(inputs: Specs, *names: str) -> None:
+    """``values``, ``indices`` and ``transposed`` are vectors of one length."""
+    length = spec(inputs, "indices").shape
+    for name in ("indices", *names):
+        found = inputs[name]
+        if found is not None and (len(found.shape) != 1 or found.shape != length):
+            raise ShapeError(message(f"{name} shape", received=list(found.shape), allowed=f"[nnz] = {list(length)}"))
+
+
+def native_supports(problem: Problem) -> str | None:
+    """Why the native library cannot be used, or ``None``."""
+    return native.unavailable()
+
+
+def _output_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
+    x = spec(inputs, "x")
+    check_nonzeros(inputs, "values", "transposed")
+    check_bias(inputs["bias"], attrs["weight_shape"][0])
+    return TensorSpec(conv2d_output(x.shape, attrs["weight_shape"], **geometry(attrs)), x.dtype)
+
+
+def _input_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
+    check_nonzeros(inputs, "values", "transposed")
+    return input_grad_rule(attrs["weight_shape"], spec(inputs, "gy"), attrs)
+
+
+def _weight_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
+    x, gy = spec(inputs, "x"), spec(inputs, "gy")
+    check_nonzeros(inputs)
+    check_output_grad(conv2d_output(x.shape, attrs["weight_shape"], **geometry(attrs)), gy.shape)
+    return TensorSpec(spec(inputs, "indices").shape, attrs["out_dtype"])
+
+
+def _shape_and_geometry(call: Call) -> dict[str, Any]:
+    return {"weight_shape": call["weight_shape"], **geometry(call)}
+
+
+def _transposed(call: Call) -> Tensor:
+    """The saved transposed order, or a fresh one when the forward pass did not expect an input gradient."""
+    if call.inputs.get("transposed") is not None:
+        return call["transposed"]  # type: ignore[no-any-return]
+    return transposed_order(call["indices"], call["weight_shape"])
+
+
+def transposed_order(indices: Tensor, weight_shape: Sequence[int]) -> Tensor:
+    """The int32 permutation that sorts row-major ``indices`` by (input channel in the group, output channel, tap)."""
+    taps = 1
+    for extent in weight_shape[2:]:
+        taps *= extent
+    channels = indices % (weight_shape[1] * taps) // taps
+    return torch.argsort(channels, stable=True).to(torch.int32)
+
+
+def _gradient(call: Call, gy: Tensor) -> dict[str, Tensor | None]:
+    x, values, indices = call["x"], call["values"], call["indices"]
+    found: dict[str, Tensor | None] = {}
+    if call.needs("x"):
+        found["x"] = input_grad_op(
+            gy, values, indices, _transposed(call), input_size=list(x.shape[2:]), **_shape_and_geometry(call)
+        )
+    if call.needs("values"):
+        found["values"] = weight_grad_op(x, gy, indices, out_dtype=values.dtype, **_shape_and_geometry(call))
+    if call.needs("bias"):
+        found["bias"] = bias_grad(gy, call["bias"].dtype)
+    return found
+
+
+def _input_grad_gradient(call: Call, ggx: Tensor) -> dict[str, Tensor | None]:
+    values, indices = call["values"], call["indices"]
+    found: dict[str, Tensor | None] = {}
+    if call.needs("gy"):
+        found["gy"] = op(ggx, values, indices, call["transposed"], None, **_shape_and_geometry(call))
+    if call.needs("values"):
+        found["values"] = weight_grad_op(ggx, call["gy"], indices, out_dtype=values.dtype, **_shape_and_geometry(call))
+    return found
+
+
+def _weight_grad_gradient(call: Call, ggv: Tensor) -> dict[str, Tensor | None]:
+    x, gy, indices = call["x"], call["gy"], call["indices"]
+    found: dict[str, Tensor | None] = {}
+    if call.needs("x"):
+        found["x"] = input_grad_op(
+            gy, ggv, indices, _transposed(call), input_size=list(x.shape[2:]), **_shape_and_geometry(call)
+        )
+    if call.needs("gy"):
+        found["gy"] = op(x, ggv, indices, None, None, **_shape_and_geometry(call))
+    return found
+
+
+op: Operator = (
+    with_geometry(OpDef("sparse_conv2d").attr(*_WEIGHT_SHAPE))
+    .input("x: T", "activations [N, C, H, W]")
+    .input("values: V", "[nnz], in row-major order of the mask; FP32 masters or of type T")
+    .input("indices: int32", "[nnz], ascending flat positions in the dense weight")
+    .input("transposed: int32?", "[nnz], the order by input channel; only the input gradient reads it")
+    .input("bias: B?", "[O]")
+    .output("y: T", "[N, O, H', W']")
+    .attr("T: floattype", "type of the activations; the values are rounded to it, sums are FP32")
+    .attr("V: floattype", "type of the values and of their gradient")
+    .attr("B: floattype", "type of the bias")
+    .autocast("x")
+    .density("indices", "weight_shape")
+    .shape_rule(_output_rule)
+    .gradient(_gradient)
+    .doc("2-D cross-correlation of NCHW activations with a sparse weight; no dense weight is kept.")
+    .register()
+)
+input_grad_op: Operator = (
+    with_geometry(
+        OpDef("sparse_conv2d_input_grad")
+        .attr(*_WEIGHT_SHAPE)
+        .attr("input_size: list(int) >= 1", "(H, W) of the input")
+    )
+    .input("gy: T", "output gradient [N, O, H', W']")
+    .input("values: V", "[nnz]")
+    .input("indices: int32", "[nnz]")
+    .input("transposed: int32", "[nnz], the order by input channel")
+    .output("gx: T", "[N, C, H, W]")
+    .attr("T: floattype")
+    .attr("V: floattype")
+    .density("indices", "weight_shape")
+    .shape_rule(_input_grad_rule)
+    .gradient(_input_grad_gradient)
+    .doc("Gradient of sparse_conv2d for its input.")
+    .register()
+)
+weight_grad_op: Operator = (
+    with_geometry(OpDef("sparse_conv2d_weight_grad").attr(*_WEIGHT_SHAPE))
+    .input("x: T", "activations [N, C, H, W]")
+    .input("gy: T", "output gradient [N, O, H', W']")
+    .input("indices: int32", "[nnz]")
+    .output("gv: out_dtype", "[nnz]")
+    .attr("T: floattype")
+    .attr("out_dtype: floattype = float32", "type of the gradient; FP32 keeps the accumulated precision")
+    .density("indices", "weight_shape")
+    .shape_rule(_weight_grad_rule)
+    .gradient(_weight_grad_gradient)
+    .doc("Gradient of sparse_conv2d for its values: a dense weight gradient sampled at the nonzeros, never made whole.")
+    .register()
+)
+
+
+@op.kernel(
+    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
+)
+def _native(
+    y: Tensor, x: Tensor, values: Tensor, indices: Tensor, transposed: Tensor | None, bias: Tensor | None, **attrs: Any
+) -> None:
+    native.conv2d_output(x, values, indices, bias, y, **attrs)
+
+
+@input_grad_op.kernel(
+    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
+)
+def _native_input_grad(
+    gx: Tensor,
+    gy: Tensor,
+    values: Tensor,
+    indices: Tensor,
+    transposed: Tensor,
+    *,
+    input_size: Sequence[int],
+    **attrs: Any,
+) -> None:
+    native.conv2d_input_grad(gy, values, indices, transposed, gx, **attrs)
+
+
+@weight_grad_op.kernel(
+    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
+)
+def _native_weight_grad(
+    gv: Tensor, x: Tensor, gy: Tensor, indices: Tensor, *, out_dtype: torch.dtype, **attrs: Any
+) -> None:
+    native.conv2d_weight_grad(x, gy, indices, gv, **attrs)
+
+
+@op.kernel(name="scatter", cost=cost.dense)
+def _scatter(
+    x: Tensor,
+    values: Tensor,
+    indices: Tensor,
+    transposed: Tensor | None,
+    bias: Tensor | None,
+    *,
+    weight_shape: Sequence[int],
+    **attrs: Any,
+) -> Tensor:
+    return dense.conv2d(x, scatter(values, indices, weight_shape, x.dtype), bias, **attrs)
+
+
+@input_grad_op.kernel(name="scatter", cost=cost.dense)
+def _scatter_input_grad(
+    gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int], **attrs: Any
+) -> Tensor:
+    return dense.conv2d_input_grad(gy, scatter(values, indices, weight_shape, gy.dtype), **attrs)
+
+
+@weight_grad_op.kernel(name="scatter", cost=cost.dense)
+def _scatter_weight_grad(x: Tensor, gy: Tensor, indices: Tensor, **attrs: Any) -> Tensor:
+    return dense.conv2d_weight_grad(x, gy, **attrs).flatten()[indices.long()]
+
+
+@op.kernel(name="reference", oracle=True)
+def _reference(
+    x: Tensor,
+    values: Tensor,
+    indices: Tensor,
+    transposed: Tensor | None,
+    bias: Tensor | None,
+    *,
+    weight_shape: Sequence[int],
+    **attrs: Any,
+) -> Tensor:
+    return reference.conv2d(x, scatter(values, indices, weight_shape, x.dtype), bias, **attrs)
+
+
+@input_grad_op.kernel(name="reference", oracle=True)
+def _reference_input_grad(
+    gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int], **attrs: Any
+) -> Tensor:
+    return reference.conv2d_input_grad(gy, scatter(values, indices, weight_shape, gy.dtype), **attrs)
+
+
+@weight_grad_op.kernel(name="reference", oracle=True)
+def _reference_weight_grad(x: Tensor, gy: Tensor, indices: Tensor, *, out_dtype: torch.dtype, **attrs: Any) -> Tensor:
+    return reference.conv2d_weight_grad(x, gy, **attrs).flatten()[indices.long()].to(out_dtype)
+
+
+def sparse_conv2d(
+    x: Tensor,
+    values: Tensor,
+    pattern: object,
+    bias: Tensor | None = None,
+    *,
+    stride: int | Sequence[int] = (1, 1),
+    padding: Padding = "VALID",
+    dilation: int | Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """2-D convolution with a sparse weight.
+
+    Args:
+        x: activations ``[N, C, H, W]``, any strides; float.
+        values: ``[nnz]``, in row-major order of the mask; float32 masters, or the type of ``x``.
+        pattern: a :class:`mezzotint.Pattern` of shape ``[O, C / groups, kh, kw]``.
+        bias: ``[O]`` or ``None``.
+        stride, padding, dilation, groups: as for :func:`mezzotint.ops.conv2d`.
+
+    Returns:
+        ``[N, O, H', W']`` of the type of ``x``. Under ``torch.autocast`` ``x`` is cast, the values are not: the kernel
+        rounds them, and their gradient keeps their type.
+
+    Raises:
+        ShapeError: arguments that do not go together.
+    """
+    checked = check_pattern(pattern, values, rank=4)
+    if x.dim() != 4:
+        raise ShapeError(message("x shape", received=list(x.shape), allowed="four dimensions [N, C, H, W]"))
+    steps, spread = pair("stride", stride), pair("dilation", dilation)
+    pads = resolve_padding(padding, x.shape[2:], checked.shape[2:], steps, spread)
+    y: Tensor = op(
+        x,
+        values,
+        checked.indices,
+        transposed_if_needed(checked, x),
+        bias,
+        weight_shape=list(checked.shape),
+        stride=list(steps),
+        padding=list(pads),
+        dilation=list(spread),
+        groups=groups,
+    )
+    return y
