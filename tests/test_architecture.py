@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "mezzotint"
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "kernels": set(),
-    "precision": set(),
+    "precision": {"kernels"},
     "data": set(),
     "models": set(),
     "ops": {"kernels"},

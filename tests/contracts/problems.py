@@ -35,18 +35,18 @@ class Convolution:
     @property
     def y(self) -> tuple[int, ...]:
         """Shape of the output."""
-        pads, spatial = self.attrs["padding"], []
-        for axis in (0, 1):
-            spatial.append(
-                output_size(
-                    self.x[2 + axis],
-                    self.weight[2 + axis],
-                    before=pads[2 * axis],
-                    after=pads[2 * axis + 1],
-                    stride=self.attrs["stride"][axis],
-                    dilation=self.attrs["dilation"][axis],
-                )
+        pads = self.attrs["padding"]
+        spatial = (
+            output_size(
+                self.x[2 + axis],
+                self.weight[2 + axis],
+                before=pads[2 * axis],
+                after=pads[2 * axis + 1],
+                stride=self.attrs["stride"][axis],
+                dilation=self.attrs["dilation"][axis],
             )
+            for axis in (0, 1)
+        )
         return (self.x[0], self.weight[0], *spatial)
 
 

@@ -66,7 +66,7 @@ def test_bad_calls_name_the_operator_and_the_field(scale: ops.Operator) -> None:
     x = torch.randn(2)
     with pytest.raises(ShapeError, match="test_scale: mode must be one of plain, negated; received 'other'"):
         scale(x, mode="other")
-    with pytest.raises(ShapeError, match="test_scale: attribute: received bye.*Did you mean 'by'"):
+    with pytest.raises(ShapeError, match=r"test_scale: attribute: received bye.*Did you mean 'by'"):
         scale(x, bye=1.0)
     with pytest.raises(ShapeError, match=r"test_scale: x dtype: received torch\.int64"):
         scale(torch.arange(3))
@@ -168,7 +168,7 @@ def test_the_fastest_kernel_wins_when_measured() -> None:
 
 
 def test_unknown_policy_is_told() -> None:
-    with pytest.raises(NotRegistered, match="no kernel policy 'natve'.*Did you mean 'native'"):
+    with pytest.raises(NotRegistered, match=r"no kernel policy 'natve'.*Did you mean 'native'"):
         launch.set_policy("natve")
 
 

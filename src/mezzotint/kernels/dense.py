@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mezzotint.kernels.hardware import computes_in
+
 Ints = Sequence[int]
 
 
@@ -88,8 +90,8 @@ def linear_weight_grad(x: Tensor, gy: Tensor, *, out_dtype: torch.dtype) -> Tens
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:
-    """FP16 is a storage type on CPUs: PyTorch's half kernels there are slow or absent, so FP32 does the arithmetic."""
-    return torch.float32 if x.device.type == "cpu" and x.dtype == torch.float16 else x.dtype
+    """The type to compute in: FP32 where the machine has no arithmetic for a 16-bit type."""
+    return x.dtype if computes_in(x.dtype, x.device.type) else torch.float32
 
 
 def _padded(x: Tensor, padding: Ints) -> tuple[Tensor, list[int]]:

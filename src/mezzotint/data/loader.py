@@ -1,0 +1,251 @@
+"""In what order do samples come, and where in that order are we? The loader cuts a source into batches, epoch by epoch.
+
+A loader is a place in an endless row of batches: ``epoch`` and ``position``, the number of batches of this epoch that
+have been handed over. These rules move it, and nothing else does:
+
+* ``for batch in loader`` goes on from the place to the end of the epoch.
+* Handing over a batch moves ``position`` by one; batches that are only prefetched do not count.
+* When the batches of the epoch are used up and one more is asked for (the ``for`` loop ends by itself), ``epoch`` moves
+  by one and ``position`` to 0. After the last batch and before that, ``position == len(loader)``: a state saved there
+  resumes with the end of that epoch, a loop without batches, so that what a program does after an epoch is done once.
+* ``break``, an exception or a deleted iterator leaves the place as it is; the next loop goes on there.
+* ``seek`` and ``load_state_dict`` set the place.
+
+The order of an epoch depends on (seed, epoch), the pixels of a sample on (seed, epoch, sample); neither depends on
+threads, so the same place gives the same bits.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mezzotint.data.batch import Batch, Normalise
+from mezzotint.data.maker import BatchMaker
+from mezzotint.data.prefetch import Pool, ahead, in_caller
+from mezzotint.data.random import Key
+from mezzotint.data.source import Source
+from mezzotint.data.transform import Transform
+from mezzotint.errors import CheckpointError, ConfigError, DataError, RunError, message
+
+_WHOLE_EPOCH = -1  # stands in the place of a sample's number in the key of the order
+_STATE_VERSION = 1
+
+
+class Loader:
+    """Batches of a source, in a seeded order, with an exact place that can be saved.
+
+    Attributes:
+        source: where samples come from.
+        batch_size: samples in a batch; the last of an epoch may have fewer unless ``drop_last``.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform | None = None,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        threads: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> None:
+        """A loader at epoch 0, position 0.
+
+        Args:
+            source: the samples.
+            transform: (image uint8 [H, W, C], key) -> [C, H, W], uint8 or float32 in [0, 1]; None to change nothing.
+            batch_size: at least 1.
+            seed: of the order and of the transforms; taken modulo 2^64.
+            threads: that make batches ahead of their use; 0 makes each in the calling thread when it is asked for.
+            shuffle: a new order in each epoch; otherwise the source's own order.
+            drop_last: leave out the last batch of an epoch if it is not full.
+            mean: per channel, in units of the range 0 to 1; with ``std``.
+            std: per channel.
+
+        Raises:
+            ConfigError: a number is out of range.
+            DataError: the source is too small for a single batch.
+        """
+        _require_integer("batch_size", batch_size, 1)
+        _require_integer("threads", threads, 0)
+        _require_integer("seed", seed, None)
+        self.source = source
+        self.batch_size = batch_size
+        self._threads = threads
+        self._shuffle = shuffle
+        self._drop_last = drop_last
+        self._seed = seed
+        self._maker = BatchMaker(source, transform, Normalise(mean, std), seed)
+        self._epoch = 0
+        self._position = 0
+        self._current: weakref.ref[Pass] | None = None
+        if len(self) == 0:
+            allowed = f"at least {batch_size if drop_last else 1}, one batch"
+            raise DataError(message(source.describe(), received=f"{len(source)} samples", allowed=allowed))
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        whole, rest = divmod(len(self.source), self.batch_size)
+        return whole + (1 if rest and not self._drop_last else 0)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batch belongs to, from 0 (see the rules above)."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """How many batches of this epoch have been handed over, 0 to ``len(self)``."""
+        return self._position
+
+    def __iter__(self) -> Pass:
+        """Go on from the place to the end of the epoch. Only one pass is live: an older one ends with an error."""
+        self._end_pass()
+        current = Pass(self, self._threads)
+        self._current = weakref.ref(current)
+        return current
+
+    def seek(self, epoch: int, position: int = 0) -> None:
+        """Set the place; ``position`` is 0 to ``len(self)``. A pass that is under way ends."""
+        _require_integer("epoch", epoch, 0)
+        _require_integer("position", position, 0)
+        if position > len(self):
+            raise ConfigError(message("position", received=position, allowed=f"0 to {len(self)}, batches of an epoch"))
+        self._end_pass()
+        self._epoch, self._position = epoch, position
+
+    def batch_at(self, epoch: int, position: int) -> Batch:
+        """Any batch, made now; the place does not move."""
+        if not 0 <= position < len(self):
+            raise ConfigError(message("position", received=position, allowed=f"0 to {len(self) - 1}"))
+        return self._maker.batch(epoch, self.batches(epoch)[position])
+
+    def sample_at(self, epoch: int, index: int) -> tuple[Tensor, int]:
+        """Sample ``index`` as that epoch sees it: [C, H, W] after the transform, not normalised; and its label."""
+        return self._maker.sample(epoch, index)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The samples of an epoch in their order, without those that ``drop_last`` leaves out."""
+        used = min(len(self) * self.batch_size, len(self.source))
+        if not self._shuffle:
+            return np.arange(used)
+        key = Key(self._seed, epoch, _WHOLE_EPOCH).child("order")
+        return key.permutation(len(self.source))[:used]
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The samples of each batch of an epoch."""
+        order = self.order(epoch)
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place, and what the order depends on; plain numbers, fit for JSON."""
+        return {"version": _STATE_VERSION, "epoch": self._epoch, "position": self._position, **self._fixed()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a saved place: the next loop goes on with the batch after the last that was handed over.
+
+        Raises:
+            CheckpointError: the state is damaged, or belongs to a loader with another order.
+        """
+        for name, here in {"version": _STATE_VERSION, **self._fixed()}.items():
+            if state.get(name) != here:
+                fix = "Make the loader with the settings of the run that is to be resumed."
+                raise CheckpointError(
+                    message(f"loader state: {name}", received=state.get(name), allowed=f"{here}", fix=fix)
+                )
+        epoch, position = state.get("epoch"), state.get("position")
+        try:
+            self.seek(epoch, position)  # type: ignore[arg-type]
+        except ConfigError as error:
+            raise CheckpointError(f"loader state: {error}") from error
+
+    def _fixed(self) -> dict[str, Any]:
+        """What must be equal for a place to mean the same samples."""
+        return {
+            "seed": self._seed,
+            "samples": len(self.source),
+            "batch_size": self.batch_size,
+            "shuffle": self._shuffle,
+            "drop_last": self._drop_last,
+        }
+
+    def _end_pass(self) -> None:
+        current = self._current() if self._current is not None else None
+        self._current = None
+        if current is not None:
+            current.close()
+
+    def _delivered(self) -> None:
+        self._position += 1
+
+    def _epoch_ended(self) -> None:
+        self._epoch, self._position = self._epoch + 1, 0
+        self._current = None
+
+    def __repr__(self) -> str:
+        return f"Loader({self.source.describe()}; {len(self)} batches; epoch {self._epoch}, position {self._position})"
+
+
+class Pass:
+    """One way from a loader's place to the end of its epoch. Closing or dropping it ends its threads."""
+
+    def __init__(self, loader: Loader, threads: int) -> None:
+        self._loader = loader
+        self._state = "live"
+        batches = loader.batches(loader.epoch)[loader.position :]
+        self._pool = Pool(threads) if threads and batches else None
+        self._batches: Iterator[Batch]
+        if self._pool is not None:
+            self._batches = ahead(self._pool, threads, loader._maker, loader.epoch, batches)
+        else:
+            self._batches = in_caller(loader._maker, loader.epoch, batches)
+
+    def __iter__(self) -> Pass:
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch; the loader's place moves with it.
+
+        Raises:
+            StopIteration: the epoch has ended; the loader has moved to the next one.
+            RunError: the pass was closed, or ended by another loop over the same loader, ``seek`` or a loaded state.
+            ImageError, DataError: a sample could not be read; it is named. The place has not moved.
+        """
+        if self._state == "ended":
+            raise StopIteration
+        if self._state == "closed":
+            raise RunError("This pass over the loader is closed, or another one began; only one can be live at a time.")
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self.close()
+            self._state = "ended"
+            self._loader._epoch_ended()
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._loader._delivered()
+        return batch
+
+    def close(self) -> None:
+        """End the pass and its threads; the loader stays where it is."""
+        if self._state == "live":
+            self._state = "closed"
+            if self._pool is not None:
+                self._pool.close()
+
+
+def _require_integer(name: str, value: object, low: int | None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
+        allowed = "an integer" if low is None else f"an integer of at least {low}"
+        raise ConfigError(message(name, received=value, allowed=allowed))

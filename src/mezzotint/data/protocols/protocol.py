@@ -1,0 +1,117 @@
+"""What is an evaluation protocol? A named, exact way from an image to the network's input, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mezzotint.data.orientation import Orientation
+from mezzotint.data.protocols.steps import Step, Window
+from mezzotint.errors import ImageError, message
+
+_VERSION = 1  # part of the fingerprint; raised when the same rules come to mean other values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A named chain of steps from RGB levels to values in [0, 1].
+
+    Two protocols with equal fingerprints give equal values, whatever their names. A checkpoint stores the fingerprint
+    of the protocol that it was evaluated with, so that another one does not go unnoticed.
+
+    Attributes:
+        name: its key in the table of protocols.
+        summary: what it is for, in a sentence.
+        steps: what is done to the image, in order.
+        orientation: what reading does with the EXIF orientation; the published ImageNet results ignore it.
+    """
+
+    name: str
+    summary: str
+    steps: tuple[Step, ...]
+    orientation: Orientation = "ignore"
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Bring an image into the network's form.
+
+        Args:
+            image: [H, W, 3], uint8 levels, or float32 in [0, 1] (which is not rounded on the way).
+
+        Returns:
+            float32 [S, S, 3] in [0, 1], contiguous.
+
+        Raises:
+            ImageError: the type or the shape is another.
+        """
+        _check(image)
+        levels = image.dtype == torch.uint8
+        for step in self.steps:
+            image = step(image)
+        values = image.to(torch.float32)
+        return (values / 255 if levels else values).clamp(0, 1).contiguous()
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width of the result for an image of that size."""
+        for step in self.steps:
+            height, width = step.size(height, width)
+        return height, width
+
+    def kept(self, height: int, width: int) -> Window:
+        """The part of an image of that size that the result shows, in its pixels, which may be divided."""
+        sizes = [(height, width)]
+        for step in self.steps:
+            sizes.append(step.size(*sizes[-1]))
+        window = Window(0, 0, *sizes[-1])
+        for step, before, after in zip(reversed(self.steps), sizes[-2::-1], sizes[:0:-1], strict=True):
+            window = _seen_before(window, step.window(*before), after)
+        return window
+
+    def describe(self) -> str:
+        """The protocol in words, one line a step."""
+        reading = {"ignore": "ignoring the EXIF orientation", "apply": "turned by the EXIF orientation"}
+        lines = [f"Read as RGB levels, {reading[self.orientation]}."]
+        lines += [step.words() for step in self.steps]
+        lines += ["Divide by 255."]
+        return "\n".join([f"{self.name}: {self.summary}", *(f"  {n}. {line}" for n, line in enumerate(lines, 1))])
+
+    def rules(self) -> dict[str, object]:
+        """All that decides the values, JSON-ready; the name and the summary are no part of it."""
+        return {
+            "version": _VERSION,
+            "orientation": self.orientation,
+            "steps": [step.rules() for step in self.steps],
+            "range": [0, 1],
+        }
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over `rules`: equal rules, equal fingerprint, on every machine and in every version."""
+        text = json.dumps(self.rules(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _seen_before(window: Window, source: Window, size: tuple[int, int]) -> Window:
+    """A window of a step's output of ``size``, in the coordinates of the step's input."""
+    down, across = (source.bottom - source.top) / size[0], (source.right - source.left) / size[1]
+    return Window(
+        source.top + window.top * down,
+        source.left + window.left * across,
+        source.top + window.bottom * down,
+        source.left + window.right * across,
+    )
+
+
+def _check(image: Tensor) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.numel() == 0:
+        allowed = "[H, W, 3] with at least one pixel"
+        fix = "mezzotint.preprocess takes images of other shapes as well."
+        raise ImageError(message("image", received=f"shape {list(image.shape)}", allowed=allowed, fix=fix))
+    if image.dtype not in (torch.uint8, torch.float32):
+        allowed = "torch.uint8 levels, or torch.float32 in [0, 1]"
+        raise ImageError(message("image", received=str(image.dtype), allowed=allowed))
+    if image.dtype == torch.float32 and not (image.min() >= 0 and image.max() <= 1):  # NaN fails as well
+        received = f"torch.float32 from {image.min():g} to {image.max():g}"
+        raise ImageError(message("image", received=received, allowed="values in [0, 1]"))

@@ -1,0 +1,116 @@
+"""How are images kept that are decoded already? As one uint8 tensor from which whole batches are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mezzotint.data.source import BatchSource, Source
+from mezzotint.errors import DataError, message
+
+
+class ArraySource:
+    """Images uint8 [N, H, W, C] and labels in memory. A ``BatchSource``."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: NDArray[np.int64],
+        classes: tuple[str, ...],
+        *,
+        description: str,
+        name: Callable[[int], str],
+    ) -> None:
+        """Keep the arrays, without a copy.
+
+        Raises:
+            DataError: the types or the lengths do not go together, or a label has no class.
+        """
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[0] != labels.size:
+            raise DataError(
+                message(
+                    "images of an in-memory source",
+                    received=f"{images.dtype} {list(images.shape)} with {labels.size} labels",
+                    allowed="uint8 [N, H, W, C] with N labels",
+                )
+            )
+        if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+            raise DataError(
+                message(
+                    f"labels of {description}",
+                    received=f"values from {labels.min()} to {labels.max()}",
+                    allowed=f"0 to {len(classes) - 1}",
+                )
+            )
+        self.images = images
+        self.labels = labels.astype(np.int64, copy=False)
+        self.classes = classes
+        self._label_tensor = torch.from_numpy(self.labels.copy())
+        self._description = description
+        self._name = name
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Sample ``index``: a copy of its image [H, W, C], and its label."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return self.images[index].clone(), int(self.labels[index])
+
+    def read_batch(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Copies of the images [N, H, W, C] and labels int64 [N]."""
+        rows = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        return self.images.index_select(0, rows), self._label_tensor.index_select(0, rows)
+
+    def name(self, index: int) -> str:
+        """The sample's name."""
+        return self._name(index)
+
+    def describe(self) -> str:
+        """One line about the source."""
+        return self._description
+
+
+def in_memory(source: Source) -> ArraySource:
+    """Decode every image of ``source`` once and keep it: N * H * W * C bytes.
+
+    Raises:
+        DataError: the images differ in size; the first that differs is named.
+    """
+    if isinstance(source, ArraySource):
+        return source
+    if isinstance(source, BatchSource):
+        images, labels = source.read_batch(np.arange(len(source)))
+        return _array_source(source, images, labels.numpy())
+    if len(source) == 0:
+        raise DataError(message(source.describe(), received="no images", allowed="at least one image"))
+    first, _ = source.read(0)
+    images = torch.empty((len(source), *first.shape), dtype=torch.uint8)
+    labels_read = np.empty(len(source), dtype=np.int64)
+    for index in range(len(source)):
+        image, labels_read[index] = source.read(index)
+        if image.shape != first.shape:
+            raise _unequal(source, index, image, first)
+        images[index] = image
+    return _array_source(source, images, labels_read)
+
+
+def _array_source(source: Source, images: Tensor, labels: NDArray[np.int64]) -> ArraySource:
+    text = f"{source.describe()}, kept in memory"
+    return ArraySource(images, labels, source.classes, description=text, name=source.name)
+
+
+def _unequal(source: Source, index: int, image: Tensor, first: Tensor) -> DataError:
+    return DataError(
+        message(
+            f"cache of {source.describe()}",
+            received=f"an image {list(image.shape)} ({source.name(index)}) after images {list(first.shape)}",
+            allowed="images of one size",
+            fix='Leave out cache="memory", or resize the images first.',
+        )
+    )

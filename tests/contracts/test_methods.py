@@ -1,0 +1,125 @@
+"""Does every registered method of moving a topology keep the promises that all methods make?"""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mezzotint import Precision, sparsify
+from mezzotint.errors import CheckpointError
+from mezzotint.sparse import METHODS, Schedule, Topology, sparse_layers, topology_digest
+
+SCHEDULE = Schedule(interval=4, total_steps=24, window=2)
+pytestmark = pytest.mark.parametrize("method", sorted(METHODS))
+
+
+class Run:
+    """A tiny sparse network in training."""
+
+    def __init__(self, method: str, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(24, 5))
+        sparsify(self.model, 0.3, seed=seed)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.precision = Precision("bf16")
+        self.topology: Topology = METHODS[method].build(self.model, self.optimizer, SCHEDULE)
+
+    def step(self, number: int, factor: float = 1.0) -> Any:
+        x = torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(number))
+        with self.precision.autocast():
+            loss = self.model(x).float().square().mean() * factor
+        self.optimizer.zero_grad()
+        return self.topology.step(self.precision.step(loss, self.optimizer))
+
+    def nnz(self) -> int:
+        return sum(layer.nnz for layer in sparse_layers(self.model).values())
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {key: _plain(value) for key, value in x.items()}
+    return x.tolist() if isinstance(x, torch.Tensor) else x
+
+
+def test_nnz_is_conserved_and_state_has_its_shape(method: str) -> None:
+    run = Run(method)
+    total = run.nnz()
+    for number in range(24):
+        report = run.step(number)
+        assert run.nnz() == total
+        for layer in sparse_layers(run.model).values():
+            state = run.optimizer.state[layer.values]["momentum_buffer"]
+            assert layer.values.shape == state.shape == (layer.nnz,)
+            assert bool((layer.pattern.indices[1:] > layer.pattern.indices[:-1]).all())
+        if report is not None:
+            assert report.step == number + 1
+            assert sum(change.after for change in report.layers.values()) == total
+            json.dumps(report.as_record())
+    assert run.topology.steps == 24
+
+
+def test_is_deterministic(method: str) -> None:
+    first, second = Run(method), Run(method)
+    for number in range(12):
+        first.step(number)
+        second.step(number)
+    assert topology_digest(first.model) == topology_digest(second.model)
+    assert _plain(first.topology.state_dict()) == _plain(second.topology.state_dict())
+
+
+@settings(max_examples=6)
+@given(overflows=st.lists(st.booleans(), min_size=13, max_size=13))
+def test_skipped_steps_leave_no_trace(method: str, overflows: list[bool]) -> None:
+    disturbed, plain = Run(method), Run(method)
+    for number, overflow in enumerate(overflows):
+        if overflow:
+            assert disturbed.step(number, float("nan")) is None
+        disturbed.step(number)
+        plain.step(number)
+    assert disturbed.topology.steps == 13
+    assert _plain(disturbed.topology.state_dict()) == _plain(plain.topology.state_dict())
+    assert _plain(disturbed.model.state_dict()) == _plain(plain.model.state_dict())
+
+
+@pytest.mark.parametrize("stop", [3, 4, 7, 8, 9])
+def test_resumes_exactly(method: str, stop: int) -> None:
+    whole, first, second = Run(method), Run(method), Run(method, seed=5)
+    for number in range(14):
+        whole.step(number)
+    for number in range(stop):
+        first.step(number)
+    second.model.load_state_dict(copy.deepcopy(first.model.state_dict()))
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.topology.load_state_dict(first.topology.state_dict())
+    for number in range(stop, 14):
+        second.step(number)
+    assert _plain(second.model.state_dict()) == _plain(whole.model.state_dict())
+    assert _plain(second.topology.state_dict()) == _plain(whole.topology.state_dict())
+
+
+def test_state_is_json_but_for_tensors_and_names_its_method(method: str) -> None:
+    run = Run(method)
+    for number in range(3):
+        run.step(number)
+    state = run.topology.state_dict()
+    json.dumps(_plain(state))
+    assert state["method"] == method
+    with pytest.raises(CheckpointError):
+        run.topology.load_state_dict(state | {"method": "another"})
+
+
+def test_a_closed_topology_computes_nothing_more(method: str) -> None:
+    run = Run(method)
+    for number in range(2):
+        run.step(number)
+    run.topology.close()
+    run.optimizer.zero_grad()
+    run.model(torch.randn(2, 2, 4, 4)).sum().backward()
+    assert all(layer._window is None for layer in sparse_layers(run.model).values())
