@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,15 @@ from mezzotint.sparse import METHODS, Schedule, Topology, sparse_layers, topolog
 
 SCHEDULE = Schedule(interval=4, total_steps=24, window=2)
 pytestmark = pytest.mark.parametrize("method", sorted(METHODS))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The tensors here are tiny: a second thread only waits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Run:

@@ -1,0 +1,41 @@
+"""How is a network trained sparse? Patterns, sparse layers, sparsify and densify, methods that move the topology."""
+
+from __future__ import annotations
+
+from mezzotint.sparse.distribution import DISTRIBUTIONS, layer_nnz
+from mezzotint.sparse.layer import SparseLayer, sparse_layers, topology_digest
+from mezzotint.sparse.layers import SparseConv2d, SparseLinear
+from mezzotint.sparse.methods import METHODS
+from mezzotint.sparse.methods.sparse_momentum import SparseMomentum
+from mezzotint.sparse.methods.static import Static
+from mezzotint.sparse.pattern import Pattern
+from mezzotint.sparse.record import LayerChange, TopologyReport
+from mezzotint.sparse.schedule import DECAYS, Schedule
+from mezzotint.sparse.selection import Selection, select
+from mezzotint.sparse.sparsify import CHOICES, INITS, densify, sparsify
+from mezzotint.sparse.topology import Topology
+
+__all__ = [
+    "CHOICES",
+    "DECAYS",
+    "DISTRIBUTIONS",
+    "INITS",
+    "METHODS",
+    "LayerChange",
+    "Pattern",
+    "Schedule",
+    "Selection",
+    "SparseConv2d",
+    "SparseLayer",
+    "SparseLinear",
+    "SparseMomentum",
+    "Static",
+    "Topology",
+    "TopologyReport",
+    "densify",
+    "layer_nnz",
+    "select",
+    "sparse_layers",
+    "sparsify",
+    "topology_digest",
+]

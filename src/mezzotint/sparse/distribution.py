@@ -1,0 +1,106 @@
+"""How many nonzeros does each layer get? Density distributions over layers, as exact whole numbers.
+
+* ``uniform``: every layer has the same density.
+* ``er`` (Erdős-Rényi; Mocanu et al. 2018): density of a layer in proportion to ``(O + I) / (O * I)``.
+* ``erk`` (Erdős-Rényi kernel; Evci et al. 2020, RigL): in proportion to ``(O + I + kh + kw) / (O * I * kh * kw)``.
+
+``I`` counts the input channels of one group, as the weight's shape does. Layers that would need more than density 1
+are full, and the rest is shared again among the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.sparse.apportion import apportion
+
+Shape = tuple[int, ...]
+
+
+def _uniform(shape: Shape) -> float:
+    return 1.0
+
+
+def _erdos_renyi(shape: Shape) -> float:
+    return (shape[0] + shape[1]) / (shape[0] * shape[1])
+
+
+def _erdos_renyi_kernel(shape: Shape) -> float:
+    return sum(shape) / math.prod(shape)
+
+
+DISTRIBUTIONS: Final[dict[str, Callable[[Shape], float]]] = {
+    "uniform": _uniform,
+    "er": _erdos_renyi,
+    "erk": _erdos_renyi_kernel,
+}
+"""Name -> the density a layer of that shape asks for, up to a factor common to all layers."""
+
+
+def layer_nnz(
+    shapes: Mapping[str, Shape], density: float | Mapping[str, float], distribution: str = "erk"
+) -> dict[str, int]:
+    """The number of nonzeros of every layer.
+
+    Args:
+        shapes: layer name -> shape of the dense weight.
+        density: of all layers together, in (0, 1]: the result sums to ``round(density * total number of weights)``
+            exactly, but to at least one nonzero per layer. Or a density for each layer by name: then each layer gets
+            ``max(1, round(density * numel))`` and ``distribution`` is not used.
+        distribution: a name in :data:`DISTRIBUTIONS`.
+
+    Raises:
+        InputError: a density outside (0, 1], or densities that do not name the layers.
+        NotRegistered: an unknown distribution.
+    """
+    if isinstance(density, Mapping):
+        return _nnz_by_name(shapes, density)
+    checked_density(density)
+    if distribution not in DISTRIBUTIONS:
+        raise NotRegistered(
+            message("distribution", received=distribution, allowed=", ".join(DISTRIBUTIONS))
+            + suggest(distribution, DISTRIBUTIONS)
+        )
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    total = max(round(density * sum(sizes)), len(sizes))
+    weights = [DISTRIBUTIONS[distribution](shape) * size for shape, size in zip(shapes.values(), sizes, strict=True)]
+    return dict(zip(shapes, apportion(total, weights, [1] * len(sizes), sizes), strict=True))
+
+
+def checked_density(density: float, name: str = "density") -> float:
+    """``density`` itself when it lies in (0, 1].
+
+    Raises:
+        InputError: it does not; ``name`` says in the message which one.
+    """
+    if isinstance(density, bool) or not isinstance(density, (int, float)) or not 0 < density <= 1:
+        raise InputError(
+            message(
+                name,
+                received=density,
+                allowed="a number above 0 and up to 1, the fraction of weights that are active",
+                fix="Density is nnz / numel: 0.1 keeps one weight in ten (a sparsity of 90 %).",
+            )
+        )
+    return float(density)
+
+
+def _nnz_by_name(shapes: Mapping[str, Shape], density: Mapping[str, float]) -> dict[str, int]:
+    for name in density:
+        if name not in shapes:
+            raise InputError(
+                message("density by layer", received=name, allowed="names of layers that can be made sparse")
+                + suggest(name, shapes)
+            )
+    absent = [name for name in shapes if name not in density]
+    if absent:
+        raise InputError(
+            message("density by layer", received=f"no density for {absent[0]!r}", allowed="a density for every layer")
+        )
+    return {
+        name: max(1, round(checked_density(density[name], f"density of layer {name!r}") * math.prod(shape)))
+        for name, shape in shapes.items()
+    }

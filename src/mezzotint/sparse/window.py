@@ -1,0 +1,47 @@
+"""Where does a layer's dense gradient go while it is wanted? A pending buffer that lives only inside the dense window.
+
+Outside the window a sparse layer computes the gradient of its nonzeros alone. Inside, a hook on the layer's output
+also computes the gradient of the whole dense weight, in FP32, and adds it to :attr:`DenseWindow.pending`. Several
+backward passes (gradient accumulation, a module used twice) add up, as they do in ``parameter.grad``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class DenseWindow:
+    """One layer's open window: collects the dense weight gradient of the step under way."""
+
+    def __init__(self) -> None:
+        self.pending: Tensor | None = None
+        """FP32, shape of the dense weight: the gradients since the last :meth:`take`, or None when there were none."""
+
+    def watch(self, output: Tensor, gradient: Callable[[Tensor], Tensor]) -> None:
+        """When ``output``'s gradient becomes known, add ``gradient(of it)``, the dense weight gradient, to pending.
+
+        ``gradient`` may be handed the output's gradient with its leading axes flattened.
+        """
+
+        def add(grads: tuple[Tensor | None, ...]) -> None:
+            output_grad = grads[0]
+            if output_grad is None:
+                return
+            # The backward pass may run inside an autocast region; the statistics stay in FP32 all the same.
+            with torch.no_grad(), torch.autocast(output_grad.device.type, enabled=False):
+                dense = gradient(output_grad)
+            self.pending = dense if self.pending is None else self.pending.add_(dense)
+
+        # On the node that made the output, not on the tensor: a hook on a view (of a linear layer's rows, say) is lost
+        # when an activation changes the view in place.
+        made = output._base if output._is_view() and output._base is not None else output
+        if made.grad_fn is not None:
+            made.grad_fn.register_prehook(add)
+
+    def take(self) -> Tensor | None:
+        """The pending gradient, which is thereby no longer pending."""
+        taken, self.pending = self.pending, None
+        return taken

@@ -1,0 +1,66 @@
+"""Are updates, rates and windows where the schedule says?"""
+
+from __future__ import annotations
+
+import pytest
+
+from mezzotint.errors import InputError, NotRegistered
+from mezzotint.sparse import Schedule
+
+
+def _updates(schedule: Schedule) -> list[int]:
+    return [step for step in range(schedule.total_steps + 1) if schedule.is_due(step)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "total", "updates"),
+    [(10, 40, [10, 20, 30]), (10, 45, [10, 20, 30]), (10, 50, [10, 20, 30, 40]), (10, 19, []), (1, 3, [1, 2])],
+)
+def test_every_update_is_followed_by_a_whole_interval(interval: int, total: int, updates: list[int]) -> None:
+    assert _updates(Schedule(interval=interval, total_steps=total)) == updates
+
+
+def test_windows_end_at_updates() -> None:
+    schedule = Schedule(interval=10, total_steps=40, window=3)
+    assert [step for step in range(40) if schedule.collects(step)] == [7, 8, 9, 17, 18, 19, 27, 28, 29]
+    assert not schedule.always_collects
+
+
+@pytest.mark.parametrize("window", [10, 11, 1000])
+def test_a_window_as_long_as_the_interval_never_closes_before_the_last_update(window: int) -> None:
+    schedule = Schedule(interval=10, total_steps=40, window=window)
+    assert [step for step in range(40) if schedule.collects(step)] == list(range(30))
+    assert schedule.always_collects
+
+
+def test_rates_decay() -> None:
+    cosine, linear, constant = (
+        Schedule(interval=1, total_steps=100, prune_rate=0.5, decay=decay) for decay in ("cosine", "linear", "constant")
+    )
+    assert cosine.rate(0) == linear.rate(0) == constant.rate(0) == 0.5
+    assert cosine.rate(50) == pytest.approx(0.2525)
+    assert linear.rate(50) == pytest.approx(0.2525)
+    assert cosine.rate(25) > linear.rate(25)
+    assert constant.rate(99) == 0.5
+    assert cosine.rate(100) == pytest.approx(0.005)
+    assert linear.rate(100) == pytest.approx(0.005)
+    assert Schedule(interval=1, total_steps=10, prune_rate=0.0).rate(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"interval": 0}, "interval: received 0"),
+        ({"window": 0}, "window"),
+        ({"total_steps": 1.5}, "total_steps"),
+        ({"prune_rate": 1.5}, r"prune_rate: received 1\.5"),
+    ],
+)
+def test_refuses(change: dict[str, float], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        Schedule(**({"interval": 1, "total_steps": 2} | change))  # type: ignore[arg-type]
+
+
+def test_unknown_decay_is_told() -> None:
+    with pytest.raises(NotRegistered, match="Did you mean 'cosine'"):
+        Schedule(interval=1, total_steps=2, decay="cosin")
