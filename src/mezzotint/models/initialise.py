@@ -18,8 +18,8 @@ def he_(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            after = "linear" if module is linear[-1] else "relu"
-            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity=after)
+            last = module is linear[-1]
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear" if last else "relu")
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
         else:

@@ -12,7 +12,7 @@ from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.record import LayerChange, TopologyReport
 from mezzotint.sparse.schedule import DECAYS, Schedule
 from mezzotint.sparse.selection import Selection, select
-from mezzotint.sparse.sparsify import CHOICES, INITS, densify, sparsify
+from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.topology import Topology
 
 __all__ = [

@@ -70,7 +70,7 @@ def sparsify(
     """Swap the ``nn.Conv2d`` and ``nn.Linear`` layers of ``model`` for sparse twins, in place.
 
     Exactly these two types are swapped; subclasses and other modules are left alone, and the log (logger
-    ``mezzotint.sparse.sparsify``, level INFO) says which and why; :func:`mezzotint.sparse.select` returns the same.
+    ``mezzotint.sparse.conversion``, level INFO) says which and why; :func:`mezzotint.sparse.select` returns the same.
     Biases, hooks, training flags, devices, dtypes and ``requires_grad`` are kept. The swapped layers have new
     parameters: build the optimiser afterwards.
 
