@@ -1,0 +1,64 @@
+"""How does a report get onto the disk? Whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mezzotint.errors import RunError, message
+from mezzotint.report.compare import comparison_page
+from mezzotint.report.page import run_page
+from mezzotint.report.read import read_run
+
+
+def write_report(run: Path | str, output: Path | str | None = None) -> Path:
+    """Write the HTML report of a run folder, finished or still in progress.
+
+    Args:
+        run: the run folder.
+        output: the file to write; ``RUN/report.html`` by default. An older report there is replaced.
+
+    Returns:
+        The path of the written file.
+
+    Raises:
+        RunError: ``run`` is no run folder, or ``output`` cannot be written.
+    """
+    record = read_run(run)
+    return _write(Path(output) if output is not None else record.folder / "report.html", run_page(record))
+
+
+def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
+    """Write one HTML page that lays several runs over each other; the first is what the others are compared with.
+
+    Raises:
+        RunError: there is no run, one of them is no run folder, or ``output`` cannot be written.
+    """
+    if not runs:
+        raise RunError(
+            message("runs", received="none", allowed="one run folder or more", fix="Name the runs to compare.")
+        )
+    return _write(Path(output), comparison_page([read_run(run) for run in runs]))
+
+
+def _write(path: Path, text: str) -> Path:
+    """Write beside the target and rename, so that a reader never meets half a page."""
+    if path.is_dir():
+        fix = f"Name a file in it, for example {str(path / 'report.html')!r}."
+        raise RunError(message("output", received=f"{str(path)!r}, which is a folder", allowed="a file", fix=fix))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(
+            message(
+                "output",
+                received=f"{str(path)!r} ({error.strerror or error})",
+                allowed="a file in a folder that exists and can be written",
+                fix="Name another file with --output.",
+            )
+        ) from error
+    return path

@@ -1,0 +1,60 @@
+"""Does the comparison lay the right runs over each other, by names that can be told apart?"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mezzotint.report import write_comparison
+
+
+def test_runs_stand_in_one_table_with_ratios_to_the_first(
+    dense: Path, finished: Path, tmp_path: Path, parse: Any
+) -> None:
+    page = parse(write_comparison([dense, finished], tmp_path / "c.html").read_text(encoding="utf-8"))
+    rows = list(next(page.one("overview").all("tbody")).all("tr"))
+    cells = [[cell.text.replace("\N{NO-BREAK SPACE}", " ") for cell in row.children] for row in rows]
+    assert [row[0] for row in cells] == ["lenet-dense", "lenet-fp16"]
+    assert cells[0][4] == "100 %"
+    assert cells[1][4] == "10.3 %"
+    assert cells[1][6].endswith("(0.202×)")
+    assert "×)" in cells[1][7]
+
+
+def test_every_run_has_a_line_and_a_column(dense: Path, finished: Path, tmp_path: Path, parse: Any) -> None:
+    page = parse(write_comparison([dense, finished], tmp_path / "c.html").read_text(encoding="utf-8"))
+    chart = page.one("test-error")
+    assert [node.text for node in next(chart.all("thead")).all("th")] == ["Epoch", "lenet-dense", "lenet-fp16"]
+    assert len(list(next(chart.all("tbody")).all("tr"))) == 30
+    drawing = next(node for node in chart.all("svg") if node.attributes.get("role") == "img")
+    lines = [n for n in drawing.all("path") if (n.attributes.get("class") or "").startswith("line")]
+    assert [node.attributes["class"] for node in lines] == ["line s1", "line s2"]
+
+
+def test_equal_names_are_told_apart_by_their_folders(finished: Path, tmp_path: Path, parse: Any) -> None:
+    twin = shutil.copytree(finished, tmp_path / "twin")
+    page = parse(write_comparison([finished, twin], tmp_path / "c.html").read_text(encoding="utf-8"))
+    names = [node.text for node in next(page.one("overview").all("tbody")).all("th")]
+    assert names == ["lenet-fp16 (sparse)", "lenet-fp16 (twin)"]
+
+
+def test_runs_that_hold_nothing_yet_can_be_compared(finished: Path, tmp_path: Path, parse: Any) -> None:
+    young = tmp_path / "young"
+    young.mkdir()
+    (young / "config.toml").write_text('name = "<i>young</i>"\n', encoding="utf-8")
+    page = parse(write_comparison([young, young, finished], tmp_path / "c.html").read_text(encoding="utf-8"))
+    assert "<i>young</i> (young) (in progress)" in page.one("overview").text
+    alone = parse(write_comparison([young], tmp_path / "d.html").read_text(encoding="utf-8"))
+    assert "Neither memory nor time is recorded" in alone.text
+
+
+def test_more_runs_than_colours_get_other_dashes(finished: Path, tmp_path: Path, parse: Any) -> None:
+    page = parse(write_comparison([finished] * 8, tmp_path / "c.html").read_text(encoding="utf-8"))
+    drawing = next(n for n in page.one("test-loss").all("svg") if n.attributes.get("role") == "img")
+    styles = [
+        n.attributes["class"] for n in drawing.all("path") if (n.attributes.get("class") or "").startswith("line")
+    ]
+    assert styles[0] == "line s1"
+    assert styles[6] == "line s1 dashed"
+    assert len(set(styles)) == 8
