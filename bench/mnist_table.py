@@ -27,7 +27,7 @@ def train(config: Path, folder: Path, density: float, seed: int, epochs: int) ->
     """The summary of one run; trained now unless it is there already."""
     summary = folder / "summary.json"
     if not summary.exists():
-        settings = [f"sparsity.density={density}", f"seed={seed}", f"epochs={epochs}"]
+        settings = [f"sparsity.density={density}", f"seed={seed}", f"schedule.epochs={epochs}"]
         arguments = ["train", str(config), "-o", str(folder), "--set", *settings]
         code = mezzotint([*arguments, "--resume"] if folder.exists() else arguments)
         if code:

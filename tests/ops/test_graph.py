@@ -282,7 +282,7 @@ def test_layout_lets_nothing_overlap_and_keeps_modules_together(data: st.DataObj
         for at, name in enumerate(names)
     }
     modules = {name: data.draw(st.sampled_from(["", "a", "a.b", "a.b.c", "d", "d.e"])) for name in names}
-    layout = lay_out({name: data.draw(st.floats(40, 200)) for name in names}, modules, reads)
+    layout = lay_out({name: float(data.draw(st.integers(40, 200))) for name in names}, modules, reads)
     leaves = list(layout.leaves().values())
     assert sorted(leaf.name for leaf in leaves) == sorted(names)
     assert not any(overlap(one, two) for at, one in enumerate(leaves) for two in leaves[:at])

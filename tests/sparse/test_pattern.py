@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mezzotint import Pattern
+from mezzotint import Pattern, SparseLinear
 from mezzotint.errors import ShapeError
 
 
@@ -107,3 +107,22 @@ def test_empty_pattern() -> None:
     assert pattern.nnz == 0
     assert pattern.density == 0
     assert pattern.transposed.tolist() == []
+
+
+def test_the_transposed_order_is_made_only_where_an_input_gradient_may_be_asked_for() -> None:
+    layer = SparseLinear(6, 4, density=0.5)
+    with torch.no_grad():
+        layer(torch.randn(3, 6))
+    layer(torch.randn(3, 6)).sum().backward()
+    assert layer.pattern._transposed is None, "no gradient of the input was asked for"
+    layer(torch.randn(3, 6, requires_grad=True)).sum().backward()
+    assert layer.pattern._transposed is not None
+
+
+def test_a_traced_pattern_keeps_no_stand_in() -> None:
+    layer = SparseLinear(6, 4, density=0.5)
+    torch.export.export(layer, (torch.randn(3, 6, requires_grad=True),))
+    x = torch.randn(3, 6, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, layer.dense_weight().sum(0).expand(3, 6))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
 
 
-@runtime_checkable
 class PatternLike(Protocol):
     """Index arrays of a sparse weight; :class:`mezzotint.Pattern` is one.
 
@@ -27,17 +26,18 @@ class PatternLike(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
-def check_pattern(pattern: object, values: Tensor, rank: int) -> PatternLike:
-    """``pattern`` as a :class:`PatternLike` of ``rank`` axes whose nnz is the length of ``values``."""
-    if not isinstance(pattern, PatternLike):
+def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
+    """``candidate`` as a :class:`PatternLike` of ``rank`` axes whose nnz is the length of ``values``."""
+    if not _offers_index_arrays(type(candidate)) and not _offers_index_arrays(candidate):
         raise ShapeError(
             message(
                 "pattern",
-                received=type(pattern).__name__,
+                received=type(candidate).__name__,
                 allowed="a mezzotint.Pattern",
                 fix="Make one with Pattern.from_mask(mask).",
             )
         )
+    pattern = cast(PatternLike, candidate)
     if len(pattern.shape) != rank:
         raise ShapeError(message("pattern shape", received=list(pattern.shape), allowed=f"{rank} dimensions"))
     nnz = pattern.indices.shape[0]
@@ -48,6 +48,11 @@ def check_pattern(pattern: object, values: Tensor, rank: int) -> PatternLike:
             )
         )
     return pattern
+
+
+def _offers_index_arrays(owner: object) -> bool:
+    """Asked of the class first: asked of an instance, it would call the property, and so make the order."""
+    return all(hasattr(owner, name) for name in ("indices", "transposed", "shape"))
 
 
 def transposed_if_needed(pattern: PatternLike, x: Tensor) -> Tensor | None:

@@ -151,9 +151,7 @@ op: Operator = (
 )
 input_grad_op: Operator = (
     with_geometry(
-        OpDef("sparse_conv2d_input_grad")
-        .attr(*_WEIGHT_SHAPE)
-        .attr("input_size: list(int) >= 1", "(H, W) of the input")
+        OpDef("sparse_conv2d_input_grad").attr(*_WEIGHT_SHAPE).attr("input_size: list(int) >= 1", "(H, W) of the input")
     )
     .input("gy: T", "output gradient [N, O, H', W']")
     .input("values: V", "[nnz]")

@@ -88,11 +88,14 @@ class Pattern:
 
         The input channel counts inside its group. Made on first use and kept: the input gradient reads it.
         """
-        if self._transposed is None:
-            row = math.prod(self._shape[1:])
-            channel = self._indices.remainder(row).div(math.prod(self._shape[2:]), rounding_mode="floor")
-            self._transposed = torch.argsort(channel, stable=True).to(torch.int32)
-        return self._transposed
+        if self._transposed is not None:
+            return self._transposed
+        row = math.prod(self._shape[1:])
+        channel = self._indices.remainder(row).div(math.prod(self._shape[2:]), rounding_mode="floor")
+        order = torch.argsort(channel, stable=True).to(torch.int32)
+        if type(order) is Tensor:  # while torch.export or torch.compile traces, it is a stand-in that must not be kept
+            self._transposed = order
+        return order
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,22 @@
+"""How does a trained network leave the house? Export to files, loading them again, and the inference session."""
+
+from __future__ import annotations
+
+from mezzotint.deploy.bundle import Bundle, describe, load, open_bundle
+from mezzotint.deploy.description import Description
+from mezzotint.deploy.export_model import Exported, export
+from mezzotint.deploy.formats import FORMATS
+from mezzotint.deploy.session import Session, TensorInfo
+
+__all__ = [
+    "FORMATS",
+    "Bundle",
+    "Description",
+    "Exported",
+    "Session",
+    "TensorInfo",
+    "describe",
+    "export",
+    "load",
+    "open_bundle",
+]

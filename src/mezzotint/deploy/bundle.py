@@ -1,0 +1,110 @@
+"""Where does a network to deploy come from? A module, a run's checkpoint or a file of ours, all as one bundle."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from mezzotint.data.protocols import PROTOCOLS
+from mezzotint.deploy.assemble import assemble, build, check_layers
+from mezzotint.deploy.description import Description
+from mezzotint.deploy.formats import safetensors_file
+from mezzotint.deploy.run_checkpoint import read_checkpoint
+from mezzotint.errors import CheckpointError, InputError, message
+
+_log = logging.getLogger(__name__)
+
+Source = nn.Module | str | Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A network with its description."""
+
+    model: nn.Module
+    description: Description
+
+
+def open_bundle(source: Source, description: Description | None = None, model: nn.Module | None = None) -> Bundle:
+    """The network of ``source`` and what is known of it.
+
+    Args:
+        source: a module, which is taken as it is; a run folder or checkpoint folder of ours; or a ``.safetensors`` file
+            that :func:`mezzotint.deploy.export` wrote.
+        description: instead of the source's own; what describes a module.
+        model: for a file whose network is not one of ``mezzotint.models``: the network, with any weights. It is
+            changed in place.
+
+    Raises:
+        CheckpointError: nothing is there, it is damaged, or it does not fit the network.
+    """
+    if isinstance(source, nn.Module):
+        return Bundle(model=source, description=description or Description())
+    path = Path(source)
+    if path.is_file():
+        content = safetensors_file.read(path)
+        tensors, own, layers = content.tensors, content.description, content.layers
+    else:
+        tensors, own = read_checkpoint(path)
+        layers = None
+    _compare_protocol(own, path)
+    network = assemble(model if model is not None else build(own, str(path)), tensors, str(path))
+    if layers is not None:
+        check_layers(network, layers, str(path))
+    return Bundle(model=network, description=description or own)
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The network that was exported to the ``.safetensors`` file ``path``, in evaluation mode, on the CPU.
+
+    Args:
+        path: a file that :func:`mezzotint.deploy.export` wrote, sparse or dense.
+        model: needed when the network is not one of ``mezzotint.models``: the network as it was before
+            :func:`mezzotint.sparsify`, with any weights. It is changed in place and returned.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not one of ours, or does not fit the network.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(message("file to load", received=str(path), allowed="an existing .safetensors file"))
+    return open_bundle(path, model=model).model
+
+
+def describe(path: str | Path) -> Description:
+    """What travels with the weights of a ``.safetensors`` file, checkpoint folder or run folder.
+
+    Raises:
+        CheckpointError: nothing is there, or it is damaged.
+    """
+    place = Path(path)
+    return safetensors_file.read(place).description if place.is_file() else read_checkpoint(place)[1]
+
+
+def require_input_shape(description: Description, what: str) -> tuple[int, ...]:
+    """The input's shape without the batch.
+
+    Raises:
+        InputError: it is unknown; ``what`` says what needs it.
+    """
+    if description.input_shape is None:
+        raise InputError(
+            message(
+                "input_shape",
+                received="nothing",
+                allowed="the shape of one input",
+                fix=f"{what} needs it: pass description=Description(input_shape=(3, 224, 224)), say.",
+            )
+        )
+    return description.input_shape
+
+
+def _compare_protocol(description: Description, path: Path) -> None:
+    known = PROTOCOLS.get(description.protocol or "")
+    if known is not None and known.fingerprint() != description.protocol_fingerprint:
+        _log.warning(
+            "%s was made with the protocol %s (%s), which means %s in this version of mezzotint.",
+            *(path, description.protocol, description.protocol_fingerprint, known.fingerprint()),
+        )

@@ -1,0 +1,231 @@
+"""How does one run a network for its results alone? A session: arrays in, arrays out, checked, from any thread."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from mezzotint.deploy.bundle import Source, open_bundle
+from mezzotint.deploy.description import Description
+from mezzotint.deploy.threads import using_threads
+from mezzotint.errors import InputError, NotRegistered, ShapeError, message, suggest
+from mezzotint.lowering import LoweredModel, lower
+
+_DTYPES: Final = ("fp32", "bf16")
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """An input or output of a session.
+
+    Attributes:
+        name: of the forward's parameter; an output's key, or ``output``, or ``output_0`` ...
+        shape: sizes, None for the batch and for what is not known; None when not even the rank is known.
+        dtype: of the array, such as ``"float32"``.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+
+class Session:
+    """An inference session: the network of a file, a run or a module, lowered to the native layout.
+
+    Safe to call from several threads at once; the GIL is released while it computes. PyTorch's number of threads is
+    left as it was. The network is a snapshot: later changes of a module do not reach the session.
+
+    Args:
+        source: a ``.safetensors`` file of ours, a run folder (its newest checkpoint), a checkpoint folder, or a module.
+        threads: of the arithmetic; None: PyTorch's own number.
+        dtype: ``"fp32"``, or ``"bf16"``: convolutions and linear layers take 16-bit numbers and sum in float32, in the
+            plain layout (the native one is float32). Arrays are float32 in both.
+        description: for a module: what is known of it. With an ``input_shape``, inputs are checked against it and the
+            outputs are known from the start.
+
+    Example::
+
+        session = Session("digits.safetensors", threads=2)
+        (logits,) = session.run([images])
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        threads: int | None = None,
+        dtype: str = "fp32",
+        *,
+        description: Description | None = None,
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise NotRegistered(
+                message("dtype", received=dtype, allowed=", ".join(_DTYPES), fix=suggest(dtype, _DTYPES).strip())
+            )
+        if threads is not None and threads < 1:
+            raise InputError(message("threads", received=threads, allowed="at least 1, or None"))
+        bundle = open_bundle(source, description)
+        self.description = bundle.description
+        self._threads, self._dtype = threads, dtype
+        self._inputs = _input_infos(bundle.model, bundle.description)
+        self._outputs: tuple[TensorInfo, ...] | None = None
+        self._model: LoweredModel = lower(copy.deepcopy(bundle.model).cpu().eval())
+        if all(info.shape is not None for info in self._inputs):
+            self._compute([torch.zeros(1, *self.description.input_shape or ())])
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The inputs, in the order of :meth:`run`."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The outputs, in the order in which :meth:`run` returns them.
+
+        Raises:
+            InputError: they are not known yet, as the input's shape is not and nothing has been run.
+        """
+        if self._outputs is None:
+            raise InputError(
+                message(
+                    "outputs of the session",
+                    received="nothing that tells them",
+                    allowed="a described input shape, or a run",
+                    fix="Pass description=Description(input_shape=...), or call run first.",
+                )
+            )
+        return self._outputs
+
+    def run(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[Array]:
+        """Compute the outputs.
+
+        Args:
+            inputs: float32 arrays in the order of :attr:`inputs`, or by name. The first axis is the batch, of any size.
+
+        Returns:
+            New arrays in the order of :attr:`outputs`; tensors of the network that are 16-bit come as float32.
+
+        Raises:
+            InputError: a wrong number of inputs, or an unknown name.
+            ShapeError: an array of another shape or type.
+        """
+        arrays = self._ordered(inputs)
+        tensors = [_tensor(info, array) for info, array in zip(self._inputs, arrays, strict=True)]
+        return [_array(tensor) for tensor in self._compute(tensors)]
+
+    def explain(self) -> str:
+        """Which parts run in the native layout, and why the others do not."""
+        if self._dtype == "bf16":
+            return "bf16 runs in the plain layout: the native layout is float32."
+        return self._model.explain()
+
+    def __repr__(self) -> str:
+        threads = "PyTorch's" if self._threads is None else str(self._threads)
+        names = ", ".join(info.name for info in self._inputs)
+        return (
+            f"Session({self.description.architecture or 'module'}, inputs=({names}), {self._dtype}, {threads} threads)"
+        )
+
+    def _compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        with using_threads(self._threads), torch.inference_mode(), self._casting():
+            result = self._model(*tensors)
+        found = _outputs(result)
+        if self._outputs is None:
+            self._outputs = tuple(_output_info(name, tensor) for name, tensor in found.items())
+        return list(found.values())
+
+    def _casting(self) -> torch.autocast:
+        """The session's own precision, whatever the caller's surroundings say."""
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._dtype == "bf16")
+
+    def _ordered(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[ArrayLike]:
+        names = [info.name for info in self._inputs]
+        if isinstance(inputs, Mapping):
+            unknown = next((name for name in inputs if name not in names), None)
+            missing = next((name for name in names if name not in inputs), None)
+            if unknown is not None or missing is not None:
+                received = f"the unknown name {unknown!r}" if unknown is not None else f"nothing for {missing!r}"
+                hint = suggest(unknown or "", names).strip()
+                raise InputError(message("inputs", received=received, allowed=", ".join(names), fix=hint))
+            return [inputs[name] for name in names]
+        if not isinstance(inputs, list | tuple):
+            received = f"a single {type(inputs).__name__}"
+            raise InputError(message("inputs", received=received, allowed="a list of arrays", fix="Write run([x])."))
+        if len(inputs) != len(names):
+            raise InputError(
+                message("inputs", received=f"{len(inputs)} arrays", allowed=f"{len(names)} ({', '.join(names)})")
+            )
+        return list(inputs)
+
+
+def _input_infos(model: nn.Module, description: Description) -> tuple[TensorInfo, ...]:
+    """One for each parameter of ``forward`` that must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [item.name for item in parameters if item.kind in kinds and item.default is inspect.Parameter.empty]
+    if not names:
+        raise InputError(message("network of a session", received="a forward without inputs", allowed="at least one"))
+    shape = description.input_shape
+    known = None if shape is None or len(names) > 1 else (None, *shape)
+    return tuple(TensorInfo(name=name, shape=known, dtype="float32") for name in names)
+
+
+def _tensor(info: TensorInfo, value: ArrayLike) -> Tensor:
+    array = np.asarray(value)
+    if str(array.dtype) != info.dtype:
+        raise ShapeError(
+            message(
+                f"input {info.name!r} dtype",
+                received=str(array.dtype),
+                allowed=info.dtype,
+                fix=f"Convert it with .astype(numpy.{info.dtype}); pixels also need the network's normalisation.",
+            )
+        )
+    if info.shape is not None and not _fits(array.shape, info.shape):
+        allowed = "[" + ", ".join("N" if size is None else str(size) for size in info.shape) + "]"
+        raise ShapeError(
+            message(
+                f"input {info.name!r} shape",
+                received=list(array.shape),
+                allowed=allowed,
+                fix="The first axis is the batch: array[None] makes a batch of one.",
+            )
+        )
+    # PyTorch refuses negative strides and warns about memory that may not be written.
+    usable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    return torch.from_numpy(array if usable else array.copy())
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in (None, have) for have, want in zip(shape, declared, strict=True))
+
+
+def _outputs(result: Any) -> dict[str, Tensor]:
+    """The tensors of a network's result by name, in order."""
+    if isinstance(result, Tensor):
+        return {"output": result}
+    if isinstance(result, Mapping):
+        return {str(key): value for key, value in result.items() if isinstance(value, Tensor)}
+    leaves = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+    return {f"output_{place}": leaf for place, leaf in enumerate(leaves)}
+
+
+def _output_info(name: str, tensor: Tensor) -> TensorInfo:
+    dtype = torch.float32 if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.dtype
+    batched: tuple[int | None, ...] = (None, *tensor.shape[1:]) if tensor.dim() else ()
+    return TensorInfo(name=name, shape=batched, dtype=str(dtype).removeprefix("torch."))
+
+
+def _array(tensor: Tensor) -> Array:
+    wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    array: Array = wide.numpy()
+    return array

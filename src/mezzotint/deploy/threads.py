@@ -1,0 +1,46 @@
+"""How does a session use its own number of threads and leave PyTorch's setting as it was?
+
+PyTorch keeps the number per Python thread and hands a new thread the number that was set last anywhere. While sessions
+run, that may be a session's own; so the number to go back to is noted when the first of them begins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_lock = threading.Lock()
+_running = 0
+_before = 0
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """PyTorch and our kernels use ``count`` threads in this Python thread; ``None`` changes nothing."""
+    if count is None:
+        yield
+        return
+    _enter(count)
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def _enter(count: int) -> None:
+    global _running, _before
+    with _lock:
+        if not _running:
+            _before = torch.get_num_threads()
+        _running += 1
+        torch.set_num_threads(count)
+
+
+def _leave() -> None:
+    global _running
+    with _lock:
+        _running -= 1
+        torch.set_num_threads(_before)

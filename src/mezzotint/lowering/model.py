@@ -1,0 +1,168 @@
+"""What does a user get from lowering? A module for inference that says what it does in which layout, and why."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from mezzotint.errors import InputError, message
+from mezzotint.kernels import native
+from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.plan import Plan, make_plan
+from mezzotint.lowering.rewrite import rewrite
+from mezzotint.lowering.trace import Untraceable, record_shapes, traced
+
+_log = logging.getLogger(__name__)
+_planning = threading.Lock()
+
+
+class LoweredModel(nn.Module):
+    """An inference copy of a model: sparse convolutions and what lies between them in the native layout.
+
+    It is a snapshot: later changes of the original model do not reach it. Outputs equal the model's up to float32
+    rounding (batch norm is applied as one multiply-add per number). It does not differentiate. Under ``torch.autocast``
+    it runs in the plain layout, since the native one is float32.
+
+    Make one with :func:`lower`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.training = False
+        self._name = type(model).__name__
+        self._plan: Plan | None = None
+        self._native: fx.GraphModule | None = None
+        self._reason: str | None = None
+        self.plain: nn.Module = copy.deepcopy(model).requires_grad_(False)
+        try:
+            _require_native()
+            self.plain = traced(self.plain)
+        except Untraceable as reason:
+            self._refuse(str(reason))
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """As the model's own forward; the first call plans for the shapes that it sees, unless :func:`lower` did."""
+        self._check_no_gradient((inputs, named))
+        with torch.no_grad():
+            if named or torch.is_autocast_enabled("cpu"):
+                return self.plain(*inputs, **named)
+            lowered = self.plan(*inputs) if self._native is None else self._native
+            return lowered(*inputs)
+
+    def plan(self, *inputs: Any) -> nn.Module:
+        """Plan the lowering for inputs of these shapes, once; returns the module that runs from now on."""
+        with _planning:
+            if self._native is None and isinstance(self.plain, fx.GraphModule) and self._reason is None:
+                try:
+                    record_shapes(self.plain, inputs)
+                    make_pure(self.plain)
+                    self._plan = make_plan(self.plain)
+                    self._native = rewrite(self.plain, self._plan)
+                except Untraceable as reason:
+                    self._refuse(str(reason))
+            return self.plain if self._native is None else self._native
+
+    def train(self, mode: bool = True) -> LoweredModel:
+        """A lowered model is for inference only.
+
+        Raises:
+            InputError: ``mode`` is True.
+        """
+        if mode:
+            raise InputError(
+                message(
+                    "train() of a lowered model",
+                    received=mode,
+                    allowed="False: a lowered model is a snapshot for inference",
+                    fix="Train the model it was made from, and lower that again.",
+                )
+            )
+        return self
+
+    def explain(self) -> str:
+        """One line a node: native, with what it was fused with, or plain, with the reason."""
+        if self._reason is not None:
+            return f"{self._name}: plain layout, because {self._reason}."
+        if self._plan is None or not isinstance(self.plain, fx.GraphModule):
+            return f"{self._name}: not planned yet: run it once, or give lower() an example input."
+        native_nodes = {node: step for step in self._plan.steps for node in step.nodes}
+        lines = [f"{self._name}: {len(native_nodes)} nodes in the native layout, in {len(self._plan.steps)} steps"]
+        for node in self.plain.graph.nodes:
+            step = native_nodes.get(node)
+            if step is None and node.op in ("call_module", "call_function", "call_method"):
+                lines.append(f"  {_title(node)}: plain: {self._plan.reasons[node]}")
+            elif step is not None and node is not step.result:
+                lines.append(f"  {_title(node)}: native, in one step with {_title(step.result)}")
+            elif step is not None:
+                halo = self._plan.halos[node]
+                lines.append(f"  {_title(node)}: native: {step.describe()}; halo {halo}")
+        return "\n".join(lines)
+
+    @property
+    def native_steps(self) -> int:
+        """Number of passes over memory in the native layout; 0 in the plain layout or before planning."""
+        return 0 if self._plan is None else len(self._plan.steps)
+
+    def _refuse(self, reason: str) -> None:
+        self._reason = reason
+        _log.warning("%s runs in the plain layout, because %s.", self._name, reason)
+
+    def _check_no_gradient(self, inputs: Any) -> None:
+        tensors = (leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            raise InputError(
+                message(
+                    "input of a lowered model",
+                    received="a tensor that requires a gradient",
+                    allowed="tensors without gradient",
+                    fix="Use the model it was made from, or torch.no_grad().",
+                )
+            )
+
+
+def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
+    """An inference copy of ``model`` that keeps activations in the native layout between sparse convolutions.
+
+    Args:
+        model: in evaluation mode, as :func:`mezzotint.sparsify` left it; it is not changed. What lies between sparse
+            convolutions (batch norm, ReLU, residual adds) is fused into them; everything else runs as it was.
+        example_input: a tensor, or a tuple of positional arguments, that decides what can be lowered; other batch and
+            image sizes work too. Without one, the first call's inputs decide.
+
+    Returns:
+        A module with the model's own call. A model that cannot be traced runs in the plain layout: the log (logger
+        ``mezzotint.lowering.model``, level WARNING) says so once with the reason, and
+        :meth:`LoweredModel.explain` repeats it.
+
+    Raises:
+        InputError: the model is in training mode.
+    """
+    if model.training:
+        raise InputError(
+            message(
+                "model to lower",
+                received="a model in training mode",
+                allowed="a model in evaluation mode",
+                fix="Call model.eval() first.",
+            )
+        )
+    lowered = LoweredModel(model)
+    if example_input is not None:
+        lowered.plan(*(example_input if isinstance(example_input, tuple) else (example_input,)))
+    return lowered
+
+
+def _require_native() -> None:
+    reason = native.unavailable()
+    if reason is not None:
+        raise Untraceable(reason)
+
+
+def _title(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_module" else node.name

@@ -1,0 +1,107 @@
+"""Which nodes of a traced model could work in the native layout, and why can the others not?"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from mezzotint.lowering.trace import has_hooks
+from mezzotint.sparse import SparseConv2d
+
+
+class Role(Enum):
+    """What a node does that the native layout knows how to do."""
+
+    CONV = "sparse convolution"
+    NORM = "batch norm"
+    RELU = "ReLU"
+    ADD = "add"
+
+
+_RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
+_ADD: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
+
+
+def role_of(node: fx.Node, graph_module: fx.GraphModule) -> Role | str:
+    """The role of ``node``, whose shape must be recorded, or a reason why it has none."""
+    if node.op == "call_module":
+        return _module_role(node, graph_module.get_submodule(str(node.target)))
+    if node.op not in ("call_function", "call_method"):
+        return "it computes nothing"
+    if node.target in _RELU:
+        return _checked(Role.RELU, node)
+    if node.target in _ADD:
+        return _add_role(node)
+    return f"the native layout has no {_called(node)}"
+
+
+def tensor_inputs(node: fx.Node, role: Role) -> list[fx.Node]:
+    """The nodes that a node of ``role`` reads: one, or the two that are added."""
+    given = [*node.args, *node.kwargs.values()]
+    return [value for value in given if isinstance(value, fx.Node)][: 2 if role is Role.ADD else 1]
+
+
+def _module_role(node: fx.Node, module: nn.Module) -> Role | str:
+    if has_hooks(module):
+        return "it carries forward hooks"
+    # A subclass may override forward, so only these very classes are known.
+    for kind, (role, refusal) in _MODULES.items():
+        if type(module) is kind:
+            return refusal(module) or _checked(role, node)
+    return f"the native layout has no {type(module).__name__}"
+
+
+def _refuse_conv(layer: nn.Module) -> str | None:
+    if not isinstance(layer, SparseConv2d):
+        return "it is no sparse convolution"
+    if layer.padding_mode != "zeros":
+        return f"its padding mode is {layer.padding_mode!r}; the native halo holds zeros"
+    tensors = [layer.values, *([] if layer.bias is None else [layer.bias])]
+    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in tensors):
+        return "its weights are not float32 on the CPU"
+    return None
+
+
+def _refuse_norm(norm: nn.Module) -> str | None:
+    if norm.training or getattr(norm, "running_mean", None) is None or getattr(norm, "running_var", None) is None:
+        return "it uses the statistics of the batch"
+    return None
+
+
+def _refuse_nothing(module: nn.Module) -> str | None:
+    return None
+
+
+_MODULES: Final[dict[type[nn.Module], tuple[Role, Callable[[nn.Module], str | None]]]] = {
+    SparseConv2d: (Role.CONV, _refuse_conv),
+    nn.BatchNorm2d: (Role.NORM, _refuse_norm),
+    nn.ReLU: (Role.RELU, _refuse_nothing),
+}
+
+
+def _add_role(node: fx.Node) -> Role | str:
+    operands = tensor_inputs(node, Role.ADD)
+    if len(operands) != 2 or len(node.args) != 2 or node.kwargs:
+        return "it is more than the sum of two tensors"
+    if operands[0].meta.get("shape") != operands[1].meta.get("shape"):
+        return "it adds tensors of different shapes"
+    return _checked(Role.ADD, node)
+
+
+def _checked(role: Role, node: fx.Node) -> Role | str:
+    for read in tensor_inputs(node, role):
+        if len(read.meta.get("shape", ())) != 4:
+            return "it does not work on batches of images [N, C, H, W]"
+        if read.meta["dtype"] != torch.float32 or read.meta["device"] != "cpu":
+            return "it does not work on float32 activations on the CPU"
+    return role
+
+
+def _called(node: fx.Node) -> str:
+    return str(node.target) if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))

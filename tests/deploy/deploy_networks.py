@@ -1,0 +1,60 @@
+"""Which small networks do the deployment tests use?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import mezzotint as mz
+from mezzotint.deploy import Description
+
+DESCRIPTION = Description(
+    architecture="resnet20",
+    arguments={"num_classes": 4, "in_channels": 3, "image_size": [8, 8]},
+    input_shape=(3, 8, 8),
+    classes=("ant", "bee", "cat", "dög"),
+    protocol="squash256",
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.2, 0.25),
+)
+
+
+class Own(nn.Module):
+    """A network that is not in ``mezzotint.models``: stride, "same" padding, groups, a linear layer, dropout."""
+
+    def __init__(self, stride: int = 2) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 4, 3, stride=stride, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(4, 4, 3, padding="same", groups=2, bias=False),
+            nn.Dropout(),
+        )
+        self.head = nn.Linear(4, 3, bias=False)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        features = self.body(image).mean((2, 3))
+        return {"logits": self.head(features), "features": features}
+
+
+def settle(model: nn.Module) -> nn.Module:
+    """Running statistics and biases as training might leave them; evaluation mode."""
+    generator = torch.Generator().manual_seed(5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features, generator=generator) * 0.2
+            module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
+            module.num_batches_tracked += 7
+    return model.eval()
+
+
+def resnet20(density: float = 0.3) -> nn.Module:
+    torch.manual_seed(1)
+    model = mz.models.build("resnet20", num_classes=4, in_channels=3, image_size=8)
+    return settle(mz.sparsify(model, density, exclude=("conv1",)))
+
+
+def own(density: float = 0.4) -> nn.Module:
+    torch.manual_seed(2)
+    return settle(mz.sparsify(Own(), density, "uniform"))
