@@ -14,11 +14,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from mezzotint.cli import main as mezzotint
 from rich.console import Console
 from rich.table import Table
 
 from machine import write_result
+from mezzotint.cli import main as mezzotint
 
 ROOT = Path(__file__).resolve().parents[1]
 

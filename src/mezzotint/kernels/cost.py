@@ -14,14 +14,17 @@ from mezzotint.kernels.problem import Problem
 SPARSE_PENALTY = 2.5
 #: Time of moving one activation into or out of the native layout, in dense multiply-adds.
 PACKING = 40.0
+#: Channels that a dense kernel computes together.
+VECTOR = 8
 #: Time of scattering one weight into a dense one, in dense multiply-adds.
 SCATTERING = 8.0
 
 
 def dense(problem: Problem) -> float:
     """Multiply-adds of the dense convolution or product, and the scattering of its weight when it is sparse."""
-    scatter = 0.0 if problem.density is None else SCATTERING * _weights(problem)
-    return _multiply_adds(problem) + scatter
+    if problem.density is None:
+        return _multiply_adds(problem)
+    return _channel_padding(problem) * _multiply_adds(problem) + SCATTERING * _weights(problem)
 
 
 def native(problem: Problem) -> float:
@@ -48,3 +51,9 @@ def _multiply_adds(problem: Problem) -> float:
         pixels = max(1, pixels // (stride[0] * stride[1]))
     weight = problem.shape("weight") if "weight" in names else problem.attr("weight_shape")
     return float(positions[0] * pixels * math.prod(weight))
+
+
+def _channel_padding(problem: Problem) -> float:
+    """How much work a dense kernel adds by filling its vectors: channels count in steps of eight."""
+    outputs, inputs = problem.attr("weight_shape")[:2]
+    return float(math.prod(-(-channels // VECTOR) * VECTOR / channels for channels in (outputs, inputs)))

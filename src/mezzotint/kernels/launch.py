@@ -157,12 +157,15 @@ def _choose(problem: Problem, trial: Callable[[Kernel], Any] | None) -> Decision
     able = [kernel for kernel in KERNELS.of(problem.op) if kernel.name not in refusals]
     if not able:
         raise NoKernel(_miss(problem, refusals))
-    ranked = sorted(able, key=lambda kernel: (kernel.oracle, kernel.estimate(problem), -kernel.priority))
-    estimates = {kernel.name: kernel.estimate(problem) for kernel in able if not kernel.oracle}
+    # The bucket's density decides, not the exact one: which member of a bucket comes first must not matter, or a run
+    # that is resumed in mid-bucket could choose otherwise than the one that was not interrupted.
+    bucket = problem.bucket()
+    ranked = sorted(able, key=lambda kernel: (kernel.oracle, kernel.estimate(bucket), -kernel.priority))
+    estimates = {kernel.name: kernel.estimate(bucket) for kernel in able if not kernel.oracle}
     winner, reason, times = _winner(ranked, trial)
     return Decision(
         kernel=winner,
-        problem=problem.bucket(),
+        problem=bucket,
         policy=_policy,
         reason=reason,
         estimates=estimates,

@@ -215,9 +215,13 @@ def conv2d_output_packed(
 ) -> None:
     """``yp = relu((conv(xp) + bias) * scale + shift + residual)``, all in the native layout.
 
-    A stored halo of ``xp`` at least as wide as the padding is used as it is. The halo of ``yp`` and its lanes behind
-    image ``batch - 1`` become zero. ``bias``, ``scale``, ``shift``: float32 ``[O]`` or ``None``; ``residual``: as ``yp``,
-    with a halo of its own (``residual_halo``, by default ``yhalo``); ``working``: type that the values are rounded to.
+    A stored halo of ``xp`` at least as wide as the padding is used as it is; otherwise ``xp`` is copied. The halo of
+    ``yp`` and its lanes behind image ``batch - 1`` become zero.
+
+    Args:
+        bias, scale, shift: contiguous float32 ``[O]`` or ``None``.
+        residual: as ``yp``, with a halo of its own (``residual_halo``, by default ``yhalo``).
+        working: type that the values are rounded to.
     """
     _require()
     conv = (*weight_shape, *stride, *padding, *dilation, groups)

@@ -275,10 +275,11 @@ def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:
 
 def _memory_format(spec: TensorSpec, first: Tensor) -> torch.memory_format:
     """Channels-last in, channels-last out, as PyTorch's own convolutions do; everything else is contiguous."""
-    images = len(spec.shape) == 4 and first.dim() == 4
-    if images and not first.is_contiguous() and first.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
+    if len(spec.shape) != 4 or first.dim() != 4 or not first.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    # With one channel or one pixel both formats fit the bytes; the strides then say which is meant.
+    meant = first.stride(1) == 1 and first.stride(3) == first.shape[1]
+    return torch.channels_last if meant else torch.contiguous_format
 
 
 def _allocate(spec: TensorSpec, first: Tensor) -> Tensor:

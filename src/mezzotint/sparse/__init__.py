@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.distribution import DISTRIBUTIONS, layer_nnz
 from mezzotint.sparse.layer import SparseLayer, sparse_layers, topology_digest
 from mezzotint.sparse.layers import SparseConv2d, SparseLinear
@@ -12,7 +13,6 @@ from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.record import LayerChange, TopologyReport
 from mezzotint.sparse.schedule import DECAYS, Schedule
 from mezzotint.sparse.selection import Selection, select
-from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.topology import Topology
 
 __all__ = [

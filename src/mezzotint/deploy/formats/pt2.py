@@ -18,7 +18,6 @@ import mezzotint
 from mezzotint.deploy.assemble import layer_records
 from mezzotint.deploy.description import Description
 from mezzotint.errors import InputError, message
-from mezzotint.sparse import sparse_layers
 
 HEADER = "mezzotint.json"
 """Name of the extra file in the archive that holds description and layers."""

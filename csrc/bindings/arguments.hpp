@@ -1,0 +1,52 @@
+// How do Python arguments become the library's descriptions? Tensors arrive as (address, dtype code, shape, strides).
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/packed.hpp"
+#include "core/tensor.hpp"
+#include "kernels/jobs.hpp"
+
+namespace mezzotint::bindings {
+
+using Ints = std::vector<std::int64_t>;
+using TensorArgument = std::tuple<std::uintptr_t, int, Ints, Ints>;
+using ConvArgument = std::array<std::int64_t, 13>;
+using HaloArgument = std::array<std::int64_t, 4>;
+
+// [N, C, H, W], or [N, C] with H = W = 1.
+Tensor tensor_of(const TensorArgument& argument);
+
+// One-dimensional of any stride; absent: null data.
+Vector vector_of(const TensorArgument& argument);
+Vector vector_of(const std::optional<TensorArgument>& argument);
+
+// The address of a contiguous one-dimensional tensor of the type given, refused otherwise.
+const void* contiguous(const std::optional<TensorArgument>& argument, Dtype dtype, const char* name);
+
+// (values, indices, transposed or nothing), to be rounded to `working`.
+SparseWeight weight_of(const TensorArgument& values, const TensorArgument& indices,
+                       const std::optional<TensorArgument>& transposed, Dtype working);
+
+// (out, in_per_group, kernel_h, kernel_w, stride_h, stride_w, top, bottom, left, right, dilation_h, dilation_w,
+// groups).
+Conv conv_of(const ConvArgument& argument);
+
+Halo halo_of(const HaloArgument& argument);
+
+// Packed activations [blocks, height + halo, channels, width + halo, 16], contiguous FP32.
+Packed packed_of(const TensorArgument& argument, const HaloArgument& halo, const char* name);
+
+}  // namespace mezzotint::bindings

@@ -1,0 +1,94 @@
+#include "drive/activations.hpp"
+
+#include <cstring>
+
+#include "runtime/threads.hpp"
+
+namespace mezzotint {
+namespace {
+
+void clear(float* cells, std::int64_t count) {
+  std::memset(cells, 0, static_cast<std::size_t>(count * kLanes) * sizeof(float));
+}
+
+// One stored row: all of it when it belongs to the halo, else what lies left and right of the interior.
+void clear_halo_row(const Packed& view, std::int64_t block, std::int64_t row) {
+  if (row < 0 || row >= view.height) {
+    clear(cell_at(view, block, row, 0, -view.halo.left), view.row);
+    return;
+  }
+  for (std::int64_t c = 0; c < view.channels; ++c) {
+    clear(cell_at(view, block, row, c, -view.halo.left), view.halo.left);
+    clear(cell_at(view, block, row, c, view.width), view.halo.right);
+  }
+}
+
+void clear_lanes(const Packed& view, std::int64_t row, std::int64_t first_lane) {
+  for (std::int64_t c = 0; c < view.channels; ++c) {
+    float* cell = cell_at(view, view.blocks - 1, row, c, 0);
+    for (std::int64_t w = 0; w < view.width; ++w, cell += kLanes) {
+      std::fill(cell + first_lane, cell + kLanes, 0.0f);
+    }
+  }
+}
+
+// Calls body(block, row) for every row of `rows` a block.
+template <class Body>
+void for_rows(const Packed& view, std::int64_t rows, int threads, const Body& body) {
+  const std::int64_t cells = view.blocks * rows * view.channels * view.width;
+  parallel_for(view.blocks * rows, useful_threads(cells * 4, threads),
+               [&](std::int64_t i) { body(i / rows, i % rows); });
+}
+
+}  // namespace
+
+bool is_linear(const Conv& conv, const Tensor& x, const Tensor& y) {
+  const bool one_pixel = x.h == 1 && x.w == 1 && y.h == 1 && y.w == 1;
+  const bool plain = conv.stride_h == 1 && conv.stride_w == 1 && conv.top + conv.bottom + conv.left + conv.right == 0;
+  return one_pixel && plain && conv.taps() == 1;
+}
+
+Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks) {
+  Tensor part = tensor;
+  part.data = static_cast<char*>(tensor.data) + first * kLanes * tensor.stride_n * size_of(tensor.dtype);
+  part.n = std::min(tensor.n - first * kLanes, blocks * kLanes);
+  return part;
+}
+
+void pack(const Tensor& from, const Packed& to, const Context& with) {
+  const PackJob job{from, to};
+  for_rows(to, stored_rows(to), with.threads,
+           [&](std::int64_t block, std::int64_t row) { with.kernels.pack_row(job, block, row); });
+}
+
+void unpack(const Packed& from, const Tensor& to, const Context& with) {
+  const PackJob job{to, from};
+  for_rows(from, from.height, with.threads,
+           [&](std::int64_t block, std::int64_t row) { with.kernels.unpack_row(job, block, row); });
+}
+
+void copy_packed(const Packed& from, const Packed& to, int threads) {
+  const auto bytes = static_cast<std::size_t>(from.width * kLanes) * sizeof(float);
+  for_rows(to, stored_rows(to), threads, [&](std::int64_t block, std::int64_t stored_row) {
+    const std::int64_t row = stored_row - to.halo.top;
+    clear_halo_row(to, block, row);
+    if (row >= 0 && row < to.height) {
+      for (std::int64_t c = 0; c < to.channels; ++c) {
+        std::memcpy(cell_at(to, block, row, c, 0), cell_at(from, block, row, c, 0), bytes);
+      }
+    }
+  });
+}
+
+void clear_borders(const Packed& view, std::int64_t batch, int threads) {
+  for_rows(view, stored_rows(view), threads, [&](std::int64_t block, std::int64_t stored_row) {
+    const std::int64_t row = stored_row - view.halo.top;
+    clear_halo_row(view, block, row);
+    const bool ragged = batch % kLanes != 0 && block + 1 == view.blocks;
+    if (ragged && row >= 0 && row < view.height) {
+      clear_lanes(view, row, batch % kLanes);
+    }
+  });
+}
+
+}  // namespace mezzotint

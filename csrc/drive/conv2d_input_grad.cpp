@@ -1,0 +1,113 @@
+// How is the input gradient of a sparse convolution computed? The gather kernel over the output gradient with the
+// transposed order of the nonzeros, once for every phase of the stride; see plan/phases.hpp.
+#include "drive/activations.hpp"
+#include "drive/conv2d.hpp"
+#include "drive/run.hpp"
+#include "plan/expand.hpp"
+#include "plan/phases.hpp"
+#include "plan/tiles.hpp"
+
+namespace mezzotint {
+namespace {
+
+struct Axes {
+  Axis vertical, horizontal;
+};
+
+Axes axes_of(const Conv& conv, Size gx, Size gy) {
+  return {{gx.h, gy.h, conv.kernel_h, conv.stride_h, conv.dilation_h, conv.top},
+          {gx.w, gy.w, conv.kernel_w, conv.stride_w, conv.dilation_w, conv.left}};
+}
+
+// A linear layer's row of image blocks has no spatial meaning: one phase, no taps.
+Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
+  return axes_of(conv, Size{gx.height, gx.width}, Size{gy.height, gy.width});
+}
+
+TileShape tile_of(const Axes& axes, const Context& with) {
+  const Phase vertical = phase_of(axes.vertical, 0);
+  const Phase horizontal = phase_of(axes.horizontal, 0);
+  return choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells);
+}
+
+GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy,
+                  const Context& with) {
+  const std::int64_t part = gather_part(conv, tile_of(axes, with), 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
+  return expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads);
+}
+
+GatherJob phase_job(const Phase& vertical, const Phase& horizontal, const Packed& gy, const Packed& gx,
+                    const Conv& conv, const Context& with) {
+  const TileShape tile = choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells);
+  GatherJob job{};
+  job.x = cell_at(gy, 0, vertical.origin, 0, horizontal.origin);
+  job.x_block = gy.block;
+  job.x_row = gy.row;
+  job.x_column = 1;
+  job.y = cell_at(gx, 0, vertical.first, 0, horizontal.first);
+  job.y_block = gx.block;
+  job.y_row = gx.row * conv.stride_h;
+  job.y_column = conv.stride_w;
+  job.y_channel = gx.channel;
+  job.blocks = gx.blocks;
+  job.rows = vertical.count;
+  job.columns = horizontal.count;
+  job.channels = conv.in();
+  job.tile_rows = tile.rows;
+  job.tile_columns = tile.columns;
+  return job;
+}
+
+void gather(const GatherList& list, const Packed& gy, const Packed& gx, const Conv& conv, const Axes& axes,
+            const Context& with) {
+  for (std::int64_t i = 0; i < conv.stride_h; ++i) {
+    for (std::int64_t j = 0; j < conv.stride_w; ++j) {
+      GatherJob job = phase_job(phase_of(axes.vertical, i), phase_of(axes.horizontal, j), gy, gx, conv, with);
+      job.entries = list.entries.get();
+      job.segments = list.segments.data() + (i * conv.stride_w + j) * job.channels * list.parts;
+      job.parts = list.parts;
+      run_gather(job, with);
+    }
+  }
+}
+
+}  // namespace
+
+Halo grad_halo(const Conv& conv, Size gx, Size gy) {
+  const Axes axes = axes_of(conv, gx, gy);
+  const Reach vertical = reach_of(axes.vertical);
+  const Reach horizontal = reach_of(axes.horizontal);
+  return {vertical.before, vertical.after, horizontal.before, horizontal.after};
+}
+
+void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tensor& gx, const Conv& conv,
+                       const Context& with) {
+  const bool linear = is_linear(conv, gx, gy);
+  const std::int64_t blocks = blocks_of(gx.n);
+  if (blocks * gx.c * gx.h * gx.w == 0) {
+    return;
+  }
+  const Halo halo = grad_halo(conv, {gx.h, gx.w}, {gy.h, gy.w});
+  const Packed one_gx = native_layout(1, gx.c, gx.h, gx.w, {});
+  const Packed one_gy = native_layout(1, gy.c, gy.h, gy.w, halo);
+  const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_gx) + cells_of(one_gy)) * kCellBytes);
+  const Activations packed_gx(linear, step, gx.c, gx.h, gx.w, {});
+  const Activations packed_gy(linear, step, gy.c, gy.h, gy.w, halo);
+  const GatherList list = expand(weight, conv, axes_of(conv, packed_gx.view, packed_gy.view), packed_gy.view, with);
+  for (std::int64_t first = 0; first < blocks; first += step) {
+    const std::int64_t count = std::min(step, blocks - first);
+    const Packed kernel_gx = packed_gx.for_kernels(count);
+    const Packed kernel_gy = packed_gy.for_kernels(count);
+    pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
+    gather(list, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), with);
+    unpack(packed_gx.for_copies(count), images_of(gx, first, count), with);
+  }
+}
+
+void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Packed& gx, const Conv& conv,
+                              const Context& with) {
+  const Axes axes = axes_of(conv, gx, gy);
+  gather(expand(weight, conv, axes, gy, with), gy, gx, conv, axes, with);
+}
+
+}  // namespace mezzotint

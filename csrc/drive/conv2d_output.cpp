@@ -1,0 +1,76 @@
+// How is the output of a sparse convolution computed? Pack a few blocks of images, gather, unpack.
+#include "drive/activations.hpp"
+#include "drive/conv2d.hpp"
+#include "drive/run.hpp"
+#include "drive/vectors.hpp"
+#include "plan/expand.hpp"
+#include "plan/tiles.hpp"
+
+namespace mezzotint {
+namespace {
+
+GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x, const Packed& y, const Context& with) {
+  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells);
+  const std::int64_t part =
+      gather_part(conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
+  return expand_output(weight, conv, x, part, with.threads);
+}
+
+void gather(const GatherList& list, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,
+            const Conv& conv, const Context& with) {
+  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells);
+  GatherJob job{};
+  job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
+  job.x_block = x.block;
+  job.x_row = x.row * conv.stride_h;
+  job.x_column = conv.stride_w;
+  job.y = cell_at(y, 0, 0, 0, 0);
+  job.y_block = y.block;
+  job.y_row = y.row;
+  job.y_column = 1;
+  job.y_channel = y.channel;
+  job.blocks = y.blocks;
+  job.rows = y.height;
+  job.columns = y.width;
+  job.channels = conv.out;
+  job.tile_rows = tile.rows;
+  job.tile_columns = tile.columns;
+  job.entries = list.entries.get();
+  job.segments = list.segments.data();
+  job.parts = list.parts;
+  job.bias = bias;
+  job.epilogue = epilogue;
+  run_gather(job, with);
+}
+
+}  // namespace
+
+void conv2d_output(const Tensor& x, const SparseWeight& weight, const Vector& bias, const Tensor& y, const Conv& conv,
+                   const Context& with) {
+  const bool linear = is_linear(conv, x, y);
+  const std::int64_t blocks = blocks_of(y.n);
+  if (blocks * y.c * y.h * y.w == 0) {
+    return;
+  }
+  const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
+  const Packed one_x = native_layout(1, x.c, x.h, x.w, padding);
+  const Packed one_y = native_layout(1, y.c, y.h, y.w, {});
+  const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_y)) * kCellBytes);
+  const Activations packed_x(linear, step, x.c, x.h, x.w, padding);
+  const Activations packed_y(linear, step, y.c, y.h, y.w, {});
+  const GatherList list = expand(weight, conv, packed_x.view, packed_y.view, with);
+  const Floats bias_floats(bias);
+  for (std::int64_t first = 0; first < blocks; first += step) {
+    const std::int64_t count = std::min(step, blocks - first);
+    pack(images_of(x, first, count), packed_x.for_copies(count), with);
+    gather(list, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, with);
+    unpack(packed_y.for_copies(count), images_of(y, first, count), with);
+  }
+}
+
+void conv2d_output_packed(const Packed& x, const SparseWeight& weight, const float* bias, const Epilogue& epilogue,
+                          const Packed& y, const Conv& conv, const Context& with) {
+  gather(expand(weight, conv, x, y, with), bias, epilogue, x, y, conv, with);
+}
+
+}  // namespace mezzotint

@@ -1,0 +1,104 @@
+// How is the weight gradient at the nonzeros computed? Pack a few blocks of images of x and gy, add the sampled dot
+// products, and convert the sums at the end.
+#include <algorithm>
+
+#include "drive/activations.hpp"
+#include "drive/conv2d.hpp"
+#include "drive/run.hpp"
+#include "drive/vectors.hpp"
+#include "plan/expand.hpp"
+#include "plan/tiles.hpp"
+
+namespace mezzotint {
+namespace {
+
+// FP32 sums of the nonzeros: the result itself where it is contiguous FP32, else scratch that is converted at the end.
+class SumsOf {
+ public:
+  explicit SumsOf(const Vector& result) : result_(result) {
+    if (result.dtype == Dtype::kFloat32 && result.stride == 1) {
+      sums_ = static_cast<float*>(result.data);
+    } else {
+      scratch_ = Scratch<float>(result.size);
+      sums_ = scratch_.get();
+    }
+    std::fill(sums_, sums_ + result.size, 0.0f);
+  }
+  [[nodiscard]] float* get() const { return sums_; }
+  void finish() const {
+    for (std::int64_t k = 0; scratch_.get() && k < result_.size; ++k) {
+      write_element(result_, k, sums_[k]);
+    }
+  }
+
+ private:
+  Vector result_;
+  Scratch<float> scratch_;
+  float* sums_;
+};
+
+void sample(const SampleList& list, const Packed& x, const Packed& gy, const Band& band, const Conv& conv,
+            std::int64_t nnz, float* sums, const Context& with) {
+  WeightGradJob job{};
+  job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
+  job.x_block = x.block;
+  job.x_row = x.row * conv.stride_h;
+  job.x_column = conv.stride_w;
+  job.gy = cell_at(gy, 0, 0, 0, 0);
+  job.gy_block = gy.block;
+  job.gy_row = gy.row;
+  job.gy_channel = gy.channel;
+  job.blocks = gy.blocks;
+  job.rows = gy.height;
+  job.columns = gy.width;
+  job.channels = conv.out;
+  job.band_rows = band.rows;
+  job.offsets = list.offsets.get();
+  job.segments = list.segments.data();
+  job.parts = list.parts;
+  job.sums = sums;
+  run_weight_grad(job, nnz, with);
+}
+
+}  // namespace
+
+void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues,
+                        const Conv& conv, const Context& with) {
+  if (weight.nnz == 0) {
+    return;
+  }
+  const SumsOf sums(gvalues);
+  const std::int64_t blocks = gy.c * gy.h * gy.w == 0 ? 0 : blocks_of(gy.n);
+  if (blocks > 0) {
+    const bool linear = is_linear(conv, x, gy);
+    const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
+    const Packed one_x = native_layout(1, x.c, x.h, x.w, padding);
+    const Packed one_gy = native_layout(1, gy.c, gy.h, gy.w, {});
+    const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_gy)) * kCellBytes);
+    const Activations packed_x(linear, step, x.c, x.h, x.w, padding);
+    const Activations packed_gy(linear, step, gy.c, gy.h, gy.w, {});
+    const Band band = choose_band(conv, packed_gy.view.height, packed_gy.view.width, packed_x.view.channel);
+    const SampleList list = expand_weight_grad(weight, conv, packed_x.view, band.part_channels, with.threads);
+    for (std::int64_t first = 0; first < blocks; first += step) {
+      const std::int64_t count = std::min(step, blocks - first);
+      pack(images_of(x, first, count), packed_x.for_copies(count), with);
+      pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
+      sample(list, packed_x.for_kernels(count), packed_gy.for_kernels(count), band, conv, weight.nnz, sums.get(), with);
+    }
+  }
+  sums.finish();
+}
+
+void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
+                               const Conv& conv, const Context& with) {
+  if (weight.nnz == 0) {
+    return;
+  }
+  const SumsOf sums(gvalues);
+  const Band band = choose_band(conv, gy.height, gy.width, x.channel);
+  const SampleList list = expand_weight_grad(weight, conv, x, band.part_channels, with.threads);
+  sample(list, x, gy, band, conv, weight.nnz, sums.get(), with);
+  sums.finish();
+}
+
+}  // namespace mezzotint

@@ -1,0 +1,72 @@
+#include "drive/run.hpp"
+
+#include <algorithm>
+
+#include "runtime/threads.hpp"
+
+namespace mezzotint {
+namespace {
+
+// Tasks a thread should find, so that the last one to finish does not keep the others waiting for long.
+constexpr std::int64_t kTasksPerThread = 4;
+// Shares of the nonzeros a thread should find; every share walks through all images.
+constexpr std::int64_t kSharesPerThread = 2;
+// What an output channel costs beside its nonzeros: filling and storing the tile, in nonzeros.
+constexpr std::int64_t kChannelCost = 2;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+std::int64_t cost_before(const GatherJob& job, std::int64_t channel) {
+  return job.segments[channel * job.parts] - job.segments[0] + channel * kChannelCost;
+}
+
+// The first channel of share `share` of `shares` of about equal cost.
+std::int64_t first_channel(const GatherJob& job, std::int64_t share, std::int64_t shares) {
+  const std::int64_t wanted = cost_before(job, job.channels) * share / shares;
+  std::int64_t low = 0;
+  std::int64_t high = job.channels;
+  while (low < high) {
+    const std::int64_t middle = (low + high) / 2;
+    if (cost_before(job, middle) < wanted) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return share == shares ? job.channels : low;
+}
+
+}  // namespace
+
+void run_gather(GatherJob job, const Context& with) {
+  const std::int64_t pixels = job.blocks * job.rows * job.columns;
+  if (pixels == 0 || job.channels == 0) {
+    return;
+  }
+  const auto gather = with.kernels.gather;
+  const std::int64_t tiles = job.blocks * divide_up(job.rows, job.tile_rows) * divide_up(job.columns, job.tile_columns);
+  const int team = useful_threads(cost_before(job, job.channels) * pixels, with.threads);
+  if (team == 1 || tiles >= kTasksPerThread * team) {
+    parallel_ranges(tiles, team,
+                    [&](std::int64_t begin, std::int64_t end) { gather(job, begin, end, 0, job.channels); });
+    return;
+  }
+  const std::int64_t shares = std::min(job.channels, divide_up(kTasksPerThread * team, tiles));
+  parallel_for(tiles * shares, team, [&](std::int64_t task) {
+    const std::int64_t tile = task / shares;
+    const std::int64_t share = task % shares;
+    gather(job, tile, tile + 1, first_channel(job, share, shares), first_channel(job, share + 1, shares));
+  });
+}
+
+void run_weight_grad(const WeightGradJob& job, std::int64_t nnz, const Context& with) {
+  const int team = useful_threads(nnz * job.blocks * job.rows * job.columns, with.threads);
+  const std::int64_t shares = team == 1 ? 1 : std::min(nnz, kSharesPerThread * team);
+  const auto weight_grad = with.kernels.weight_grad;
+  parallel_for(shares, team,
+               [&](std::int64_t share) { weight_grad(job, nnz * share / shares, nnz * (share + 1) / shares); });
+}
+
+}  // namespace mezzotint

@@ -1,0 +1,81 @@
+#include "isa/select.hpp"
+
+#ifdef MEZZOTINT_X86
+#include <cpuid.h>
+#endif
+
+#include <atomic>
+#include <cstdlib>
+
+#include "core/error.hpp"
+
+namespace mezzotint {
+namespace {
+
+#ifdef MEZZOTINT_X86
+// Asked of the CPU itself: not every compiler's __builtin_cpu_supports knows the name "f16c".
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
+std::vector<const Kernels*> detect() {
+  std::vector<const Kernels*> found;
+#ifdef MEZZOTINT_X86
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (avx512) {
+    found.push_back(&kAvx512);
+  }
+  if (avx2) {
+    found.push_back(&kAvx2);
+  }
+#endif
+  found.push_back(&kPortable);
+  return found;
+}
+
+const Kernels& find(const std::string& source, const std::string& name) {
+  std::string names;
+  for (const Kernels* kernels : runnable()) {
+    if (name == kernels->name) {
+      return *kernels;
+    }
+    names += (names.empty() ? "" : ", ") + std::string(kernels->name);
+  }
+  throw InvalidInput(source + ": received '" + name + "'; allowed: " + names +
+                     ". These are the instruction sets that this CPU can run.");
+}
+
+// Null until the first use, so that a wrong MEZZOTINT_ISA is reported by the first call and not at import.
+std::atomic<const Kernels*> chosen{nullptr};
+
+const Kernels& by_default() {
+  const char* name = std::getenv("MEZZOTINT_ISA");
+  return name && *name ? find("MEZZOTINT_ISA", name) : *runnable().front();
+}
+
+}  // namespace
+
+const std::vector<const Kernels*>& runnable() {
+  static const std::vector<const Kernels*> found = detect();
+  return found;
+}
+
+const Kernels& active() {
+  const Kernels* kernels = chosen.load(std::memory_order_acquire);
+  if (kernels == nullptr) {
+    kernels = &by_default();
+    chosen.store(kernels, std::memory_order_release);
+  }
+  return *kernels;
+}
+
+void force_isa(const std::string& name) {
+  chosen.store(name.empty() ? &by_default() : &find("force_isa", name), std::memory_order_release);
+}
+
+}  // namespace mezzotint

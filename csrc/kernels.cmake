@@ -1,0 +1,45 @@
+# The library without its bindings: ISA units compiled with the flags of their instruction set, the rest for the
+# baseline CPU of the platform.
+add_library(
+  mezzotint_kernels OBJECT
+  csrc/drive/activations.cpp
+  csrc/drive/conv2d_input_grad.cpp
+  csrc/drive/conv2d_output.cpp
+  csrc/drive/conv2d_weight_grad.cpp
+  csrc/drive/run.cpp
+  csrc/isa/select.cpp
+  csrc/plan/expand_columns.cpp
+  csrc/plan/expand_rows.cpp
+  csrc/plan/tiles.cpp
+  csrc/runtime/pool.cpp
+  csrc/runtime/scratch.cpp
+  csrc/runtime/threads.cpp)
+
+set(MEZZOTINT_ISA_UNITS csrc/isa/portable.cpp)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  target_compile_definitions(mezzotint_kernels PUBLIC MEZZOTINT_X86)
+  list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/avx2.cpp csrc/isa/avx512.cpp)
+  set_source_files_properties(csrc/isa/avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+  set_source_files_properties(
+    csrc/isa/avx512.cpp
+    PROPERTIES
+      COMPILE_OPTIONS
+      "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c;-mprefer-vector-width=512")
+endif()
+add_library(mezzotint_isa OBJECT ${MEZZOTINT_ISA_UNITS})
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  target_compile_definitions(mezzotint_isa PUBLIC MEZZOTINT_X86)
+endif()
+
+foreach(target mezzotint_kernels mezzotint_isa)
+  target_include_directories(${target} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/csrc)
+  # Sums are fused multiply-adds wherever the instruction set has them. Vectors are passed between inlined functions
+  # only, so their calling convention (-Wpsabi) does not matter.
+  target_compile_options(${target} PRIVATE -O3 -ffp-contract=fast -Wall -Wextra -Wpedantic -Wno-psabi
+                                           $<$<BOOL:${MEZZOTINT_DEV}>:-Werror>)
+  if(MEZZOTINT_SANITIZE)
+    target_compile_options(${target} PUBLIC -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
+endforeach()
+target_link_libraries(mezzotint_kernels PUBLIC Threads::Threads ${CMAKE_DL_LIBS})

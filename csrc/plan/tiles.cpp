@@ -1,0 +1,56 @@
+#include "plan/tiles.hpp"
+
+#include <algorithm>
+
+#include "core/packed.hpp"
+
+namespace mezzotint {
+namespace {
+
+constexpr std::int64_t kLevel1Bytes = 24 << 10;   // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
+constexpr std::int64_t kLevel2Bytes = 192 << 10;  // of at least 256 KiB
+constexpr std::int64_t kOuterBytes = 8 << 20;     // the share of a last-level cache that a call may count on
+constexpr std::int64_t kNonzerosPerPart = 8;      // fewer would not pay for storing and loading the tile between parts
+constexpr std::int64_t kBandColumns = 64;         // pixels per summation that make the final folding cheap
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace
+
+TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells) {
+  if (columns >= cells) {
+    return {1, divide_up(columns, divide_up(columns, cells))};
+  }
+  std::int64_t tile_rows = 1;
+  while (tile_rows < 4 && 2 * tile_rows * columns <= cells && 2 * tile_rows <= rows) {
+    tile_rows *= 2;
+  }
+  return {tile_rows, std::max<std::int64_t>(columns, 1)};
+}
+
+std::int64_t gather_part(const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w, Channels channels,
+                         std::int64_t nnz) {
+  const std::int64_t height = (tile.rows - 1) * step_h + conv.kernel_h;
+  const std::int64_t width = (tile.columns - 1) * step_w + (conv.kernel_w - 1) * conv.dilation_w + 1;
+  const std::int64_t fitting = std::max<std::int64_t>(1, kLevel1Bytes / (height * width * kCellBytes));
+  const std::int64_t pairs = channels.summed * channels.gathered;  // of channels, which share the nonzeros
+  const std::int64_t enough = divide_up(kNonzerosPerPart * pairs, std::max<std::int64_t>(1, nnz));
+  return std::clamp<std::int64_t>(std::max(fitting, enough), 1, std::max<std::int64_t>(1, channels.summed));
+}
+
+Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells) {
+  const std::int64_t wanted = divide_up(kBandColumns, std::max<std::int64_t>(1, columns));
+  const std::int64_t band = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, rows));
+  const std::int64_t input_rows = (band - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
+  const std::int64_t fitting = kLevel2Bytes / std::max<std::int64_t>(1, input_rows * row_cells * kCellBytes);
+  return {band, std::clamp<std::int64_t>(fitting, 1, std::max<std::int64_t>(1, conv.in_per_group))};
+}
+
+std::int64_t blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes) {
+  const std::int64_t fitting = kOuterBytes / std::max<std::int64_t>(1, block_bytes);
+  return std::clamp<std::int64_t>(fitting, 1, std::max<std::int64_t>(1, blocks));
+}
+
+}  // namespace mezzotint

@@ -1,0 +1,38 @@
+// How is a job cut so that registers and caches are used well? Rules on the shape alone: never on the threads, so that
+// the cut cannot change a result between runs.
+#pragma once
+
+#include <cstdint>
+
+#include "core/tensor.hpp"
+
+namespace mezzotint {
+
+struct TileShape {
+  std::int64_t rows, columns;
+};
+
+// The register tile of a gather over an output of rows x columns, of at most `cells` cells.
+TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells);
+
+// How many channels of the summed side make a part of a gather: as many as keep the input of one tile in the level-1
+// cache, but enough that a part has several nonzeros for every channel of the other side.
+// `step_h`, `step_w`: input positions for one output position.
+struct Channels {
+  std::int64_t summed;    // of a group
+  std::int64_t gathered;  // of the result, in all
+};
+std::int64_t gather_part(const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w, Channels channels,
+                         std::int64_t nnz);
+
+// Output rows that the weight gradient sums at a time, and the input channels of a part, for an input row of
+// `row_cells` cells a channel.
+struct Band {
+  std::int64_t rows, part_channels;
+};
+Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells);
+
+// Image blocks that are packed and worked on at a time, each of `block_bytes` bytes: as many as the outer cache holds.
+std::int64_t blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes);
+
+}  // namespace mezzotint

@@ -1,0 +1,99 @@
+"""What can be typed at a shell? One table of commands, one way of reporting errors; one file a command.
+
+Exit codes: 0 done; 1 a bug (with traceback); 2 something about the input is wrong (one paragraph on stderr, nothing
+overwritten); 130 and 143 stopped by SIGINT and SIGTERM, the state saved where a run was under way.
+
+A command's module is imported when it is asked for, and imports its rooms when it runs: ``--help`` never loads torch.
+To add a command: one module with ``add_arguments(parser)`` and ``run(arguments) -> int``, one line in ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from mezzotint.cli.parser import Parser
+from mezzotint.errors import MezzotintError, suggest
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("demo", "train dense and sparse networks on embedded digits and compare them (a minute)"),
+    "train": ("train", "train a network from a configuration file"),
+    "eval": ("evaluate", "measure a checkpoint's accuracy"),
+    "report": ("report", "write the HTML page of a run, or of several side by side"),
+    "preview": ("preview", "show what the evaluation protocols keep of an image"),
+    "export": ("export", "write a checkpoint in a format for deployment"),
+    "ops": ("ops", "list operators, show one, or explain which kernels a run chose"),
+    "doctor": ("doctor", "tell what this machine offers"),
+}
+"""Name -> (module of this package, one line)."""
+
+_EXAMPLES: Final = """examples:
+  mezzotint demo
+  mezzotint train configs/digits.toml
+  mezzotint train configs/mnist_lenet5.toml --set sparsity.density=0.02 -o runs/lenet5
+  mezzotint report runs/lenet5
+
+`mezzotint COMMAND --help` shows a command's own arguments and examples.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: without the program's name; those of the process when not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except MezzotintError as error:
+        sys.stderr.write(f"error: {paragraph(str(error))}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:  # the reader has gone (`| head`): nobody is left to write to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except SystemExit as end:  # how argparse ends after --help and after a wrong argument
+        return end.code if isinstance(end.code, int) else 0
+
+
+def paragraph(text: str) -> str:
+    """The text as one paragraph: all white space as single spaces."""
+    return " ".join(text.split())
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from mezzotint import __version__
+
+        sys.stdout.write(f"mezzotint {__version__}\n")
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        fix = suggest(name, COMMANDS) or " `mezzotint --help` tells what each does."
+        sys.stderr.write(f"error: no command {name!r}; commands: {', '.join(COMMANDS)}.{fix}\n")
+        return 2
+    command = import_module(f"mezzotint.cli.{COMMANDS[name][0]}")
+    parser = Parser(prog=f"mezzotint {name}", summary=COMMANDS[name][1], examples=command.EXAMPLES)
+    command.add_arguments(parser)
+    code: int = command.run(parser.parse_args(words[1:]))
+    return code
+
+
+def overview() -> str:
+    """The text of ``mezzotint --help``."""
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    return (
+        "usage: mezzotint COMMAND ...\n\n"
+        "Trains convolutional networks sparse from the first step, in half precision.\n\n"
+        f"commands:\n{lines}\n\noptions:\n  -h, --help     this text\n  -V, --version  the version\n\n{_EXAMPLES}"
+    )

@@ -1,0 +1,36 @@
+"""How are a command's arguments read? argparse, with examples at the end of the help and errors in one paragraph."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from mezzotint.errors import suggest
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one paragraph, with a suggestion for a mistyped option."""
+
+    def __init__(self, *, prog: str, summary: str, examples: str) -> None:
+        """
+        Args:
+            prog: what the user types: ``mezzotint train``.
+            summary: one line, without a full stop.
+            examples: lines to copy.
+        """
+        super().__init__(
+            prog=prog,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2: what is wrong, and how the command is used."""
+        hint = ""
+        if message.startswith("unrecognized arguments: "):
+            wrong = message.split(": ", 1)[1].split()[0]
+            hint = suggest(wrong, [option for action in self._actions for option in action.option_strings])
+        usage = " ".join(self.format_usage().split())
+        self.exit(2, f"error: {message}.{hint} {usage[0].upper()}{usage[1:]}\n")

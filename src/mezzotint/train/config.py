@@ -1,0 +1,332 @@
+"""What can be set for a training run? Frozen dataclasses, one a section of the configuration file, checked when made.
+
+Every field has a default except what the data set decides. ``None`` means "not used"; TOML, which has no null, leaves
+such a key out. The sections and keys of the file are the classes and fields below.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from mezzotint.data.sources import SOURCES
+from mezzotint.errors import ConfigError, message
+from mezzotint.models import MODELS
+from mezzotint.precision import MODES
+from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, METHODS
+from mezzotint.train.checks import (
+    require_augmentation,
+    require_channels,
+    require_number,
+    require_one_of,
+    require_whole,
+)
+from mezzotint.train.schedule import SCHEDULES
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """``[data]``: where images come from and what a batch is.
+
+    Attributes:
+        source: kind of source: "digits" (embedded), "idx", "tar", "flat", "folder", or "auto": found from the files.
+        path: file or folder of the data set, from the working directory; empty for "digits".
+        labels: label file of a "flat" source that does not lie beside the images.
+        mapping: ILSVRC2012_ID -> WNID file of a "flat" source with labels in devkit form.
+        train_split: part of the data set to train on: "train", or the name of a subfolder or archive.
+        test_split: part to test on.
+        cache: decode every image once and keep all of them in memory; all must have one size.
+        batch_size: images a training step. The last batch of an epoch is dropped when it is smaller.
+        test_batch_size: images a step of the evaluation; does not change its result beyond rounding.
+        augment: augmentations of training images, in order: ``[{name = "random_crop", padding = 2}]``.
+        protocol: evaluation protocol of the test images ("squash256" ...); None: they enter as they are.
+        mean: per channel, of pixels in [0, 1]; "auto": of the training images.
+        std: likewise.
+        threads: threads that decode and augment; 0: the training thread does it.
+    """
+
+    source: str = "auto"
+    path: str = ""
+    labels: str | None = None
+    mapping: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    cache: bool = False
+    batch_size: int = 128
+    test_batch_size: int = 500
+    augment: tuple[dict[str, Any], ...] = ()
+    protocol: str | None = None
+    mean: str | tuple[float, ...] = "auto"
+    std: str | tuple[float, ...] = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        require_one_of("data.source", self.source, ("auto", *SOURCES))
+        if self.source == "digits" and self.path:
+            raise ConfigError(
+                message(
+                    "data.path",
+                    received=self.path,
+                    allowed='nothing, as data.source is "digits", which is embedded',
+                    fix='Remove data.source (or set it to "auto") to read the path.',
+                )
+            )
+        if self.source != "digits" and not self.path:
+            raise ConfigError(
+                message(
+                    "data.path",
+                    received="nothing",
+                    allowed="the path of a data set",
+                    fix='Set data.path, or data.source = "digits" for the embedded data set.',
+                )
+            )
+        require_whole("data.batch_size", self.batch_size, 1)
+        require_whole("data.test_batch_size", self.test_batch_size, 1)
+        require_whole("data.threads", self.threads, 0)
+        for place, settings in enumerate(self.augment):
+            require_augmentation(f"data.augment[{place}]", settings)
+        require_channels("data.mean", self.mean, above=False)
+        require_channels("data.std", self.std, above=True)
+        if "auto" in (self.mean, self.std) and self.mean != self.std:
+            raise ConfigError(
+                message("data.mean and data.std", received="one of them", allowed='both numbers, or both "auto"')
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """``[model]``: which network.
+
+    Attributes:
+        name: a key of ``mezzotint.models.MODELS``. Classes, channels and image size come from the data.
+        zero_init: start residual branches at zero.
+    """
+
+    name: str = "digits_cnn"
+    zero_init: bool = False
+
+    def __post_init__(self) -> None:
+        require_one_of("model.name", self.name, MODELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityConfig:
+    """``[sparsity]``: how many weights, where at first, and how they move.
+
+    Attributes:
+        density: nonzeros / weights of all layers that are made sparse, in (0, 1]; 1.0 trains an ordinary dense network.
+        distribution: over layers: "uniform", "er" or "erk".
+        exclude: layers that stay dense: dotted names or globs.
+        choose: the first pattern: "random" or "magnitude".
+        init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh".
+        method: how the topology moves: "static" or "sparse_momentum".
+        prune_rate: fraction of active weights moved by an update, at first.
+        decay: of the prune rate: "cosine", "linear" or "constant".
+        interval: steps between topology updates, or "epoch".
+        window: steps before an update in which dense gradients are collected; interval or more: always.
+    """
+
+    density: float = 1.0
+    distribution: str = "erk"
+    exclude: tuple[str, ...] = ()
+    choose: str = "random"
+    init: str = "rescale"
+    method: str = "sparse_momentum"
+    prune_rate: float = 0.5
+    decay: str = "cosine"
+    interval: int | str = "epoch"
+    window: int = 44
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.density) and 0 < self.density <= 1):
+            raise ConfigError(
+                message(
+                    "sparsity.density",
+                    received=self.density,
+                    allowed="above 0 and at most 1 (1 = dense)",
+                    fix="Density is the share of weights that exist: 0.1 keeps 10 %.",
+                )
+            )
+        require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
+        require_one_of("sparsity.choose", self.choose, CHOICES)
+        require_one_of("sparsity.init", self.init, INITS)
+        require_one_of("sparsity.method", self.method, METHODS)
+        require_number("sparsity.prune_rate", self.prune_rate, 0.0, 1.0)
+        require_one_of("sparsity.decay", self.decay, DECAYS)
+        if isinstance(self.interval, str) and self.interval != "epoch":
+            raise ConfigError(message("sparsity.interval", received=self.interval, allowed='steps, or "epoch"'))
+        if isinstance(self.interval, int):
+            require_whole("sparsity.interval", self.interval, 1)
+        require_whole("sparsity.window", self.window, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionConfig:
+    """``[precision]``: in which numbers.
+
+    Attributes:
+        mode: "fp32", "bf16", "fp16" or "fp16-forward".
+        init_scale: first loss scale of "fp16", 2^-14 to 2^24.
+        growth_interval: clean steps in a row after which the loss scale doubles.
+    """
+
+    mode: str = "fp32"
+    init_scale: float = 65536.0
+    growth_interval: int = 2000
+
+    def __post_init__(self) -> None:
+        require_one_of("precision.mode", self.mode, MODES)
+        require_number("precision.init_scale", self.init_scale, 2.0**-14, 2.0**24)
+        require_whole("precision.growth_interval", self.growth_interval, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """``[optimizer]``: what is minimised, and how.
+
+    Attributes:
+        name: "sgd", "adam" or "adamw".
+        lr: learning rate, above 0; the schedule multiplies it.
+        momentum: of SGD, in [0, 1).
+        nesterov: of SGD.
+        betas: of Adam and AdamW.
+        eps: of Adam and AdamW.
+        weight_decay: L2 penalty (SGD, Adam) or decoupled decay (AdamW), at least 0.
+        decay_all: decay biases and batch norms too; usually only weights are decayed.
+        label_smoothing: of the cross entropy, in [0, 1).
+        clip_norm: largest 2-norm of all gradients together; None does not clip.
+    """
+
+    name: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 5e-4
+    decay_all: bool = False
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        require_one_of("optimizer.name", self.name, OPTIMIZERS)
+        require_number("optimizer.lr", self.lr, 0.0, above=True)
+        for name in ("momentum", "label_smoothing"):
+            require_number(f"optimizer.{name}", getattr(self, name), 0.0, 1.0, below=True)
+        for beta in self.betas:
+            require_number("optimizer.betas", beta, 0.0, 1.0, below=True)
+        require_number("optimizer.eps", self.eps, 0.0, above=True)
+        require_number("optimizer.weight_decay", self.weight_decay, 0.0)
+        if self.clip_norm is not None:
+            require_number("optimizer.clip_norm", self.clip_norm, 0.0, above=True)
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise ConfigError(message("optimizer.nesterov", received=True, allowed="false, as optimizer.momentum is 0"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """``[schedule]``: how long, and how the learning rate goes.
+
+    Attributes:
+        epochs: passes over the training images.
+        name: "cosine" (to 0), "step" or "constant", after the warm-up.
+        warmup_epochs: linear rise from 0; fractions of an epoch are allowed.
+        drops: epochs at which "step" multiplies the rate by ``drop_factor``.
+        drop_factor: in (0, 1].
+    """
+
+    epochs: int = 10
+    name: str = "cosine"
+    warmup_epochs: float = 0.0
+    drops: tuple[float, ...] = ()
+    drop_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_whole("schedule.epochs", self.epochs, 1)
+        require_one_of("schedule.name", self.name, SCHEDULES)
+        require_number("schedule.warmup_epochs", self.warmup_epochs, 0.0, self.epochs)
+        for epoch in self.drops:
+            require_number("schedule.drops", epoch, 0.0, above=True)
+        if list(self.drops) != sorted(self.drops):
+            raise ConfigError(message("schedule.drops", received=list(self.drops), allowed="ascending epochs"))
+        if self.name == "step" and not self.drops:
+            raise ConfigError(message("schedule.drops", received="none", allowed='epochs, as schedule.name is "step"'))
+        require_number("schedule.drop_factor", self.drop_factor, 0.0, 1.0, above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """``[run]``: how the run is recorded and saved.
+
+    Attributes:
+        log_every: steps between lines of metrics and timing.
+        checkpoint_minutes: a checkpoint is written after every epoch, and when this time has passed since the last.
+        checkpoint_steps: also after every so many steps; None: not by steps.
+        keep: how many checkpoints stay, the newest ones.
+        kernels: how kernels are chosen: "rule" (the same on every run), "measure" (the fastest on this machine; a
+            resumed run may then differ in the last bits), or the name of a kernel.
+        samples: how many augmented training images are kept for the report.
+    """
+
+    log_every: int = 20
+    checkpoint_minutes: float = 10.0
+    checkpoint_steps: int | None = None
+    keep: int = 2
+    kernels: str = "rule"
+    samples: int = 16
+
+    def __post_init__(self) -> None:
+        require_whole("run.log_every", self.log_every, 1)
+        require_number("run.checkpoint_minutes", self.checkpoint_minutes, 0.0, above=True)
+        if self.checkpoint_steps is not None:
+            require_whole("run.checkpoint_steps", self.checkpoint_steps, 1)
+        require_whole("run.keep", self.keep, 1)
+        require_whole("run.samples", self.samples, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run.
+
+    Attributes:
+        name: of the run, and of its folder below ``runs/``.
+        seed: of the initial weights, the first pattern, and the order and augmentation of images.
+        device: "cpu", "cuda" or "cuda:N".
+        threads: threads of the arithmetic; 0: PyTorch's own choice.
+    """
+
+    name: str = "run"
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 0
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name.strip(". ") != self.name or any(sign in self.name for sign in "/\\\0\n"):
+            raise ConfigError(message("name", received=self.name, allowed="a name that a folder can have"))
+        require_whole("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            raise ConfigError(message("seed", received=self.seed, allowed="below 2^63"))
+        require_whole("threads", self.threads, 0)
+        kind, _, number = self.device.partition(":")
+        if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+            raise ConfigError(message("device", received=self.device, allowed='"cpu", "cuda" or "cuda:N"'))
+        moves = self.sparsity.density < 1 and self.sparsity.method != "static"
+        if moves and self.optimizer.name == "sgd" and self.optimizer.momentum == 0:
+            raise ConfigError(
+                message(
+                    "optimizer.momentum",
+                    received=0.0,
+                    allowed=f"above 0, as sparsity.method {self.sparsity.method!r} ranks weights by momentum",
+                    fix='Set optimizer.momentum = 0.9, or sparsity.method = "static".',
+                )
+            )

@@ -1,0 +1,294 @@
+"""How does a run go, from its configuration to its last epoch? The training loop, to be read from top to bottom.
+
+Steps are counted from 1: ``step`` is always the number of batches done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from mezzotint.errors import ConfigError, NotRegistered, RunError, message
+from mezzotint.kernels import launch
+from mezzotint.train import checkpoint, memory
+from mezzotint.train.config import RunConfig
+from mezzotint.train.config_file import config_text, differences
+from mezzotint.train.environment import environment
+from mezzotint.train.evaluate import Evaluation, evaluate
+from mezzotint.train.inputs import InputRecord
+from mezzotint.train.parts import Parts, build_parts, describe
+from mezzotint.train.progress import EpochView, Progress, Silent, Start, StepView
+from mezzotint.train.result import RunResult, conclude
+from mezzotint.train.run_folder import RunFolder, refuse_existing
+from mezzotint.train.samples import write_samples
+from mezzotint.train.schedule import factor
+from mezzotint.train.signals import StopRequest
+from mezzotint.train.state import Counters, capture, restore
+from mezzotint.train.step import Clock, StepResult, training_step
+from mezzotint.train.table import from_table
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run under way: its parts, its folder, and where it is."""
+
+    parts: Parts
+    folder: RunFolder
+    progress: Progress
+    counters: Counters
+    evaluation: Evaluation | None = None
+    saved_at: float = field(default_factory=time.perf_counter)
+    seconds_before: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+    epoch_began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.parts.config
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return self.parts.inputs.train.epoch
+
+
+def train(
+    config: RunConfig,
+    *,
+    folder: Path | str | None = None,
+    resume: bool = False,
+    from_checkpoint: str | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train a network and leave a run folder.
+
+    On the CPU, with the same configuration, software, machine and number of threads, two runs give the same bits: a run
+    that is stopped or killed at any moment and resumed ends with the weights, masks and ``metrics.jsonl`` of one that
+    was never interrupted. SIGINT and SIGTERM let the step finish, save, and return.
+
+    Args:
+        config: everything that decides the run.
+        folder: of the run; ``runs/<name>`` when not given.
+        resume: go on from the newest checkpoint in the folder. The configuration must be that of the run, but for the
+            keys in ``config_file.FREE``.
+        from_checkpoint: go on from the checkpoint of that name (``"step-00000469"``) instead.
+        progress: who watches; nobody when not given.
+
+    Raises:
+        MezzotintError: anything that is wrong with configuration, data, folder or checkpoint. Nothing that was there
+            before is overwritten.
+    """
+    place = Path("runs") / config.name if folder is None else Path(folder)
+    watcher = progress or Silent()
+    with _surroundings(config), StopRequest() as stop, ExitStack() as stack:
+        if resume or from_checkpoint:
+            run = _resumed(config, place, from_checkpoint, watcher, stack)
+        else:
+            run = _started(config, place, watcher, stack)
+        stack.callback(run.parts.topology.close)
+        stack.callback(watcher.end)
+        watcher.begin(_start_view(run))
+        while run.epoch < config.schedule.epochs and stop.signal is None:
+            _train_epoch(run, stop)
+        if run.epoch < config.schedule.epochs:
+            return RunResult(folder=place, step=run.counters.step, signal=stop.signal, summary=None)
+        return conclude(run.parts, run.folder, run.counters, run.evaluation or _evaluate(run))
+
+
+def _train_epoch(run: Run, stop: StopRequest) -> None:
+    """Train to the end of the epoch and test, or until a stop is asked for; either way the state is saved."""
+    parts, counters, epoch = run.parts, run.counters, run.epoch
+    run.epoch_began = time.perf_counter()
+    clock = _clock(run)
+    for batch in parts.inputs.train:
+        clock.lap("data")
+        # Skipped steps are not counted as updates: the schedule waits for them.
+        rate = run.config.optimizer.lr * factor(run.config.schedule, counters.updates, parts.steps_per_epoch)
+        result = training_step(parts, batch, rate, clock)
+        _count(counters, result)
+        _log(run, epoch, rate, result, clock)
+        if stop.signal is not None or _save_is_due(run):
+            _save(run)
+        if stop.signal is not None:
+            return
+        clock = _clock(run)
+    _end_epoch(run, epoch)
+    _save(run)
+
+
+def _end_epoch(run: Run, epoch: int) -> None:
+    """Test the network and record the epoch."""
+    parts, counters = run.parts, run.counters
+    run.evaluation = evaluation = _evaluate(run)
+    counts = memory.weight_counts(parts.model)
+    run.folder.metrics(
+        {
+            "kind": "epoch",
+            "epoch": epoch,
+            "step": counters.step,
+            "train_loss": counters.mean_loss,
+            "train_accuracy": counters.accuracy,
+            "test_loss": evaluation.loss,
+            "test_accuracy": evaluation.accuracy,
+            **counts.record(),
+            "layers": {name: layer.record() for name, layer in memory.layer_counts(parts.model).items()},
+        }
+    )
+    run.folder.write_json("decisions.json", launch.decisions())
+    view = EpochView(
+        epoch=epoch,
+        train_loss=counters.mean_loss,
+        train_accuracy=counters.accuracy,
+        test_loss=evaluation.loss,
+        test_accuracy=evaluation.accuracy,
+        density=counts.density,
+        skipped=counters.step - counters.updates,
+        seconds=time.perf_counter() - run.epoch_began,
+    )
+    counters.begin_epoch()
+    run.progress.epoch(view)
+
+
+def _evaluate(run: Run) -> Evaluation:
+    parts = run.parts
+    return evaluate(parts.model, parts.inputs.test, parts.precision, len(parts.inputs.record.classes))
+
+
+def _count(counters: Counters, result: StepResult) -> None:
+    counters.step += 1
+    counters.correct += result.correct
+    counters.seen += result.count
+    if result.stepped:
+        counters.updates += 1
+        counters.taken += 1
+        counters.loss_sum += result.loss
+
+
+def _log(run: Run, epoch: int, rate: float, result: StepResult, clock: Clock) -> None:
+    """Write what is to be written about a step, and show it."""
+    parts, counters, folder = run.parts, run.counters, run.folder
+    if result.stepped and counters.memory is None:
+        counters.memory = memory.measure(parts.model, parts.optimizer).record()
+        folder.metrics({"kind": "memory", **counters.memory})
+    if result.topology is not None:
+        record = result.topology.as_record()
+        folder.metrics({"kind": "topology", **record, "step": counters.step, "epoch": epoch})
+    density = memory.weight_counts(parts.model).density
+    if clock.running:
+        folder.metrics(
+            {
+                "kind": "step",
+                "step": counters.step,
+                "epoch": epoch,
+                "loss": result.loss,
+                "accuracy": result.correct / result.count,
+                "lr": rate,
+                "loss_scale": parts.precision.loss_scale,
+                "skipped": not result.stepped,
+                "density": density,
+            }
+        )
+        seconds = sum(clock.phases.values())
+        speed = result.count / seconds
+        folder.timing({"step": counters.step, "seconds": seconds, "phases": clock.phases, "images_per_second": speed})
+    run.progress.step(
+        StepView(
+            step=counters.step,
+            epoch=epoch,
+            loss=counters.mean_loss,
+            accuracy=counters.accuracy,
+            density=density,
+            loss_scale=parts.precision.loss_scale,
+        )
+    )
+
+
+def _clock(run: Run) -> Clock:
+    """A clock for the next step; it runs when the step is to be logged."""
+    step = run.counters.step + 1
+    logged = step == 1 or step % run.config.run.log_every == 0
+    return Clock(device=run.parts.precision.device, running=logged)
+
+
+def _save_is_due(run: Run) -> bool:
+    options = run.config.run
+    by_step = options.checkpoint_steps is not None and run.counters.step % options.checkpoint_steps == 0
+    return by_step or time.perf_counter() - run.saved_at > 60 * options.checkpoint_minutes
+
+
+def _save(run: Run) -> None:
+    run.counters.seconds = run.seconds_before + time.perf_counter() - run.began
+    state, tensors = capture(run.parts, run.counters, run.folder.offsets())
+    checkpoint.save(run.folder.checkpoints, run.counters.step, state, tensors, keep=run.config.run.keep)
+    run.saved_at = time.perf_counter()
+
+
+def _started(config: RunConfig, place: Path, progress: Progress, stack: ExitStack) -> Run:
+    """A new run; its first checkpoint lies there before the first step."""
+    refuse_existing(place)
+    parts = build_parts(config)
+    folder = stack.enter_context(RunFolder.create(place, config_text(config), environment(config.device)))
+    run = Run(parts=parts, folder=folder, progress=progress, counters=Counters())
+    write_samples(place, parts.inputs.train, config.run.samples)
+    _save(run)
+    return run
+
+
+def _resumed(config: RunConfig, place: Path, name: str | None, progress: Progress, stack: ExitStack) -> Run:
+    """A run that goes on where a checkpoint was taken; what was logged after it is cut off."""
+    folder = stack.enter_context(RunFolder.reopen(place))
+    saved = checkpoint.load(checkpoint.find(folder.checkpoints, name))
+    _refuse_changes(config, from_table(RunConfig, saved.state["config"]), place)
+    parts = build_parts(config, InputRecord.from_json(saved.state["data"]))
+    counters = restore(parts, saved)
+    folder.cut(saved.state["offsets"])
+    folder.note_resumption(counters.step, environment(config.device))
+    return Run(parts=parts, folder=folder, progress=progress, counters=counters, seconds_before=counters.seconds)
+
+
+def _refuse_changes(config: RunConfig, saved: RunConfig, place: Path) -> None:
+    changed = differences(saved, config)
+    if changed:
+        raise RunError(
+            message(
+                f"configuration of the resumed run {place}",
+                received=f"changes ({'; '.join(changed)})",
+                allowed="the configuration that the run was started with",
+                fix="Undo them, or start another run: `-o` names its folder.",
+            )
+        )
+
+
+def _start_view(run: Run) -> Start:
+    return Start(
+        name=run.config.name,
+        describe=describe(run.parts),
+        done=run.counters.step,
+        total=run.parts.total_steps,
+        epochs=run.config.schedule.epochs,
+        batch_size=run.config.data.batch_size,
+    )
+
+
+@contextmanager
+def _surroundings(config: RunConfig) -> Iterator[None]:
+    """Threads, kernel policy and random numbers as the run wants them; afterwards they are as they were."""
+    threads = torch.get_num_threads()
+    launch.forget()  # the run's decisions are its own
+    try:
+        with torch.random.fork_rng(), launch.policy(config.run.kernels):
+            if config.threads:
+                torch.set_num_threads(config.threads)
+            yield
+    except NotRegistered as error:
+        if "kernel policy" in str(error):
+            raise ConfigError(f"run.kernels: {error}") from error
+        raise
+    finally:
+        torch.set_num_threads(threads)

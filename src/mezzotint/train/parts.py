@@ -1,0 +1,136 @@
+"""What does a run consist of? Data, network, optimiser, precision and topology, made from a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from mezzotint import models
+from mezzotint.errors import ConfigError, InputError, NotRegistered, message
+from mezzotint.precision import Precision
+from mezzotint.sparse import METHODS, Schedule, Static, Topology, sparsify
+from mezzotint.train.config import RunConfig, SparsityConfig
+from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
+from mezzotint.train.memory import weight_counts
+from mezzotint.train.optimizer import build_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that a training step works with; the parts themselves change as the run goes on."""
+
+    config: RunConfig
+    inputs: Inputs
+    model: nn.Module
+    optimizer: Optimizer
+    precision: Precision
+    topology: Topology
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return len(self.inputs.train)
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of the whole run."""
+        return self.steps_per_epoch * self.config.schedule.epochs
+
+
+def build_parts(config: RunConfig, saved: InputRecord | None = None) -> Parts:
+    """Make everything, the weights drawn from ``config.seed``.
+
+    Args:
+        config: of the run.
+        saved: the data record of the checkpoint that is resumed, or None for a new run.
+
+    Raises:
+        InputError: the parts do not go together; the message names the key or the file.
+    """
+    device = _device(config.device)
+    inputs = open_inputs(config, saved)
+    torch.manual_seed(config.seed)
+    model = build_model(config, inputs.record).to(device)
+    optimizer = build_optimizer(model, config.optimizer)
+    precision = Precision(
+        config.precision.mode,
+        device=device,
+        init_scale=config.precision.init_scale,
+        growth_interval=config.precision.growth_interval,
+    )
+    topology = _topology(config, model, optimizer, len(inputs.train))
+    return Parts(config=config, inputs=inputs, model=model, optimizer=optimizer, precision=precision, topology=topology)
+
+
+def build_model(config: RunConfig, record: InputRecord) -> nn.Module:
+    """The network of ``config`` for the recorded data, sparse where the density is below 1."""
+    model = models.build(
+        config.model.name,
+        num_classes=len(record.classes),
+        in_channels=record.in_channels,
+        image_size=record.image_size,
+        zero_init=config.model.zero_init,
+    )
+    sparsity = config.sparsity
+    if sparsity.density == 1.0:
+        return model
+    try:
+        return sparsify(
+            model,
+            sparsity.density,
+            sparsity.distribution,
+            exclude=sparsity.exclude,
+            choose=sparsity.choose,
+            seed=config.seed,
+            init=sparsity.init,
+        )
+    except (InputError, NotRegistered) as error:
+        raise ConfigError(f"[sparsity]: {error}") from error
+
+
+def method_name(sparsity: SparsityConfig) -> str:
+    """What a run's method is called: "dense" without sparsity."""
+    return "dense" if sparsity.density == 1.0 else sparsity.method
+
+
+def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> Topology:
+    sparsity = config.sparsity
+    if sparsity.density == 1.0:
+        return Static(model)
+    schedule = Schedule(
+        interval=steps_per_epoch if isinstance(sparsity.interval, str) else sparsity.interval,
+        total_steps=steps_per_epoch * config.schedule.epochs,
+        prune_rate=sparsity.prune_rate,
+        decay=sparsity.decay,
+        window=sparsity.window,
+    )
+    return METHODS[sparsity.method].build(model, optimizer, schedule)
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            message(
+                "device",
+                received=name,
+                allowed=f'"cpu", or one of the {torch.cuda.device_count()} CUDA devices that PyTorch finds here',
+                fix="`mezzotint doctor` tells what is there; `--set device=cpu` trains on the CPU.",
+            )
+        )
+    return device
+
+
+def describe(parts: Parts) -> str:
+    """One line: network, weights, method, precision, data."""
+    config, record = parts.config, parts.inputs.record
+    counts = weight_counts(parts.model)
+    method = method_name(config.sparsity)
+    sparse = "dense" if method == "dense" else f"density {counts.density:.4g}, {method}"
+    return (
+        f"{config.model.name}, {counts.nnz:,} of {counts.numel:,} weights ({sparse}), {config.precision.mode},"
+        f" {record.train_samples:,} images of {len(record.classes)} classes"
+    )

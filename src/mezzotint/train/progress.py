@@ -1,0 +1,197 @@
+"""What does somebody see who watches a run? A bar on a terminal, one line an epoch elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What is known when a run starts or goes on.
+
+    Attributes:
+        name: of the run.
+        describe: one line about data, network, sparsity and precision.
+        done: steps done before.
+        total: steps of the whole run.
+        epochs: of the whole run.
+        batch_size: images a step.
+    """
+
+    name: str
+    describe: str
+    done: int
+    total: int
+    epochs: int
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepView:
+    """A step as it is shown; loss and accuracy are means over the epoch so far."""
+
+    step: int
+    epoch: int
+    loss: float
+    accuracy: float
+    density: float
+    loss_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochView:
+    """The end of an epoch; accuracies are shares, ``seconds`` is the time of the epoch in this process."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    density: float
+    skipped: int
+    seconds: float
+
+
+class Progress(Protocol):
+    """Anything that can watch a run."""
+
+    def begin(self, start: Start) -> None:
+        """The run starts or goes on."""
+
+    def step(self, view: StepView) -> None:
+        """A step is done."""
+
+    def epoch(self, view: EpochView) -> None:
+        """An epoch is done and tested."""
+
+    def end(self) -> None:
+        """Nothing more will come."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, start: Start) -> None:
+        """Nothing."""
+
+    def step(self, view: StepView) -> None:
+        """Nothing."""
+
+    def epoch(self, view: EpochView) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """One plain line an epoch: for pipes and log files."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._epochs = 0
+
+    def begin(self, start: Start) -> None:
+        """The heading."""
+        self._epochs = start.epochs
+        self._write(heading(start))
+
+    def step(self, view: StepView) -> None:
+        """Nothing."""
+
+    def epoch(self, view: EpochView) -> None:
+        """The line."""
+        self._write(epoch_line(view, self._epochs))
+
+    def end(self) -> None:
+        """Nothing."""
+
+    def _write(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """A bar with the state of the run, and above it one line an epoch: for terminals."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines = Lines(console)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+            console=console,
+            expand=True,
+        )
+        self._start: Start | None = None
+        self._began = time.perf_counter()
+        self._rate = 0.0
+
+    def begin(self, start: Start) -> None:
+        """The heading and the bar."""
+        self._lines.begin(start)
+        self._start = start
+        self._task = self._bar.add_task("starting", total=start.total, completed=start.done, state="")
+        self._bar.start()
+        self._began = time.perf_counter()
+
+    def step(self, view: StepView) -> None:
+        """Move the bar."""
+        if self._start is None:
+            return
+        now = time.perf_counter()
+        rate = self._start.batch_size / max(now - self._began, 1e-9)
+        # A running mean over about 50 steps; the first step starts it.
+        self._rate = rate if self._rate == 0 else self._rate + 0.02 * (rate - self._rate)
+        self._began = now
+        self._bar.update(
+            self._task,
+            completed=view.step,
+            description=f"epoch {view.epoch + 1}/{self._start.epochs}",
+            state=step_state(view, self._rate),
+        )
+
+    def epoch(self, view: EpochView) -> None:
+        """The line above the bar."""
+        self._lines.epoch(view)
+        self._began = time.perf_counter()
+
+    def end(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()
+
+
+def make_progress(console: Console) -> Progress:
+    """Bars on a terminal, lines elsewhere."""
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+def heading(start: Start) -> str:
+    """The first line of a run."""
+    begins = f", going on after step {start.done} of {start.total}" if start.done else ""
+    return f"{start.name}: {start.describe}{begins}"
+
+
+def step_state(view: StepView, images_per_second: float) -> str:
+    """Loss, accuracy, speed, density and, where the loss is scaled, its scale."""
+    scale = f" · scale {view.loss_scale:g}" if view.loss_scale != 1 else ""
+    return (
+        f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} % · {images_per_second:.0f} img/s"
+        f" · density {view.density:.3g}{scale}"
+    )
+
+
+def epoch_line(view: EpochView, epochs: int) -> str:
+    """The line of an epoch."""
+    skipped = f" · skipped {view.skipped}" if view.skipped else ""
+    return (
+        f"epoch {view.epoch + 1}/{epochs} · loss {view.train_loss:.4f} · train {100 * view.train_accuracy:.2f} %"
+        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{skipped} · {view.seconds:.1f} s"
+    )

@@ -1,0 +1,71 @@
+"""What is a run's last word? The summary, the confusion counts, and what ``train`` returns."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mezzotint.kernels import launch
+from mezzotint.train import memory
+from mezzotint.train.evaluate import Evaluation
+from mezzotint.train.parts import Parts, method_name
+from mezzotint.train.run_folder import RunFolder
+from mezzotint.train.state import Counters
+
+_MOST_CLASSES: Final = 200  # a larger confusion matrix is neither looked at nor small
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """How a call of ``train`` ended.
+
+    Attributes:
+        folder: of the run.
+        step: batches done.
+        signal: the signal that asked it to stop, or None when it is finished.
+        summary: what ``summary.json`` holds, or None while it is not finished.
+    """
+
+    folder: Path
+    step: int
+    signal: signal.Signals | None
+    summary: dict[str, Any] | None
+
+
+def conclude(parts: Parts, folder: RunFolder, counters: Counters, evaluation: Evaluation) -> RunResult:
+    """Write ``mistakes.json``, ``decisions.json`` and ``summary.json`` of a run that is finished."""
+    classes = parts.inputs.record.classes
+    if len(classes) <= _MOST_CLASSES:
+        confusion = evaluation.confusion.tolist()
+        folder.write_json("mistakes.json", {"confusion": confusion, "classes": list(classes)})
+    folder.write_json("decisions.json", launch.decisions())
+    summary = _summary(parts, counters, evaluation)
+    folder.write_json("summary.json", summary)
+    return RunResult(folder=folder.path, step=counters.step, signal=None, summary=summary)
+
+
+def _summary(parts: Parts, counters: Counters, evaluation: Evaluation) -> dict[str, Any]:
+    config = parts.config
+    held = counters.memory or memory.measure(parts.model, parts.optimizer).record()
+    return {
+        "name": config.name,
+        "model": config.model.name,
+        "method": method_name(config.sparsity),
+        "precision": config.precision.mode,
+        "seed": config.seed,
+        "test_accuracy": evaluation.accuracy,
+        "test_error": 1.0 - evaluation.accuracy,
+        "test_loss": evaluation.loss,
+        "epochs": config.schedule.epochs,
+        "steps": counters.step,
+        "skipped_steps": counters.step - counters.updates,
+        "seconds": counters.seconds,
+        **memory.weight_counts(parts.model).record(),
+        "weight_bytes": held["weights"],
+        "optimizer_bytes": held["optimizer"],
+        "index_bytes": held["index"],
+        "dense_weight_bytes": held["dense"]["weights"],
+        "dense_optimizer_bytes": held["dense"]["optimizer"],
+    }

@@ -1,0 +1,103 @@
+"""What happens in one training step? Forward, backward, update, topology; a skipped step leaves no trace."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mezzotint.data.batch import Batch
+from mezzotint.sparse import TopologyReport
+from mezzotint.train.evaluate import check_labels
+from mezzotint.train.layout import channels_last
+from mezzotint.train.optimizer import set_learning_rate
+from mezzotint.train.parts import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """The outcome of a step.
+
+    Attributes:
+        loss: of the batch, label smoothing included; not finite when the forward pass overflowed.
+        correct: images of the batch that were classified rightly, before the update.
+        count: images of the batch.
+        stepped: False when the update was skipped.
+        topology: what a topology update changed, or None.
+    """
+
+    loss: float
+    correct: int
+    count: int
+    stepped: bool
+    topology: TopologyReport | None
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Seconds by phase. On a GPU it waits for the device at every lap, so it runs only on steps that are logged."""
+
+    device: torch.device
+    running: bool
+    phases: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, phase: str) -> None:
+        """Book the time since the last lap on ``phase``."""
+        if not self.running:
+            return
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        self.phases[phase] = self.phases.get(phase, 0.0) + now - self._last
+        self._last = now
+
+
+def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> StepResult:
+    """Take one step with the learning rate ``rate``.
+
+    The gradients stay until the next step clears them. When the update is skipped (a gradient is not finite),
+    parameters, optimiser state, topology and the running statistics of batch norms are as they were before.
+
+    Raises:
+        DataError: a label that is no class of the network.
+        RunError: too many skipped steps in a row.
+    """
+    model, precision, optimizer = parts.model, parts.precision, parts.optimizer
+    check_labels(batch.labels, len(parts.inputs.record.classes), parts.inputs.train, batch.indices)
+    images, labels = batch.to(precision.device)
+    set_learning_rate(optimizer, rate)
+    before = _copies(model)
+    with precision.autocast():
+        logits = model(channels_last(images))
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=parts.config.optimizer.label_smoothing)
+    clock.lap("forward")
+    optimizer.zero_grad(set_to_none=True)
+    precision.backward(loss)
+    clock.lap("backward")
+    stepped = precision.update(optimizer, clip_norm=parts.config.optimizer.clip_norm)
+    if not stepped:
+        _restore(before)
+    clock.lap("optimizer")
+    report = parts.topology.step(stepped)
+    clock.lap("topology")
+    return StepResult(
+        loss=float(loss.detach()),
+        correct=int((logits.detach().argmax(1) == labels).sum()),
+        count=len(batch),
+        stepped=stepped,
+        topology=report,
+    )
+
+
+def _copies(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Buffers and their contents: an overflow in the forward pass would stay in running statistics for ever."""
+    return [(buffer, buffer.clone()) for buffer in model.buffers()]
+
+
+def _restore(copies: list[tuple[Tensor, Tensor]]) -> None:
+    for buffer, content in copies:
+        buffer.copy_(content)

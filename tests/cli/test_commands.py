@@ -1,0 +1,178 @@
+"""Does every command do its work, explain itself, and start without loading torch?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mezzotint.cli import COMMANDS, main
+from mezzotint.cli.doctor import cpu_features, findings, memory_text
+from mezzotint.cli.ops import explained
+
+CONFIG = """
+name = "small"
+threads = 1
+[data]
+source = "digits"
+batch_size = 200
+[model]
+name = "lenet_300_100"
+[sparsity]
+density = 0.2
+[schedule]
+epochs = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "small.toml").write_text(CONFIG)
+    assert main(["train", str(folder / "small.toml"), "-o", str(folder / "run"), "-q"]) == 0
+    return folder / "run"
+
+
+def test_help_is_light() -> None:
+    modules = [module for module, _ in COMMANDS.values()]
+    code = (
+        "import sys; from importlib import import_module; from mezzotint.cli import main; main(['--help']);"
+        f"[import_module('mezzotint.cli.' + name) for name in {modules}];"
+        "[main([name, '--help']) for name in ('train', 'eval', 'ops', 'doctor', 'demo')];"
+        "heavy = {'torch', 'numpy', 'PIL', 'safetensors'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mezzotint train configs/digits.toml" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"mezzotint {name}" in told.split("examples:")[1]
+    assert COMMANDS[name][1][1:] in " ".join(told.split())
+
+
+def test_modules_and_table_agree() -> None:
+    for module, _ in COMMANDS.values():
+        command = import_module(f"mezzotint.cli.{module}")
+        assert callable(command.add_arguments)
+        assert callable(command.run)
+
+
+def test_version_and_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("mezzotint ")
+    assert main([]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in COMMANDS)
+
+
+def test_train_tells_epochs_in_plain_lines_where_there_is_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(CONFIG)
+    assert main(["train", "small.toml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("small: lenet_300_100, 10,040 of 50,200 weights (density 0.2, sparse_momentum)")
+    assert [line.split(" · ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert "next: mezzotint report runs/small" in lines[3]
+    assert main(["train", "runs/small", "--resume", "-q"]) == 0
+
+
+def test_eval(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(run_folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert told["accuracy"] == summary["test_accuracy"]
+    assert told["count"] == 360
+    assert main(["eval", str(run_folder / "checkpoints" / "step-00000014"), "digits", "--split", "train"]) == 0
+    assert "of 1,437" in capsys.readouterr().out
+
+
+def test_report_of_one_run_and_of_two(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run_folder)]) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page == run_folder / "report.html"
+    assert "small" in page.read_text(encoding="utf-8")
+    assert main(["report", str(run_folder), str(run_folder), "-o", str(tmp_path / "both.html")]) == 0
+    assert (tmp_path / "both.html").stat().st_size > 1000
+
+
+def test_preview(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (300, 200), (200, 10, 10)).save(tmp_path / "red.png")
+    assert main(["preview", str(tmp_path), "-o", str(tmp_path / "out.png"), "--seed", "3"]) == 0
+    assert (tmp_path / "out.png").is_file()
+
+
+def test_export(run_folder: Path, tmp_path: Path) -> None:
+    assert main(["export", str(run_folder), "-f", "safetensors", "-o", str(tmp_path / "net.safetensors")]) == 0
+    assert (tmp_path / "net.safetensors").stat().st_size > 1000
+
+
+def test_ops(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ops", "list"]) == 0
+    assert "sparse_linear" in capsys.readouterr().out.split()
+    assert main(["ops", "show", "sparse_linear"]) == 0
+    assert "sparse_linear" in capsys.readouterr().out
+    assert main(["ops", "explain", str(run_folder), "--op", "sparse_linear"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("  chosen: ") >= 3
+    assert "sparse_conv2d" not in told
+
+
+def test_a_decision_in_words() -> None:
+    record = {
+        "problem": "conv2d x[1, 2]",
+        "kernel": "fast",
+        "reason": "lowest cost estimate",
+        "estimates": {"slow": 20.0, "fast": 10.0},
+        "milliseconds": {"fast": 1.5},
+        "refusals": {"odd": "no stride"},
+    }
+    assert explained(record).splitlines() == [
+        "conv2d x[1, 2]",
+        "  chosen: fast (lowest cost estimate)",
+        "  able: fast: estimated cost 10 dense multiply-adds, measured 1.500 ms",
+        "  able: slow: estimated cost 20 dense multiply-adds",
+        "  refused: odd: no stride",
+    ]
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["facts"]["torch"]
+    assert main(["doctor"]) == 0
+    assert "native kernels" in capsys.readouterr().out
+    facts, advice = findings()
+    missing = facts["native kernels"].startswith("the native library")
+    assert missing == any("slow reference" in text for text in advice)
+    assert memory_text() == "unknown" or "GiB" in memory_text()
+    assert all(feature.islower() for feature in cpu_features())
+
+
+def test_demo_trains_three_networks_and_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    for _ in range(2):
+        assert main(["demo", "-o", str(tmp_path), "--epochs", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "dense" in told
+    assert "bf16" in told
+    assert "fp16" in told
+    assert f"report of the sparse run: {tmp_path / 'demo-sparse-bf16' / 'report.html'}" in told
+    names = [f"demo-{name}{again}" for name in ("dense", "sparse-bf16", "sparse-fp16") for again in ("", "-2")]
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted(names)
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in names]
+    assert {summary["nnz"] for summary in summaries} == {97_568, 9_757}
