@@ -38,12 +38,12 @@ $(VENV)/.installed: $(SOURCES)
 
 # The C++ tests of the native library, without Python; `sanitize` runs them under ASan and UBSan.
 native-test: $(VENV)/.installed
-	$(BIN)/cmake -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DMEZZOTINT_TESTS=ON -DMEZZOTINT_PYTHON=OFF >/dev/null
-	$(BIN)/cmake --build build/tests
-	$(BIN)/ctest --test-dir build/tests --output-on-failure
+	$(BIN)/cmake -S . -B build/dev -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python -DMEZZOTINT_DEV=ON >/dev/null
+	$(BIN)/cmake --build build/dev
+	$(BIN)/ctest --test-dir build/dev --output-on-failure
 
 sanitize: $(VENV)/.installed
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DMEZZOTINT_TESTS=ON -DMEZZOTINT_PYTHON=OFF -DMEZZOTINT_SANITIZE=ON >/dev/null
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python -DMEZZOTINT_SANITIZE=ON >/dev/null
 	$(BIN)/cmake --build build/sanitize
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
 

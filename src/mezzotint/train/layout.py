@@ -1,7 +1,7 @@
 """In which memory format do images go through the network? Channels-last, in which PyTorch is fast on CPUs.
 
-There it pools a contiguous tensor with a scalar loop (11 ms for LeNet-5's first layer at batch 100 on a Zen 3 core) and a
-channels-last one with vectors (1 ms); its dense convolutions gain up to a factor of two.
+There it pools a contiguous tensor with a scalar loop (11 ms for LeNet-5's first layer at batch 100 on a Zen 3 core) and
+a channels-last one with vectors (1 ms); its dense convolutions gain up to a factor of two.
 """
 
 from __future__ import annotations
