@@ -98,8 +98,8 @@ GatherList expand_output(const SparseWeight& weight, const Conv& conv, const Pac
   list.parts = rows.parts;
   list.entries = Scratch<Entry>(weight.nnz);
   with_reader(weight, [&](auto value) {
-    list.segments = walk_rows(weight, conv, x, rows, threads,
-                              [&](std::int64_t k, std::int32_t offset) { list.entries[k] = {offset, value(k)}; });
+    const auto put = [&](std::int64_t k, std::int32_t offset) { list.entries[k] = {offset, value(k)}; };
+    list.segments = walk_rows(weight, conv, x, rows, threads, put);
   });
   return list;
 }

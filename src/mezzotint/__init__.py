@@ -7,11 +7,10 @@ reading an image does not load the training loop.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _distribution_version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from mezzotint import data, deploy, errors, kernels, lowering, models, ops, report, train
     from mezzotint.data import preprocess, read_image
     from mezzotint.precision import Precision
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
         densify,
         sparsify,
     )
-
-try:
-    __version__ = _distribution_version("mezzotint")
-except PackageNotFoundError:  # a source tree on sys.path, not installed
-    __version__ = "0+source"
 
 _ROOMS = ("data", "deploy", "errors", "kernels", "lowering", "models", "ops", "report", "train")
 _NAMES = {
@@ -72,7 +66,18 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"mezzotint.{_NAMES[name]}"), name)
         globals()[name] = value
         return value
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module 'mezzotint' has no attribute {name!r}; public names: {', '.join(__all__)}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mezzotint")
+    except PackageNotFoundError:  # a source tree on sys.path, not installed
+        return "0+source"
 
 
 def __dir__() -> list[str]:

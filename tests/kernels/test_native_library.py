@@ -90,3 +90,12 @@ def test_environment_variable_and_fork() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_too_little_memory_is_a_memory_error() -> None:
+    x = torch.zeros(1).expand(16, 1 << 22, 1 << 10, 1 << 10)  # one block of images in the native layout: 256 TiB
+    indices = torch.zeros(0, dtype=torch.int32)
+    shape, stride = (1, 1 << 22, 1, 1), (1 << 10, 1 << 10)
+    attrs = {"weight_shape": shape, "stride": stride, "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+    with pytest.raises(MemoryError):
+        native.conv2d_output(x, torch.zeros(0), indices, None, torch.zeros(16, 1, 1, 1), **attrs)

@@ -125,9 +125,10 @@ def decide(problem: Problem, trial: Callable[[Kernel], Any] | None = None) -> De
     with _lock:
         bucket = (_policy, problem.bucket())
         stored = _decisions.get(bucket)
-        # A stored winner may refuse this very nnz (its bucket's first member was another one): then decide anew.
-        if stored is None or stored.kernel.refusal(problem) is not None:
+        if stored is None:
             stored = _decisions[bucket] = _choose(problem, trial)
+        elif stored.kernel.refusal(problem) is not None:
+            stored = _choose(problem, trial)  # for this very nnz alone: the bucket keeps its own decision
         if len(_exact) >= _REMEMBERED:
             _exact.clear()
         _exact[exact] = stored
