@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mezzotint import ops
 from mezzotint.errors import NotRegistered
 from mezzotint.kernels import KERNELS, Problem, density_bucket, launch
 
@@ -29,6 +30,7 @@ def problem(density: float, op: str = "sparse_conv2d") -> Problem:
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
+    assert ops.names(), "importing the operators registers their kernels"
     launch.forget()
 
 
