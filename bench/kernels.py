@@ -22,7 +22,7 @@ from torch import Tensor
 
 from machine import write_result
 from mezzotint import ops
-from mezzotint.ops.sparse_convolution import transposed_order
+from mezzotint.ops.sparse_family import transposed_order
 
 #: name -> (batch, [(layer, input channels, output channels, kernel, stride, input side)]).
 NETWORKS: dict[str, tuple[int, list[tuple[str, int, int, int, int, int]]]] = {

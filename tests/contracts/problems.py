@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.kernels.geometry import effective_kernel, output_size
-from mezzotint.ops.sparse_convolution import transposed_order
+from mezzotint.ops.sparse_family import transposed_order
 
 
 @dataclass(frozen=True)

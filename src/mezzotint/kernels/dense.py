@@ -83,10 +83,10 @@ def linear_input_grad(gy: Tensor, weight: Tensor) -> Tensor:
     return (gy.to(work) @ weight.to(gy.dtype).to(work)).to(gy.dtype)
 
 
-def linear_weight_grad(x: Tensor, gy: Tensor, *, out_dtype: torch.dtype) -> Tensor:
+def linear_weight_grad(x: Tensor, gy: Tensor, *, weight_shape: Ints, out_dtype: torch.dtype) -> Tensor:
     """PyTorch's ``gy^T x``, computed in ``out_dtype`` when that is wider than the activations."""
     work = torch.promote_types(_working_dtype(x), out_dtype)
-    return (gy.to(work).t() @ x.to(work)).to(out_dtype)
+    return (gy.to(work).t() @ x.to(work)).view(list(weight_shape)).to(out_dtype)
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:

@@ -54,15 +54,23 @@ def conv2d_input_grad(
 
 
 def conv2d_weight_grad(
-    x: Tensor, gy: Tensor, *, weight_shape: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
+    x: Tensor,
+    gy: Tensor,
+    *,
+    weight_shape: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    out_dtype: torch.dtype,
 ) -> Tensor:
-    """Gradient of :func:`conv2d` for its weight, in float64."""
+    """Gradient of :func:`conv2d` for its weight, summed in float64."""
     padded, gy64 = _pad(x.double(), padding), _grouped(gy.double(), groups)
     gw = gy64.new_zeros(*weight_shape)
     for tap in taps(weight_shape[2:], gy.shape[2:], stride, dilation):
         patch = _grouped(padded[:, :, tap.rows, tap.cols], groups)
         gw[:, :, tap.ky, tap.kx] = torch.einsum("ngihw,ngohw->goi", patch, gy64).flatten(0, 1)
-    return gw
+    return gw.to(out_dtype)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -76,9 +84,9 @@ def linear_input_grad(gy: Tensor, weight: Tensor) -> Tensor:
     return (gy.double() @ weight.to(gy.dtype).double()).to(gy.dtype)
 
 
-def linear_weight_grad(x: Tensor, gy: Tensor) -> Tensor:
-    """Gradient of :func:`linear` for its weight, in float64."""
-    return gy.double().t() @ x.double()
+def linear_weight_grad(x: Tensor, gy: Tensor, *, weight_shape: Ints, out_dtype: torch.dtype) -> Tensor:
+    """Gradient of :func:`linear` for its weight, summed in float64."""
+    return (gy.double().t() @ x.double()).view(list(weight_shape)).to(out_dtype)
 
 
 def _pad(x: Tensor, padding: Ints) -> Tensor:

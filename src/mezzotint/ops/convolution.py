@@ -162,11 +162,7 @@ input_grad_op.kernel(name="torch", cost=cost.dense)(dense.conv2d_input_grad)
 weight_grad_op.kernel(name="torch", cost=cost.dense)(dense.conv2d_weight_grad)
 op.kernel(name="reference", oracle=True)(reference.conv2d)
 input_grad_op.kernel(name="reference", oracle=True)(reference.conv2d_input_grad)
-
-
-@weight_grad_op.kernel(name="reference", oracle=True)
-def _reference_weight_grad(x: Tensor, gy: Tensor, *, out_dtype: torch.dtype, **attrs: Any) -> Tensor:
-    return reference.conv2d_weight_grad(x, gy, **attrs).to(out_dtype)
+weight_grad_op.kernel(name="reference", oracle=True)(reference.conv2d_weight_grad)
 
 
 def conv2d(

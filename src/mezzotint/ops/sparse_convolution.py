@@ -15,45 +15,15 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import Problem, cost, dense, native, reference
-from mezzotint.kernels.reference import scatter
+from mezzotint.kernels import cost, dense, native, reference
 from mezzotint.ops.conv_shape import Padding, conv2d_output, pair, resolve_padding
-from mezzotint.ops.convolution import (
-    bias_grad,
-    check_bias,
-    check_output_grad,
-    geometry,
-    input_grad_rule,
-    with_geometry,
-)
+from mezzotint.ops.convolution import check_bias, check_output_grad, geometry, input_grad_rule, with_geometry
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
-from mezzotint.ops.operator import Call, Operator
+from mezzotint.ops.operator import Operator
 from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
+from mezzotint.ops.sparse_family import NATIVE, Directions, check_nonzeros, sampled, spec, with_dense_weight
 
-NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _WEIGHT_SHAPE = ("weight_shape: list(int) >= 1", "[O, C / groups, kh, kw] of the dense weight")
-
-
-def spec(inputs: Specs, name: str) -> TensorSpec:
-    """The input ``name``, which must be there."""
-    found = inputs[name]
-    if found is None:
-        raise ShapeError(message(name, received=None, allowed="a tensor"))
-    return found
-
-
-def check_nonzeros(inputs: Specs, *names: str) -> None:
-    """``values``, ``indices`` and ``transposed`` are vectors of one length."""
-    length = spec(inputs, "indices").shape
-    for name in ("indices", *names):
-        found = inputs[name]
-        if found is not None and (len(found.shape) != 1 or found.shape != length):
-            raise ShapeError(message(f"{name} shape", received=list(found.shape), allowed=f"[nnz] = {list(length)}"))
-
-
-def native_supports(problem: Problem) -> str | None:
-    """Why the native library cannot be used, or ``None``."""
-    return native.unavailable()
 
 
 def _output_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
@@ -75,61 +45,10 @@ def _weight_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
     return TensorSpec(spec(inputs, "indices").shape, attrs["out_dtype"])
 
 
-def _shape_and_geometry(call: Call) -> dict[str, Any]:
-    return {"weight_shape": call["weight_shape"], **geometry(call)}
-
-
-def _transposed(call: Call) -> Tensor:
-    """The saved transposed order, or a fresh one when the forward pass did not expect an input gradient."""
-    if call.inputs.get("transposed") is not None:
-        return call["transposed"]  # type: ignore[no-any-return]
-    return transposed_order(call["indices"], call["weight_shape"])
-
-
-def transposed_order(indices: Tensor, weight_shape: Sequence[int]) -> Tensor:
-    """The int32 permutation that sorts row-major ``indices`` by (input channel in the group, output channel, tap)."""
-    taps = 1
-    for extent in weight_shape[2:]:
-        taps *= extent
-    channels = indices % (weight_shape[1] * taps) // taps
-    return torch.argsort(channels, stable=True).to(torch.int32)
-
-
-def _gradient(call: Call, gy: Tensor) -> dict[str, Tensor | None]:
-    x, values, indices = call["x"], call["values"], call["indices"]
-    found: dict[str, Tensor | None] = {}
-    if call.needs("x"):
-        found["x"] = input_grad_op(
-            gy, values, indices, _transposed(call), input_size=list(x.shape[2:]), **_shape_and_geometry(call)
-        )
-    if call.needs("values"):
-        found["values"] = weight_grad_op(x, gy, indices, out_dtype=values.dtype, **_shape_and_geometry(call))
-    if call.needs("bias"):
-        found["bias"] = bias_grad(gy, call["bias"].dtype)
-    return found
-
-
-def _input_grad_gradient(call: Call, ggx: Tensor) -> dict[str, Tensor | None]:
-    values, indices = call["values"], call["indices"]
-    found: dict[str, Tensor | None] = {}
-    if call.needs("gy"):
-        found["gy"] = op(ggx, values, indices, call["transposed"], None, **_shape_and_geometry(call))
-    if call.needs("values"):
-        found["values"] = weight_grad_op(ggx, call["gy"], indices, out_dtype=values.dtype, **_shape_and_geometry(call))
-    return found
-
-
-def _weight_grad_gradient(call: Call, ggv: Tensor) -> dict[str, Tensor | None]:
-    x, gy, indices = call["x"], call["gy"], call["indices"]
-    found: dict[str, Tensor | None] = {}
-    if call.needs("x"):
-        found["x"] = input_grad_op(
-            gy, ggv, indices, _transposed(call), input_size=list(x.shape[2:]), **_shape_and_geometry(call)
-        )
-    if call.needs("gy"):
-        found["gy"] = op(x, ggv, indices, None, None, **_shape_and_geometry(call))
-    return found
-
+_directions = Directions(
+    shared=lambda call: {"weight_shape": call["weight_shape"], **geometry(call)},
+    input_size=lambda x: {"input_size": list(x.shape[2:])},
+)
 
 op: Operator = (
     with_geometry(OpDef("sparse_conv2d").attr(*_WEIGHT_SHAPE))
@@ -145,7 +64,7 @@ op: Operator = (
     .autocast("x")
     .density("indices", "weight_shape")
     .shape_rule(_output_rule)
-    .gradient(_gradient)
+    .gradient(_directions.of_output)
     .doc("2-D cross-correlation of NCHW activations with a sparse weight; no dense weight is kept.")
     .register()
 )
@@ -162,7 +81,7 @@ input_grad_op: Operator = (
     .attr("V: floattype")
     .density("indices", "weight_shape")
     .shape_rule(_input_grad_rule)
-    .gradient(_input_grad_gradient)
+    .gradient(_directions.of_input_grad)
     .doc("Gradient of sparse_conv2d for its input.")
     .register()
 )
@@ -176,24 +95,21 @@ weight_grad_op: Operator = (
     .attr("out_dtype: floattype = float32", "type of the gradient; FP32 keeps the accumulated precision")
     .density("indices", "weight_shape")
     .shape_rule(_weight_grad_rule)
-    .gradient(_weight_grad_gradient)
+    .gradient(_directions.of_weight_grad)
     .doc("Gradient of sparse_conv2d for its values: a dense weight gradient sampled at the nonzeros, never made whole.")
     .register()
 )
+_directions.output, _directions.input_grad, _directions.weight_grad = op, input_grad_op, weight_grad_op
 
 
-@op.kernel(
-    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
-)
+@op.kernel(**NATIVE, cost=cost.native)
 def _native(
     y: Tensor, x: Tensor, values: Tensor, indices: Tensor, transposed: Tensor | None, bias: Tensor | None, **attrs: Any
 ) -> None:
     native.conv2d_output(x, values, indices, bias, y, **attrs)
 
 
-@input_grad_op.kernel(
-    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
-)
+@input_grad_op.kernel(**NATIVE, cost=cost.native)
 def _native_input_grad(
     gx: Tensor,
     gy: Tensor,
@@ -207,65 +123,19 @@ def _native_input_grad(
     native.conv2d_input_grad(gy, values, indices, transposed, gx, **attrs)
 
 
-@weight_grad_op.kernel(
-    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
-)
+@weight_grad_op.kernel(**NATIVE, cost=cost.native)
 def _native_weight_grad(
     gv: Tensor, x: Tensor, gy: Tensor, indices: Tensor, *, out_dtype: torch.dtype, **attrs: Any
 ) -> None:
     native.conv2d_weight_grad(x, gy, indices, gv, **attrs)
 
 
-@op.kernel(name="scatter", cost=cost.dense)
-def _scatter(
-    x: Tensor,
-    values: Tensor,
-    indices: Tensor,
-    transposed: Tensor | None,
-    bias: Tensor | None,
-    *,
-    weight_shape: Sequence[int],
-    **attrs: Any,
-) -> Tensor:
-    return dense.conv2d(x, scatter(values, indices, weight_shape, x.dtype), bias, **attrs)
-
-
-@input_grad_op.kernel(name="scatter", cost=cost.dense)
-def _scatter_input_grad(
-    gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int], **attrs: Any
-) -> Tensor:
-    return dense.conv2d_input_grad(gy, scatter(values, indices, weight_shape, gy.dtype), **attrs)
-
-
-@weight_grad_op.kernel(name="scatter", cost=cost.dense)
-def _scatter_weight_grad(x: Tensor, gy: Tensor, indices: Tensor, **attrs: Any) -> Tensor:
-    return dense.conv2d_weight_grad(x, gy, **attrs).flatten()[indices.long()]
-
-
-@op.kernel(name="reference", oracle=True)
-def _reference(
-    x: Tensor,
-    values: Tensor,
-    indices: Tensor,
-    transposed: Tensor | None,
-    bias: Tensor | None,
-    *,
-    weight_shape: Sequence[int],
-    **attrs: Any,
-) -> Tensor:
-    return reference.conv2d(x, scatter(values, indices, weight_shape, x.dtype), bias, **attrs)
-
-
-@input_grad_op.kernel(name="reference", oracle=True)
-def _reference_input_grad(
-    gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int], **attrs: Any
-) -> Tensor:
-    return reference.conv2d_input_grad(gy, scatter(values, indices, weight_shape, gy.dtype), **attrs)
-
-
-@weight_grad_op.kernel(name="reference", oracle=True)
-def _reference_weight_grad(x: Tensor, gy: Tensor, indices: Tensor, *, out_dtype: torch.dtype, **attrs: Any) -> Tensor:
-    return reference.conv2d_weight_grad(x, gy, **attrs).flatten()[indices.long()].to(out_dtype)
+op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.conv2d))
+input_grad_op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.conv2d_input_grad))
+weight_grad_op.kernel(name="scatter", cost=cost.dense)(sampled(dense.conv2d_weight_grad))
+op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv2d))
+input_grad_op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv2d_input_grad))
+weight_grad_op.kernel(name="reference", oracle=True)(sampled(reference.conv2d_weight_grad))
 
 
 def sparse_conv2d(

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, native, reference
-from mezzotint.kernels.reference import scatter
-from mezzotint.ops.convolution import bias_grad, check_bias, check_output_grad
+from mezzotint.ops.convolution import check_bias, check_output_grad
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
-from mezzotint.ops.operator import Call, Operator
+from mezzotint.ops.operator import Operator
 from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
-from mezzotint.ops.sparse_convolution import NATIVE_DTYPES, check_nonzeros, native_supports, spec, transposed_order
+from mezzotint.ops.sparse_family import NATIVE, Directions, check_nonzeros, sampled, spec, with_dense_weight
 
 _WEIGHT_SHAPE = ("weight_shape: list(int) >= 1", "[O, I] of the dense weight")
 
@@ -61,43 +60,7 @@ def _weight_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
     return TensorSpec(spec(inputs, "indices").shape, attrs["out_dtype"])
 
 
-def _transposed(call: Call) -> Tensor:
-    if call.inputs.get("transposed") is not None:
-        return call["transposed"]  # type: ignore[no-any-return]
-    return transposed_order(call["indices"], call["weight_shape"])
-
-
-def _gradient(call: Call, gy: Tensor) -> dict[str, Tensor | None]:
-    x, values, indices, shape = call["x"], call["values"], call["indices"], call["weight_shape"]
-    found: dict[str, Tensor | None] = {}
-    if call.needs("x"):
-        found["x"] = input_grad_op(gy, values, indices, _transposed(call), weight_shape=shape)
-    if call.needs("values"):
-        found["values"] = weight_grad_op(x, gy, indices, weight_shape=shape, out_dtype=values.dtype)
-    if call.needs("bias"):
-        found["bias"] = bias_grad(gy, call["bias"].dtype)
-    return found
-
-
-def _input_grad_gradient(call: Call, ggx: Tensor) -> dict[str, Tensor | None]:
-    values, indices, shape = call["values"], call["indices"], call["weight_shape"]
-    found: dict[str, Tensor | None] = {}
-    if call.needs("gy"):
-        found["gy"] = op(ggx, values, indices, call["transposed"], None, weight_shape=shape)
-    if call.needs("values"):
-        found["values"] = weight_grad_op(ggx, call["gy"], indices, weight_shape=shape, out_dtype=values.dtype)
-    return found
-
-
-def _weight_grad_gradient(call: Call, ggv: Tensor) -> dict[str, Tensor | None]:
-    x, gy, indices, shape = call["x"], call["gy"], call["indices"], call["weight_shape"]
-    found: dict[str, Tensor | None] = {}
-    if call.needs("x"):
-        found["x"] = input_grad_op(gy, ggv, indices, _transposed(call), weight_shape=shape)
-    if call.needs("gy"):
-        found["gy"] = op(x, ggv, indices, None, None, weight_shape=shape)
-    return found
-
+_directions = Directions(shared=lambda call: {"weight_shape": call["weight_shape"]}, input_size=lambda x: {})
 
 op: Operator = (
     OpDef("sparse_linear")
@@ -114,7 +77,7 @@ op: Operator = (
     .autocast("x")
     .density("indices", "weight_shape")
     .shape_rule(_output_rule)
-    .gradient(_gradient)
+    .gradient(_directions.of_output)
     .doc("Product of activations with a sparse matrix, plus bias; no dense weight is kept.")
     .register()
 )
@@ -130,7 +93,7 @@ input_grad_op: Operator = (
     .attr(*_WEIGHT_SHAPE)
     .density("indices", "weight_shape")
     .shape_rule(_input_grad_rule)
-    .gradient(_input_grad_gradient)
+    .gradient(_directions.of_input_grad)
     .doc("Gradient of sparse_linear for its input.")
     .register()
 )
@@ -145,98 +108,40 @@ weight_grad_op: Operator = (
     .attr("out_dtype: floattype = float32", "type of the gradient; FP32 keeps the accumulated precision")
     .density("indices", "weight_shape")
     .shape_rule(_weight_grad_rule)
-    .gradient(_weight_grad_gradient)
+    .gradient(_directions.of_weight_grad)
     .doc("Gradient of sparse_linear for its values, sampled at the nonzeros.")
     .register()
 )
+_directions.output, _directions.input_grad, _directions.weight_grad = op, input_grad_op, weight_grad_op
 
 
-@op.kernel(
-    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
-)
+@op.kernel(**NATIVE, cost=cost.native)
 def _native(
-    y: Tensor,
-    x: Tensor,
-    values: Tensor,
-    indices: Tensor,
-    transposed: Tensor | None,
-    bias: Tensor | None,
-    *,
-    weight_shape: Sequence[int],
+    y: Tensor, x: Tensor, values: Tensor, indices: Tensor, transposed: Tensor | None, bias: Tensor | None, **attrs: Any
 ) -> None:
-    native.linear_output(x, values, indices, bias, y, weight_shape=weight_shape)
+    native.linear_output(x, values, indices, bias, y, **attrs)
 
 
-@input_grad_op.kernel(
-    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
-)
+@input_grad_op.kernel(**NATIVE, cost=cost.native)
 def _native_input_grad(
-    gx: Tensor, gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int]
+    gx: Tensor, gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, **attrs: Any
 ) -> None:
-    native.linear_input_grad(gy, values, indices, transposed, gx, weight_shape=weight_shape)
+    native.linear_input_grad(gy, values, indices, transposed, gx, **attrs)
 
 
-@weight_grad_op.kernel(
-    name="native", device="cpu", dtypes=NATIVE_DTYPES, priority=1, supports=native_supports, cost=cost.native, into=True
-)
+@weight_grad_op.kernel(**NATIVE, cost=cost.native)
 def _native_weight_grad(
-    gv: Tensor, x: Tensor, gy: Tensor, indices: Tensor, *, weight_shape: Sequence[int], out_dtype: torch.dtype
+    gv: Tensor, x: Tensor, gy: Tensor, indices: Tensor, *, out_dtype: torch.dtype, **attrs: Any
 ) -> None:
-    native.linear_weight_grad(x, gy, indices, gv, weight_shape=weight_shape)
+    native.linear_weight_grad(x, gy, indices, gv, **attrs)
 
 
-@op.kernel(name="scatter", cost=cost.dense)
-def _scatter(
-    x: Tensor,
-    values: Tensor,
-    indices: Tensor,
-    transposed: Tensor | None,
-    bias: Tensor | None,
-    *,
-    weight_shape: Sequence[int],
-) -> Tensor:
-    return dense.linear(x, scatter(values, indices, weight_shape, x.dtype), bias)
-
-
-@input_grad_op.kernel(name="scatter", cost=cost.dense)
-def _scatter_input_grad(
-    gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int]
-) -> Tensor:
-    return dense.linear_input_grad(gy, scatter(values, indices, weight_shape, gy.dtype))
-
-
-@weight_grad_op.kernel(name="scatter", cost=cost.dense)
-def _scatter_weight_grad(
-    x: Tensor, gy: Tensor, indices: Tensor, *, weight_shape: Sequence[int], out_dtype: torch.dtype
-) -> Tensor:
-    return dense.linear_weight_grad(x, gy, out_dtype=out_dtype).flatten()[indices.long()]
-
-
-@op.kernel(name="reference", oracle=True)
-def _reference(
-    x: Tensor,
-    values: Tensor,
-    indices: Tensor,
-    transposed: Tensor | None,
-    bias: Tensor | None,
-    *,
-    weight_shape: Sequence[int],
-) -> Tensor:
-    return reference.linear(x, scatter(values, indices, weight_shape, x.dtype), bias)
-
-
-@input_grad_op.kernel(name="reference", oracle=True)
-def _reference_input_grad(
-    gy: Tensor, values: Tensor, indices: Tensor, transposed: Tensor, *, weight_shape: Sequence[int]
-) -> Tensor:
-    return reference.linear_input_grad(gy, scatter(values, indices, weight_shape, gy.dtype))
-
-
-@weight_grad_op.kernel(name="reference", oracle=True)
-def _reference_weight_grad(
-    x: Tensor, gy: Tensor, indices: Tensor, *, weight_shape: Sequence[int], out_dtype: torch.dtype
-) -> Tensor:
-    return reference.linear_weight_grad(x, gy).flatten()[indices.long()].to(out_dtype)
+op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.linear))
+input_grad_op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.linear_input_grad))
+weight_grad_op.kernel(name="scatter", cost=cost.dense)(sampled(dense.linear_weight_grad))
+op.kernel(name="reference", oracle=True)(with_dense_weight(reference.linear))
+input_grad_op.kernel(name="reference", oracle=True)(with_dense_weight(reference.linear_input_grad))
+weight_grad_op.kernel(name="reference", oracle=True)(sampled(reference.linear_weight_grad))
 
 
 def sparse_linear(x: Tensor, values: Tensor, pattern: object, bias: Tensor | None = None) -> Tensor:
