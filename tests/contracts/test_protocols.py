@@ -24,11 +24,11 @@ def test_fingerprints_tell_protocols_apart() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (500, 3), (224, 224), (375, 500), (256, 256)])
 def test_a_protocol_gives_a_square_in_the_unit_range(name: str, size: tuple[int, int]) -> None:
     image = torch.randint(0, 256, (*size, 3), dtype=torch.uint8)
-    made = mz.preprocess(image, protocol=name)
+    made = mz.preprocess(image, protocol=name, layout="HWC")
     assert made.dtype == torch.float32
     assert made.shape == (224, 224, 3)
     assert 0.0 <= made.min().item() <= made.max().item() <= 1.0
-    assert torch.equal(made, mz.preprocess(image, protocol=name))
+    assert torch.equal(made, mz.preprocess(image, protocol=name, layout="HWC"))
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
