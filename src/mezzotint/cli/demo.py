@@ -84,7 +84,8 @@ def comparison(summaries: list[dict[str, Any]]) -> Any:
 
     table = Table(title="Handwritten digits, 8 x 8 pixels: dense against 10 % of the weights")
     for heading in ("network", "precision", "test accuracy", "nnz", "weights + optimiser", "with index", "seconds"):
-        table.add_column(heading, justify="left" if heading in ("network", "precision") else "right")
+        left = heading in ("network", "precision")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "network")
     for summary in summaries:
         held = summary["weight_bytes"] + summary["optimizer_bytes"]
         table.add_row(
