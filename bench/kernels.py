@@ -1,7 +1,8 @@
 """How fast are the sparse kernels against PyTorch's dense convolution? Layers of real networks, each direction alone.
 
-Both sides run interleaved in one process, warm, and the medians are compared. The dense side is PyTorch's best of
-FP32 and BF16, contiguous and channels-last. Ratios above 1 are wins of the sparse kernel; losses are shown as well.
+Both sides run interleaved in one process, warm, and the medians are compared. The dense side is PyTorch's best of FP32
+and (where the CPU computes in it) BF16, contiguous and channels-last. Ratios above 1 are wins of the sparse kernel;
+losses are shown as well.
 
     python bench/kernels.py [--network lenet5 resnet20 wrn28_2] [--densities 0.2 0.1 0.05] [--rounds 7]
 """
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from machine import write_result
 from mezzotint import ops
+from mezzotint.kernels.hardware import computes_in
 from mezzotint.ops.sparse_family import transposed_order
 
 #: name -> (batch, [(layer, input channels, output channels, kernel, stride, input side)]).
@@ -71,7 +73,7 @@ def medians(jobs: dict[str, Job], rounds: int) -> dict[str, float]:
 def dense_jobs(x: Tensor, weight: Tensor, stride: int, padding: int) -> dict[str, dict[str, Job]]:
     """Direction -> variant -> PyTorch's own kernel."""
     jobs: dict[str, dict[str, Job]] = {direction: {} for direction in DIRECTIONS}
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (t for t in (torch.float32, torch.bfloat16) if computes_in(t, "cpu")):
         for layout in (torch.contiguous_format, torch.channels_last):
             name = f"{str(dtype)[6:]} {'channels_last' if layout == torch.channels_last else 'contiguous'}"
             xv, wv = x.to(dtype).contiguous(memory_format=layout), weight.to(dtype).contiguous(memory_format=layout)
