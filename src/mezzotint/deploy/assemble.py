@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from mezzotint import models
 from mezzotint.deploy.description import Description
 from mezzotint.errors import CheckpointError, InputError, NotRegistered, ShapeError, message
-from mezzotint.sparse import Pattern, SparseConv2d, SparseLayer, SparseLinear, sparse_layers
-from mezzotint.sparse.swap import replace_modules, take_over
+from mezzotint.sparse import Pattern, SparseConv2d, SparseLayer, sparse_layers
+from mezzotint.sparse.conversion import sparse_twin
+from mezzotint.sparse.swap import replace_modules
 
 _INDICES = "indices"
 
@@ -118,34 +119,13 @@ def _layer(model: nn.Module, name: str, where: str) -> nn.Module:
 
 def _twin(layer: nn.Module, name: str, indices: Tensor, where: str) -> SparseLayer:
     """A sparse layer of the geometry of ``layer`` with these indices; its values come with the state dict."""
-    twin: SparseLayer
-    mine = torch.Generator()  # the fresh values are overwritten; the user's generator must not pay for them
+    if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+        raise TypeError(f"{type(layer).__name__} has no sparse twin")
     try:
-        if isinstance(layer, nn.Conv2d):
-            height, width = layer.kernel_size
-            twin = SparseConv2d(
-                layer.in_channels,
-                layer.out_channels,
-                (height, width),
-                (layer.stride[0], layer.stride[1]),
-                layer.padding if isinstance(layer.padding, str) else (layer.padding[0], layer.padding[1]),
-                (layer.dilation[0], layer.dilation[1]),
-                layer.groups,
-                layer.bias is not None,
-                layer.padding_mode,
-                pattern=Pattern.from_indices(indices, layer.weight.shape),
-                generator=mine,
-            )
-        elif isinstance(layer, nn.Linear):
-            pattern = Pattern.from_indices(indices, layer.weight.shape)
-            bias = layer.bias is not None
-            twin = SparseLinear(layer.in_features, layer.out_features, bias, pattern=pattern, generator=mine)
-        else:
-            raise TypeError(f"{type(layer).__name__} has no sparse twin")
+        pattern = Pattern.from_indices(indices, layer.weight.shape)
     except ShapeError as error:
         raise CheckpointError(f"{where}: layer {name!r}: {error}") from error
-    take_over(layer, twin)
-    return twin
+    return sparse_twin(layer, pattern, torch.zeros(pattern.nnz))
 
 
 def _record(layer: SparseLayer) -> dict[str, Any]:

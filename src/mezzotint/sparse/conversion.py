@@ -148,10 +148,11 @@ def _sparsified(
     if not weight.is_meta:  # a model without data yet: its pattern is real all the same
         pattern = pattern.to(weight.device)
     kept = weight.reshape(-1)[pattern.indices.long().to(weight.device)]
-    return _sparse_twin(layer, pattern, start(kept, pattern, generator))
+    return sparse_twin(layer, pattern, start(kept, pattern, generator))
 
 
-def _sparse_twin(layer: nn.Conv2d | nn.Linear, pattern: Pattern, values: Tensor) -> SparseLayer:
+def sparse_twin(layer: nn.Conv2d | nn.Linear, pattern: Pattern, values: Tensor) -> SparseLayer:
+    """A sparse layer with the geometry, bias, hooks and flags of ``layer``, this pattern and these ``[nnz]`` values."""
     bias = layer.bias is not None
     twin: SparseLayer
     if isinstance(layer, nn.Conv2d):

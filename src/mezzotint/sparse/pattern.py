@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
+from mezzotint.ops.sparse_family import transposed_order
 
 INDEX_LIMIT: Final = 2**31
 """Indices are int32, so a dense weight has fewer elements than this."""
@@ -90,9 +91,7 @@ class Pattern:
         """
         if self._transposed is not None:
             return self._transposed
-        row = math.prod(self._shape[1:])
-        channel = self._indices.remainder(row).div(math.prod(self._shape[2:]), rounding_mode="floor")
-        order = torch.argsort(channel, stable=True).to(torch.int32)
+        order = transposed_order(self._indices, self._shape)
         if type(order) is Tensor:  # while torch.export or torch.compile traces, it is a stand-in that must not be kept
             self._transposed = order
         return order
