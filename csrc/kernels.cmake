@@ -6,6 +6,8 @@ add_library(
   csrc/drive/conv2d_input_grad.cpp
   csrc/drive/conv2d_output.cpp
   csrc/drive/conv2d_weight_grad.cpp
+  csrc/drive/pointwise.cpp
+  csrc/drive/pool.cpp
   csrc/drive/run.cpp
   csrc/isa/select.cpp
   csrc/plan/expand_columns.cpp
@@ -18,13 +20,11 @@ add_library(
 set(MEZZOTINT_ISA_UNITS csrc/isa/portable.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   target_compile_definitions(mezzotint_kernels PUBLIC MEZZOTINT_X86)
-  list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/avx2.cpp csrc/isa/avx512.cpp)
+  list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/avx2.cpp csrc/isa/avx512.cpp csrc/isa/avx512_bf16.cpp)
   set_source_files_properties(csrc/isa/avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
-  set_source_files_properties(
-    csrc/isa/avx512.cpp
-    PROPERTIES
-      COMPILE_OPTIONS
-      "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c;-mprefer-vector-width=512")
+  set(MEZZOTINT_AVX512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
+  set_source_files_properties(csrc/isa/avx512.cpp PROPERTIES COMPILE_OPTIONS "${MEZZOTINT_AVX512}")
+  set_source_files_properties(csrc/isa/avx512_bf16.cpp PROPERTIES COMPILE_OPTIONS "${MEZZOTINT_AVX512};-mavx512bf16")
 endif()
 add_library(mezzotint_isa OBJECT ${MEZZOTINT_ISA_UNITS})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -42,4 +42,8 @@ foreach(target mezzotint_kernels mezzotint_isa)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
 endforeach()
+# GCC 12 takes the undefined operands of its own AVX-512 intrinsics for uninitialised variables (its bug 105593).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(mezzotint_isa PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
 target_link_libraries(mezzotint_kernels PUBLIC Threads::Threads ${CMAKE_DL_LIBS})

@@ -14,6 +14,12 @@ void refuse(const char* name, const std::string& allowed) {
   throw InvalidInput(std::string(name) + ": received a tensor of another type or layout; allowed: " + allowed);
 }
 
+constexpr int kFloat64Code = 4;  // no kernel computes in it; sums over many images are returned in it
+
+Beside beside(const Packed& view) {
+  return view.data ? Beside{cell_at(view, 0, 0, 0, 0), view.block, view.row, view.channel} : Beside{};
+}
+
 std::int64_t at_or(const Ints& list, std::size_t i, std::int64_t otherwise) {
   return i < list.size() ? list[i] : otherwise;
 }
@@ -96,20 +102,54 @@ Halo halo_of(const HaloArgument& a) {
   return {a[0], a[1], a[2], a[3]};
 }
 
-Packed packed_of(const TensorArgument& argument, const HaloArgument& halo, const char* name) {
-  const auto& [address, code, shape, strides] = argument;
-  const Halo h = halo_of(halo);
-  if (shape.size() != 5 || shape[4] != kLanes || dtype_of(code) != Dtype::kFloat32 || address % 64 != 0) {
-    refuse(name, "float32 [blocks, height, channels, width, 16], aligned to 64 bytes");
+Packed packed_of(const PackedArgument& argument, const char* name) {
+  const auto& [address, code, shape, strides] = std::get<0>(argument);
+  const Halo h = halo_of(std::get<1>(argument));
+  const Dtype dtype = dtype_of(code);
+  if (shape.size() != 5 || dtype == Dtype::kInt32 || shape[4] != lanes_of(dtype) || address % kCellBytes != 0) {
+    refuse(name, "[blocks, height, channels, width, 16 (float32) or 32 (16-bit types)], aligned to 64 bytes");
   }
   const std::int64_t height = shape[1] - h.top - h.bottom;
   const std::int64_t width = shape[3] - h.left - h.right;
   if (height < 0 || width < 0) {
     refuse(name, "a stored size of at least its halo");
   }
-  Packed view = native_layout(shape[0], shape[2], height, width, h);
-  view.data = reinterpret_cast<float*>(address);
+  Packed view = native_layout(dtype, shape[0], shape[2], height, width, h);
+  view.data = reinterpret_cast<Cell*>(address);
   return view;
+}
+
+Packed packed_of(const OptionalPacked& argument, const char* name) {
+  return argument ? packed_of(*argument, name) : Packed{};
+}
+
+const float* floats_of(const Optional& argument, const char* name) {
+  return static_cast<const float*>(contiguous(argument, Dtype::kFloat32, name));
+}
+
+double* totals_of(const Optional& argument, std::int64_t channels) {
+  if (!argument) {
+    return nullptr;
+  }
+  const auto& [address, code, shape, strides] = *argument;
+  if (code != kFloat64Code || shape.size() != 2 || shape[0] != channels || shape[1] != 2) {
+    refuse("totals", "float64 [channels, 2]");
+  }
+  return reinterpret_cast<double*>(address);
+}
+
+Epilogue epilogue_of(const EpilogueArgument& argument) {
+  const auto& [scale, shift, residual, relu, mask, mask_scale, mask_shift, companion] = argument;
+  Epilogue epilogue;
+  epilogue.scale = floats_of(scale, "scale");
+  epilogue.shift = floats_of(shift, "shift");
+  epilogue.residual = beside(packed_of(residual, "residual"));
+  epilogue.relu = relu;
+  epilogue.mask = beside(packed_of(mask, "mask"));
+  epilogue.mask_scale = floats_of(mask_scale, "mask_scale");
+  epilogue.mask_shift = floats_of(mask_shift, "mask_shift");
+  epilogue.companion = beside(packed_of(companion, "companion"));
+  return epilogue;
 }
 
 }  // namespace mezzotint::bindings

@@ -25,6 +25,13 @@ using Ints = std::vector<std::int64_t>;
 using TensorArgument = std::tuple<std::uintptr_t, int, Ints, Ints>;
 using ConvArgument = std::array<std::int64_t, 13>;
 using HaloArgument = std::array<std::int64_t, 4>;
+// Packed activations and their halo.
+using PackedArgument = std::tuple<TensorArgument, HaloArgument>;
+using Optional = std::optional<TensorArgument>;
+using OptionalPacked = std::optional<PackedArgument>;
+// (scale, shift, residual, relu, mask, mask_scale, mask_shift, companion), as in Epilogue.
+using EpilogueArgument =
+    std::tuple<Optional, Optional, OptionalPacked, bool, OptionalPacked, Optional, Optional, OptionalPacked>;
 
 // [N, C, H, W], or [N, C] with H = W = 1.
 Tensor tensor_of(const TensorArgument& argument);
@@ -46,7 +53,17 @@ Conv conv_of(const ConvArgument& argument);
 
 Halo halo_of(const HaloArgument& argument);
 
-// Packed activations [blocks, height + halo, channels, width + halo, 16], contiguous FP32.
-Packed packed_of(const TensorArgument& argument, const HaloArgument& halo, const char* name);
+// Packed activations [blocks, height + halo, channels, width + halo, lanes], contiguous.
+Packed packed_of(const PackedArgument& argument, const char* name);
+// Absent: null data.
+Packed packed_of(const OptionalPacked& argument, const char* name);
+
+Epilogue epilogue_of(const EpilogueArgument& argument);
+
+// The address of contiguous float64 sums [channels, 2], or null.
+double* totals_of(const Optional& argument, std::int64_t channels);
+
+// Contiguous float32 coefficients, or null.
+const float* floats_of(const Optional& argument, const char* name);
 
 }  // namespace mezzotint::bindings

@@ -5,6 +5,8 @@
 #include "bindings/arguments.hpp"
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/pointwise.hpp"
+#include "drive/pool.hpp"
 #include "isa/select.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
@@ -13,8 +15,6 @@ namespace nb = nanobind;
 
 namespace mezzotint::bindings {
 namespace {
-
-using Optional = std::optional<TensorArgument>;
 
 Context on(int threads) {
   return {active(), threads};
@@ -40,65 +40,104 @@ void weight_grad(const TensorArgument& x, const TensorArgument& gy, const Tensor
                      conv_of(conv), on(threads));
 }
 
-void pack_tensor(const TensorArgument& x, const TensorArgument& packed, const HaloArgument& halo, int threads) {
-  pack(tensor_of(x), packed_of(packed, halo, "packed"), on(threads));
-}
-
-void unpack_tensor(const TensorArgument& packed, const HaloArgument& halo, const TensorArgument& y, int threads) {
-  unpack(packed_of(packed, halo, "packed"), tensor_of(y), on(threads));
-}
-
-void repack(const TensorArgument& from, const HaloArgument& from_halo, const TensorArgument& to,
-            const HaloArgument& to_halo, int threads) {
-  copy_packed(packed_of(from, from_halo, "from"), packed_of(to, to_halo, "to"), threads);
-}
-
-using EpilogueArgument = std::tuple<Optional, Optional, Optional, HaloArgument, bool>;
-
-Epilogue epilogue_of(const EpilogueArgument& argument) {
-  const auto& [scale, shift, residual, halo, relu] = argument;
-  Epilogue epilogue;
-  epilogue.scale = static_cast<const float*>(contiguous(scale, Dtype::kFloat32, "scale"));
-  epilogue.shift = static_cast<const float*>(contiguous(shift, Dtype::kFloat32, "shift"));
-  epilogue.relu = relu;
-  if (residual) {
-    const Packed view = packed_of(*residual, halo, "residual");
-    epilogue.residual = cell_at(view, 0, 0, 0, 0);
-    epilogue.residual_block = view.block;
-    epilogue.residual_row = view.row;
-    epilogue.residual_channel = view.channel;
+void pack_tensor(const TensorArgument& x, const PackedArgument& packed, int threads) {
+  const Packed to = packed_of(packed, "packed");
+  if (tensor_of(x).dtype != to.dtype) {
+    throw InvalidInput("pack: received a tensor of another type than the packed one; allowed: the same type");
   }
-  return epilogue;
+  pack(tensor_of(x), to, on(threads));
+}
+
+void unpack_tensor(const PackedArgument& packed, const TensorArgument& y, int threads) {
+  const Packed from = packed_of(packed, "packed");
+  if (tensor_of(y).dtype != from.dtype) {
+    throw InvalidInput("unpack: received a tensor of another type than the packed one; allowed: the same type");
+  }
+  unpack(from, tensor_of(y), on(threads));
+}
+
+void repack(const PackedArgument& from, const PackedArgument& to, int threads) {
+  copy_packed(packed_of(from, "from"), packed_of(to, "to"), threads);
 }
 
 // batch: images in y; the lanes behind them and the halo of y become zero.
-void output_packed(const TensorArgument& x, const HaloArgument& x_halo, const TensorArgument& values,
-                   const TensorArgument& indices, int working, const Optional& bias, const EpilogueArgument& epilogue,
-                   const TensorArgument& y, const HaloArgument& y_halo, const ConvArgument& conv, std::int64_t batch,
-                   int threads) {
-  const Packed to = packed_of(y, y_halo, "y");
-  const auto* bias_floats = static_cast<const float*>(contiguous(bias, Dtype::kFloat32, "bias"));
-  conv2d_output_packed(packed_of(x, x_halo, "x"), weight_of(values, indices, {}, static_cast<Dtype>(working)),
-                       bias_floats, epilogue_of(epilogue), to, conv_of(conv), on(threads));
+void output_packed(const PackedArgument& x, const TensorArgument& values, const TensorArgument& indices,
+                   const Optional& bias, const EpilogueArgument& epilogue, const PackedArgument& y,
+                   const ConvArgument& conv, std::int64_t batch, const Optional& totals, int threads) {
+  const Packed from = packed_of(x, "x"), to = packed_of(y, "y");
+  conv2d_output_packed(from, weight_of(values, indices, {}, from.dtype), floats_of(bias, "bias"), epilogue_of(epilogue),
+                       to, conv_of(conv), totals_of(totals, to.channels), on(threads));
   clear_borders(to, batch, threads);
 }
 
-void input_grad_packed(const TensorArgument& gy, const HaloArgument& gy_halo, const TensorArgument& values,
-                       const TensorArgument& indices, const TensorArgument& transposed, int working,
-                       const TensorArgument& gx, const HaloArgument& gx_halo, const ConvArgument& conv, int threads) {
-  const Packed to = packed_of(gx, gx_halo, "gx");
-  conv2d_input_grad_packed(packed_of(gy, gy_halo, "gy"),
-                           weight_of(values, indices, transposed, static_cast<Dtype>(working)), to, conv_of(conv),
-                           on(threads));
-  clear_borders(to, to.blocks * kLanes, threads);
+void input_grad_packed(const PackedArgument& gy, const TensorArgument& values, const TensorArgument& indices,
+                       const TensorArgument& transposed, const EpilogueArgument& epilogue, const PackedArgument& gx,
+                       const ConvArgument& conv, const Optional& totals, int threads) {
+  const Packed from = packed_of(gy, "gy"), to = packed_of(gx, "gx");
+  conv2d_input_grad_packed(from, weight_of(values, indices, transposed, from.dtype), epilogue_of(epilogue), to,
+                           conv_of(conv), totals_of(totals, to.channels), on(threads));
+  clear_borders(to, to.blocks * lanes_of(to.dtype), threads);
 }
 
-void weight_grad_packed(const TensorArgument& x, const HaloArgument& x_halo, const TensorArgument& gy,
-                        const HaloArgument& gy_halo, const TensorArgument& indices, const TensorArgument& gvalues,
-                        const ConvArgument& conv, int threads) {
-  conv2d_weight_grad_packed(packed_of(x, x_halo, "x"), packed_of(gy, gy_halo, "gy"),
-                            weight_of(gvalues, indices, {}, Dtype::kFloat32), vector_of(gvalues), conv_of(conv),
-                            on(threads));
+void weight_grad_packed(const PackedArgument& x, const PackedArgument& gy, const TensorArgument& indices,
+                        const TensorArgument& gvalues, const ConvArgument& conv, int threads) {
+  conv2d_weight_grad_packed(packed_of(x, "x"), packed_of(gy, "gy"), weight_of(gvalues, indices, {}, Dtype::kFloat32),
+                            vector_of(gvalues), conv_of(conv), on(threads));
+}
+
+void normalise(const PackedArgument& x, const Optional& scale, const Optional& shift, const OptionalPacked& other,
+               const Optional& other_scale, const Optional& other_shift, const OptionalPacked& addend, bool relu,
+               const PackedArgument& z, std::int64_t batch, int threads) {
+  NormaliseJob job{};
+  job.x = packed_of(x, "x");
+  job.scale = floats_of(scale, "scale");
+  job.shift = floats_of(shift, "shift");
+  job.other = packed_of(other, "other");
+  job.other_scale = floats_of(other_scale, "other_scale");
+  job.other_shift = floats_of(other_shift, "other_shift");
+  job.addend = packed_of(addend, "addend");
+  job.relu = relu;
+  job.z = packed_of(z, "z");
+  job.batch = batch;
+  normalise_packed(job, on(threads));
+}
+
+void reduce(const PackedArgument& x, const OptionalPacked& mask, const Optional& mask_scale, const Optional& mask_shift,
+            const OptionalPacked& companion, const OptionalPacked& masked, const Optional& totals, int threads) {
+  ReduceJob job{};
+  job.x = packed_of(x, "x");
+  job.mask = packed_of(mask, "mask");
+  job.mask_scale = floats_of(mask_scale, "mask_scale");
+  job.mask_shift = floats_of(mask_shift, "mask_shift");
+  job.companion = packed_of(companion, "companion");
+  job.masked = packed_of(masked, "masked");
+  reduce_packed(job, totals_of(totals, job.x.channels), on(threads));
+}
+
+// (kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w).
+using WindowArgument = std::array<std::int64_t, 8>;
+
+PoolWindow window_of(const WindowArgument& a) {
+  return {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]};
+}
+
+void max_pool(const PackedArgument& x, const PackedArgument& y, const WindowArgument& window, std::int64_t batch,
+              int threads) {
+  max_pool_packed(packed_of(x, "x"), packed_of(y, "y"), window_of(window), batch, on(threads));
+}
+
+void max_pool_grad(const PackedArgument& x, const PackedArgument& y, const PackedArgument& gy, const PackedArgument& gx,
+                   const WindowArgument& window, int threads) {
+  max_pool_grad_packed(packed_of(x, "x"), packed_of(y, "y"), packed_of(gy, "gy"), packed_of(gx, "gx"),
+                       window_of(window), on(threads));
+}
+
+void global_average(const PackedArgument& x, const PackedArgument& y, int threads) {
+  global_average_packed(packed_of(x, "x"), packed_of(y, "y"), on(threads));
+}
+
+void global_average_grad(const PackedArgument& gy, const PackedArgument& gx, int threads) {
+  global_average_grad_packed(packed_of(gy, "gy"), packed_of(gx, "gx"), on(threads));
 }
 
 HaloArgument input_grad_halo(const ConvArgument& conv, const std::array<std::int64_t, 2>& gx,
@@ -142,6 +181,12 @@ NB_MODULE(_native, m) {
   m.def("conv2d_output_packed", &b::output_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_input_grad_packed", &b::input_grad_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_weight_grad_packed", &b::weight_grad_packed, call_guard<gil_scoped_release>());
+  m.def("normalise_packed", &b::normalise, call_guard<gil_scoped_release>());
+  m.def("reduce_packed", &b::reduce, call_guard<gil_scoped_release>());
+  m.def("max_pool_packed", &b::max_pool, call_guard<gil_scoped_release>());
+  m.def("max_pool_grad_packed", &b::max_pool_grad, call_guard<gil_scoped_release>());
+  m.def("global_average_packed", &b::global_average, call_guard<gil_scoped_release>());
+  m.def("global_average_grad_packed", &b::global_average_grad, call_guard<gil_scoped_release>());
   m.def("input_grad_halo", &b::input_grad_halo);
   m.def("isa", [] { return std::string(mezzotint::active().name); });
   m.def("isas", &b::isas);

@@ -2,32 +2,30 @@
 
 #include <cstring>
 
+#include "kernels/zero.hpp"
 #include "runtime/threads.hpp"
 
 namespace mezzotint {
 namespace {
 
-void clear(float* cells, std::int64_t count) {
-  std::memset(cells, 0, static_cast<std::size_t>(count * kLanes) * sizeof(float));
-}
-
 // One stored row: all of it when it belongs to the halo, else what lies left and right of the interior.
 void clear_halo_row(const Packed& view, std::int64_t block, std::int64_t row) {
   if (row < 0 || row >= view.height) {
-    clear(cell_at(view, block, row, 0, -view.halo.left), view.row);
+    zero_cells(cell_at(view, block, row, 0, -view.halo.left), view.row);
     return;
   }
   for (std::int64_t c = 0; c < view.channels; ++c) {
-    clear(cell_at(view, block, row, c, -view.halo.left), view.halo.left);
-    clear(cell_at(view, block, row, c, view.width), view.halo.right);
+    zero_cells(cell_at(view, block, row, c, -view.halo.left), view.halo.left);
+    zero_cells(cell_at(view, block, row, c, view.width), view.halo.right);
   }
 }
 
 void clear_lanes(const Packed& view, std::int64_t row, std::int64_t first_lane) {
+  const auto kept = static_cast<std::size_t>(first_lane * size_of(view.dtype));
   for (std::int64_t c = 0; c < view.channels; ++c) {
-    float* cell = cell_at(view, view.blocks - 1, row, c, 0);
-    for (std::int64_t w = 0; w < view.width; ++w, cell += kLanes) {
-      std::fill(cell + first_lane, cell + kLanes, 0.0f);
+    Cell* cell = cell_at(view, view.blocks - 1, row, c, 0);
+    for (std::int64_t w = 0; w < view.width; ++w, ++cell) {
+      std::memset(cell->bytes + kept, 0, kCellBytes - kept);
     }
   }
 }
@@ -50,8 +48,9 @@ bool is_linear(const Conv& conv, const Tensor& x, const Tensor& y) {
 
 Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks) {
   Tensor part = tensor;
-  part.data = static_cast<char*>(tensor.data) + first * kLanes * tensor.stride_n * size_of(tensor.dtype);
-  part.n = std::min(tensor.n - first * kLanes, blocks * kLanes);
+  const std::int64_t lanes = lanes_of(tensor.dtype);
+  part.data = static_cast<char*>(tensor.data) + first * lanes * tensor.stride_n * size_of(tensor.dtype);
+  part.n = std::min(tensor.n - first * lanes, blocks * lanes);
   return part;
 }
 
@@ -68,7 +67,7 @@ void unpack(const Packed& from, const Tensor& to, const Context& with) {
 }
 
 void copy_packed(const Packed& from, const Packed& to, int threads) {
-  const auto bytes = static_cast<std::size_t>(from.width * kLanes) * sizeof(float);
+  const auto bytes = static_cast<std::size_t>(from.width) * sizeof(Cell);
   for_rows(to, stored_rows(to), threads, [&](std::int64_t block, std::int64_t stored_row) {
     const std::int64_t row = stored_row - to.halo.top;
     clear_halo_row(to, block, row);
@@ -81,12 +80,17 @@ void copy_packed(const Packed& from, const Packed& to, int threads) {
 }
 
 void clear_borders(const Packed& view, std::int64_t batch, int threads) {
+  const Halo& halo = view.halo;
+  if (batch % lanes_of(view.dtype) == 0 && halo.top + halo.bottom + halo.left + halo.right == 0) {
+    return;
+  }
   for_rows(view, stored_rows(view), threads, [&](std::int64_t block, std::int64_t stored_row) {
     const std::int64_t row = stored_row - view.halo.top;
     clear_halo_row(view, block, row);
-    const bool ragged = batch % kLanes != 0 && block + 1 == view.blocks;
+    const std::int64_t images = batch % lanes_of(view.dtype);
+    const bool ragged = images != 0 && block + 1 == view.blocks;
     if (ragged && row >= 0 && row < view.height) {
-      clear_lanes(view, row, batch % kLanes);
+      clear_lanes(view, row, images);
     }
   });
 }

@@ -14,11 +14,12 @@ namespace mezzotint {
 // Packed memory for `blocks` image blocks, seen in two ways: as the kernels walk it, and block by block for copies.
 // A linear layer's blocks are the pixels of one row for the kernels, so that their tiles span several blocks.
 struct Activations {
-  Activations(bool linear, std::int64_t blocks, std::int64_t channels, std::int64_t height, std::int64_t width,
-              const Halo& halo)
+  Activations(Dtype dtype, bool linear, std::int64_t blocks, std::int64_t channels, std::int64_t height,
+              std::int64_t width, const Halo& halo)
       : is_linear(linear),
-        view(linear ? linear_layout(blocks, channels) : native_layout(blocks, channels, height, width, halo)),
-        memory(cells_of(view) * kLanes) {
+        view(linear ? linear_layout(dtype, blocks, channels)
+                    : native_layout(dtype, blocks, channels, height, width, halo)),
+        memory(cells_of(view)) {
     view.data = memory.get();
   }
 
@@ -34,7 +35,7 @@ struct Activations {
 
   bool is_linear;
   Packed view;
-  Scratch<float> memory;
+  Scratch<Cell> memory;
 };
 
 // A convolution of single pixels by single taps is a linear layer.
@@ -43,7 +44,8 @@ bool is_linear(const Conv& conv, const Tensor& x, const Tensor& y);
 // The images of blocks [first, first + blocks).
 Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks);
 
-// Copies a tensor into packed memory, with zeros in the halo and in the lanes behind the last image; and back.
+// Copies a tensor into packed memory of its type, with zeros in the halo and in the lanes behind the last image; and
+// back.
 void pack(const Tensor& from, const Packed& to, const Context& with);
 void unpack(const Packed& from, const Tensor& to, const Context& with);
 

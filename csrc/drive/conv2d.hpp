@@ -20,12 +20,14 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
                         const Conv& conv, const Context& with);
 
 // The same on packed activations. x needs a stored halo of at least the padding, gy one of at least grad_halo();
-// halos of the results are left as they are. Lanes behind the last image hold whatever the bias makes of zeros; in
-// weight gradients they must be zero in x or gy and finite in the other.
+// halos of the results are left as they are. All activations of a call are of one type. Lanes behind the last image
+// hold whatever the bias makes of zeros; in weight gradients they must be zero in x or gy and finite in the other.
+// totals: [channels][2] in double precision, the sums that the epilogue describes over all of the result; null: not
+// wanted. The epilogue's places are those of the whole result; its own `sums` is set here.
 void conv2d_output_packed(const Packed& x, const SparseWeight& weight, const float* bias, const Epilogue& epilogue,
-                          const Packed& y, const Conv& conv, const Context& with);
-void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Packed& gx, const Conv& conv,
-                              const Context& with);
+                          const Packed& y, const Conv& conv, double* totals, const Context& with);
+void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Epilogue& epilogue, const Packed& gx,
+                              const Conv& conv, double* totals, const Context& with);
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
                                const Conv& conv, const Context& with);
 

@@ -1,8 +1,11 @@
 // How is the input gradient of a sparse convolution computed? The gather kernel over the output gradient with the
 // transposed order of the nonzeros, once for every phase of the stride; see plan/phases.hpp.
+#include <vector>
+
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/run.hpp"
+#include "drive/totals.hpp"
 #include "plan/expand.hpp"
 #include "plan/phases.hpp"
 #include "plan/tiles.hpp"
@@ -24,22 +27,24 @@ Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
   return axes_of(conv, Size{gx.height, gx.width}, Size{gy.height, gy.width});
 }
 
-TileShape tile_of(const Axes& axes, const Context& with) {
+TileShape tile_of(const Axes& axes, Dtype dtype, const Context& with) {
   const Phase vertical = phase_of(axes.vertical, 0);
   const Phase horizontal = phase_of(axes.horizontal, 0);
-  return choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells);
+  return choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells(dtype));
 }
 
 GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy,
                   const Context& with) {
-  const std::int64_t part = gather_part(conv, tile_of(axes, with), 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
+  const std::int64_t part =
+      gather_part(gy.dtype, conv, tile_of(axes, gy.dtype, with), 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
   return expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads);
 }
 
 GatherJob phase_job(const Phase& vertical, const Phase& horizontal, const Packed& gy, const Packed& gx,
                     const Conv& conv, const Context& with) {
-  const TileShape tile = choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells);
+  const TileShape tile = choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells(gy.dtype));
   GatherJob job{};
+  job.dtype = gy.dtype;
   job.x = cell_at(gy, 0, vertical.origin, 0, horizontal.origin);
   job.x_block = gy.block;
   job.x_row = gy.row;
@@ -58,17 +63,64 @@ GatherJob phase_job(const Phase& vertical, const Phase& horizontal, const Packed
   return job;
 }
 
-void gather(const GatherList& list, const Packed& gy, const Packed& gx, const Conv& conv, const Axes& axes,
-            const Context& with) {
+// What lies beside the result, as the positions of a phase see it.
+Beside of_phase(const Beside& whole, const Phase& vertical, const Phase& horizontal, const Conv& conv) {
+  Beside part = whole;
+  if (whole.at) {
+    part.at += vertical.first * whole.row + horizontal.first;
+    part.row *= conv.stride_h;
+  }
+  return part;
+}
+
+Epilogue of_phase(Epilogue epilogue, const Phase& vertical, const Phase& horizontal, const Conv& conv) {
+  epilogue.residual = of_phase(epilogue.residual, vertical, horizontal, conv);
+  epilogue.mask = of_phase(epilogue.mask, vertical, horizontal, conv);
+  epilogue.companion = of_phase(epilogue.companion, vertical, horizontal, conv);
+  return epilogue;
+}
+
+std::vector<GatherJob> phase_jobs(const GatherList& list, const Epilogue& epilogue, const Packed& gy, const Packed& gx,
+                                  const Conv& conv, const Axes& axes, const Context& with) {
+  std::vector<GatherJob> jobs;
   for (std::int64_t i = 0; i < conv.stride_h; ++i) {
     for (std::int64_t j = 0; j < conv.stride_w; ++j) {
-      GatherJob job = phase_job(phase_of(axes.vertical, i), phase_of(axes.horizontal, j), gy, gx, conv, with);
+      const Phase vertical = phase_of(axes.vertical, i), horizontal = phase_of(axes.horizontal, j);
+      GatherJob job = phase_job(vertical, horizontal, gy, gx, conv, with);
       job.entries = list.entries.get();
       job.segments = list.segments.data() + (i * conv.stride_w + j) * job.channels * list.parts;
       job.parts = list.parts;
-      run_gather(job, with);
+      job.epilogue = of_phase(epilogue, vertical, horizontal, conv);
+      job.stream = exceeds_caches(gx);
+      job.x_channels = gy.channels;
+      job.x_channel = gy.channel;
+      if (exceeds_caches(gy)) {
+        job.window_rows = (conv.kernel_h - 1) * conv.dilation_h / conv.stride_h + 1;
+        job.window_columns = (conv.kernel_w - 1) * conv.dilation_w / conv.stride_w + 1;
+        job.window_row = 1 - job.window_rows;
+        job.window_column = 1 - job.window_columns;
+      }
+      jobs.push_back(job);
     }
   }
+  return jobs;
+}
+
+void gather(const GatherList& list, const Epilogue& epilogue, const Packed& gy, const Packed& gx, const Conv& conv,
+            const Axes& axes, double* totals, const Context& with) {
+  std::vector<GatherJob> jobs = phase_jobs(list, epilogue, gy, gx, conv, axes, with);
+  std::int64_t tiles = 0;
+  for (const GatherJob& job : jobs) {
+    tiles += tiles_of(job);
+  }
+  const Totals sums(totals, tiles, conv.in());
+  float* place = sums.sums();
+  for (GatherJob& job : jobs) {
+    job.epilogue.sums = place;
+    run_gather(job, with);
+    place = place ? place + tiles_of(job) * job.channels * 2 : nullptr;
+  }
+  sums.finish(with.threads);
 }
 
 }  // namespace
@@ -83,31 +135,31 @@ Halo grad_halo(const Conv& conv, Size gx, Size gy) {
 void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tensor& gx, const Conv& conv,
                        const Context& with) {
   const bool linear = is_linear(conv, gx, gy);
-  const std::int64_t blocks = blocks_of(gx.n);
+  const std::int64_t blocks = blocks_of(gx.n, gx.dtype);
   if (blocks * gx.c * gx.h * gx.w == 0) {
     return;
   }
   const Halo halo = grad_halo(conv, {gx.h, gx.w}, {gy.h, gy.w});
-  const Packed one_gx = native_layout(1, gx.c, gx.h, gx.w, {});
-  const Packed one_gy = native_layout(1, gy.c, gy.h, gy.w, halo);
+  const Packed one_gx = native_layout(gx.dtype, 1, gx.c, gx.h, gx.w, {});
+  const Packed one_gy = native_layout(gy.dtype, 1, gy.c, gy.h, gy.w, halo);
   const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_gx) + cells_of(one_gy)) * kCellBytes);
-  const Activations packed_gx(linear, step, gx.c, gx.h, gx.w, {});
-  const Activations packed_gy(linear, step, gy.c, gy.h, gy.w, halo);
+  const Activations packed_gx(gx.dtype, linear, step, gx.c, gx.h, gx.w, {});
+  const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, halo);
   const GatherList list = expand(weight, conv, axes_of(conv, packed_gx.view, packed_gy.view), packed_gy.view, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     const Packed kernel_gx = packed_gx.for_kernels(count);
     const Packed kernel_gy = packed_gy.for_kernels(count);
     pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
-    gather(list, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), with);
+    gather(list, {}, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), nullptr, with);
     unpack(packed_gx.for_copies(count), images_of(gx, first, count), with);
   }
 }
 
-void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Packed& gx, const Conv& conv,
-                              const Context& with) {
+void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Epilogue& epilogue, const Packed& gx,
+                              const Conv& conv, double* totals, const Context& with) {
   const Axes axes = axes_of(conv, gx, gy);
-  gather(expand(weight, conv, axes, gy, with), gy, gx, conv, axes, with);
+  gather(expand(weight, conv, axes, gy, with), epilogue, gy, gx, conv, axes, totals, with);
 }
 
 }  // namespace mezzotint

@@ -2,6 +2,7 @@
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/run.hpp"
+#include "drive/totals.hpp"
 #include "drive/vectors.hpp"
 #include "plan/expand.hpp"
 #include "plan/tiles.hpp"
@@ -10,16 +11,17 @@ namespace mezzotint {
 namespace {
 
 GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x, const Packed& y, const Context& with) {
-  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells);
+  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells(y.dtype));
   const std::int64_t part =
-      gather_part(conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
+      gather_part(x.dtype, conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
   return expand_output(weight, conv, x, part, with.threads);
 }
 
 void gather(const GatherList& list, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,
-            const Conv& conv, const Context& with) {
-  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells);
+            const Conv& conv, double* totals, const Context& with) {
+  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells(y.dtype));
   GatherJob job{};
+  job.dtype = x.dtype;
   job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
   job.x_block = x.block;
   job.x_row = x.row * conv.stride_h;
@@ -40,7 +42,17 @@ void gather(const GatherList& list, const float* bias, const Epilogue& epilogue,
   job.parts = list.parts;
   job.bias = bias;
   job.epilogue = epilogue;
+  job.stream = exceeds_caches(y);
+  job.x_channels = x.channels;
+  job.x_channel = x.channel;
+  if (exceeds_caches(x)) {
+    job.window_rows = (conv.kernel_h - 1) * conv.dilation_h + 1;
+    job.window_columns = (conv.kernel_w - 1) * conv.dilation_w + 1;
+  }
+  const Totals sums(totals, tiles_of(job), conv.out);
+  job.epilogue.sums = sums.sums();
   run_gather(job, with);
+  sums.finish(with.threads);
 }
 
 }  // namespace
@@ -48,29 +60,29 @@ void gather(const GatherList& list, const float* bias, const Epilogue& epilogue,
 void conv2d_output(const Tensor& x, const SparseWeight& weight, const Vector& bias, const Tensor& y, const Conv& conv,
                    const Context& with) {
   const bool linear = is_linear(conv, x, y);
-  const std::int64_t blocks = blocks_of(y.n);
+  const std::int64_t blocks = blocks_of(y.n, y.dtype);
   if (blocks * y.c * y.h * y.w == 0) {
     return;
   }
   const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
-  const Packed one_x = native_layout(1, x.c, x.h, x.w, padding);
-  const Packed one_y = native_layout(1, y.c, y.h, y.w, {});
+  const Packed one_x = native_layout(x.dtype, 1, x.c, x.h, x.w, padding);
+  const Packed one_y = native_layout(y.dtype, 1, y.c, y.h, y.w, {});
   const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_y)) * kCellBytes);
-  const Activations packed_x(linear, step, x.c, x.h, x.w, padding);
-  const Activations packed_y(linear, step, y.c, y.h, y.w, {});
+  const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
+  const Activations packed_y(y.dtype, linear, step, y.c, y.h, y.w, {});
   const GatherList list = expand(weight, conv, packed_x.view, packed_y.view, with);
   const Floats bias_floats(bias);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     pack(images_of(x, first, count), packed_x.for_copies(count), with);
-    gather(list, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, with);
+    gather(list, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, nullptr, with);
     unpack(packed_y.for_copies(count), images_of(y, first, count), with);
   }
 }
 
 void conv2d_output_packed(const Packed& x, const SparseWeight& weight, const float* bias, const Epilogue& epilogue,
-                          const Packed& y, const Conv& conv, const Context& with) {
-  gather(expand(weight, conv, x, y, with), bias, epilogue, x, y, conv, with);
+                          const Packed& y, const Conv& conv, double* totals, const Context& with) {
+  gather(expand(weight, conv, x, y, with), bias, epilogue, x, y, conv, totals, with);
 }
 
 }  // namespace mezzotint

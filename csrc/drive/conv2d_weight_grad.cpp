@@ -40,6 +40,7 @@ class SumsOf {
 void sample(const SampleList& list, const Packed& x, const Packed& gy, const Band& band, const Conv& conv,
             std::int64_t nnz, float* sums, const Context& with) {
   WeightGradJob job{};
+  job.dtype = x.dtype;
   job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
   job.x_block = x.block;
   job.x_row = x.row * conv.stride_h;
@@ -68,15 +69,15 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
     return;
   }
   const SumsOf sums(gvalues);
-  const std::int64_t blocks = gy.c * gy.h * gy.w == 0 ? 0 : blocks_of(gy.n);
+  const std::int64_t blocks = gy.c * gy.h * gy.w == 0 ? 0 : blocks_of(gy.n, gy.dtype);
   if (blocks > 0) {
     const bool linear = is_linear(conv, x, gy);
     const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
-    const Packed one_x = native_layout(1, x.c, x.h, x.w, padding);
-    const Packed one_gy = native_layout(1, gy.c, gy.h, gy.w, {});
+    const Packed one_x = native_layout(x.dtype, 1, x.c, x.h, x.w, padding);
+    const Packed one_gy = native_layout(gy.dtype, 1, gy.c, gy.h, gy.w, {});
     const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_gy)) * kCellBytes);
-    const Activations packed_x(linear, step, x.c, x.h, x.w, padding);
-    const Activations packed_gy(linear, step, gy.c, gy.h, gy.w, {});
+    const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
+    const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, {});
     const Band band = choose_band(conv, packed_gy.view.height, packed_gy.view.width, packed_x.view.channel);
     const SampleList list = expand_weight_grad(weight, conv, packed_x.view, band.part_channels, with.threads);
     for (std::int64_t first = 0; first < blocks; first += step) {

@@ -40,13 +40,17 @@ std::int64_t first_channel(const GatherJob& job, std::int64_t share, std::int64_
 
 }  // namespace
 
+std::int64_t tiles_of(const GatherJob& job) {
+  return job.blocks * divide_up(job.rows, job.tile_rows) * divide_up(job.columns, job.tile_columns);
+}
+
 void run_gather(GatherJob job, const Context& with) {
   const std::int64_t pixels = job.blocks * job.rows * job.columns;
   if (pixels == 0 || job.channels == 0) {
     return;
   }
   const auto gather = with.kernels.gather;
-  const std::int64_t tiles = job.blocks * divide_up(job.rows, job.tile_rows) * divide_up(job.columns, job.tile_columns);
+  const std::int64_t tiles = tiles_of(job);
   const int team = useful_threads(cost_before(job, job.channels) * pixels, with.threads);
   if (team == 1 || tiles >= kTasksPerThread * team) {
     parallel_ranges(tiles, team,

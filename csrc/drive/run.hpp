@@ -6,7 +6,10 @@
 
 namespace mezzotint {
 
-// Runs all tiles and channels; chooses the tile and the share of a thread.
+// The tiles of a gather: its epilogue leaves so many sums a channel.
+std::int64_t tiles_of(const GatherJob& job);
+
+// Runs all tiles and channels; chooses the share of a thread.
 void run_gather(GatherJob job, const Context& with);
 
 // Runs all nonzeros.

@@ -1,7 +1,7 @@
 // Which functions does an instruction-set variant offer? One table a variant, chosen at run time by isa/select.cpp.
 //
-// To add a variant (say AVX-512 with BF16 dot products): one more unit beside avx512.cpp that fills in a Kernels table
-// from its own kernels, one line in select.cpp, one in CMakeLists.txt with its compiler flags.
+// To add a variant: one more unit beside avx512.cpp that fills in a Kernels table, one line in select.cpp, one in
+// kernels.cmake with its compiler flags.
 #pragma once
 
 #include "kernels/jobs.hpp"
@@ -10,7 +10,8 @@ namespace mezzotint {
 
 struct Kernels {
   const char* name;
-  std::int64_t tile_cells;  // cells of the output that the gather kernel keeps in registers at most
+  // Cells of the output that the gather kernel keeps in registers at most.
+  std::int64_t (*tile_cells)(Dtype dtype);
 
   // Tiles [first_tile, last_tile) of the job, in the order (block, row tile, column tile), for output channels
   // [first_channel, last_channel).
@@ -18,6 +19,15 @@ struct Kernels {
                  std::int64_t last_channel);
   // Nonzeros [first, last) of the job.
   void (*weight_grad)(const WeightGradJob& job, std::int64_t first, std::int64_t last);
+  // One stored row of a block: halo rows are zeroed.
+  void (*normalise_row)(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row);
+  void (*reduce_row)(const ReduceJob& job, std::int64_t block, std::int64_t row);
+  // The same; scratch: a row of x.
+  void (*max_pool_row)(const MaxPoolJob& job, std::int64_t block, std::int64_t stored_row, Cell* scratch);
+  // All stored rows of a channel; scratch: held_rows rows of x, twice held_windows rows of y.
+  void (*max_pool_grad_channel)(const MaxPoolGradJob& job, std::int64_t block, std::int64_t channel, Cell* scratch);
+  void (*average_channel)(const AverageJob& job, std::int64_t block, std::int64_t channel);
+  void (*average_grad_row)(const AverageJob& job, std::int64_t block, std::int64_t stored_row);
   void (*pack_row)(const PackJob& job, std::int64_t block, std::int64_t stored_row);
   void (*unpack_row)(const PackJob& job, std::int64_t block, std::int64_t row);
 };
@@ -26,6 +36,7 @@ extern const Kernels kPortable;
 #ifdef MEZZOTINT_X86
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
+extern const Kernels kAvx512Bf16;
 #endif
 
 }  // namespace mezzotint

@@ -5,156 +5,202 @@
 // the tile, so neither tiles nor threads change a bit of the result.
 #pragma once
 
+#include "kernels/cell.hpp"
+#include "kernels/epilogue.hpp"
 #include "kernels/jobs.hpp"
-#include "kernels/vector.hpp"
+#include "kernels/tile.hpp"
 
 namespace mezzotint {
 namespace {
 
-// Registers left for the tile, besides the broadcast weight and what the compiler needs to breathe.
-constexpr int kTileVecs = MEZZOTINT_REGISTERS == 32 ? (kVecs == 1 ? 16 : 28) : 14;
-constexpr int kTileCells = kTileVecs / kVecs;
-
 // Where a tile lies: pointers at its first pixel, channel 0.
 struct TilePlace {
-  const float* x;
-  float* y;
-  const float* residual;
+  const Cell* x;
+  Cell* y;
+  const Cell* next_x;  // of the tile that comes next, null if it need not be fetched
+  EpiloguePlace epilogue;
 };
 
+// A weight as it meets cells of type T.
+template <class T>
+struct Weight {
+  Vec value;
+  explicit MEZZOTINT_INLINE Weight(float weight) : value(broadcast(weight)) {}
+  inline MEZZOTINT_INLINE void add_product(Wide<T>& sum, const Cell* x) const {
+    each_vec(sum, CellOf<T>::load(x), [&](Vec& s, Vec v) MEZZOTINT_INLINE { s += value * v; });
+  }
+};
+
+#ifdef __AVX512BF16__
+// The dot product of pairs with (weight, 0) picks the even images, that with (0, weight) the odd ones: no shift, no
+// mask, and the rate of an FMA. The pairs of the layout are two images, so the weight gradient, whose sum runs over
+// the images, has the full rate of the instruction. An image that is not finite makes its neighbour in the pair NaN.
+template <>
+struct Weight<BFloat16> {
+  __m512bh even, odd;
+  explicit MEZZOTINT_INLINE Weight(float weight) {
+    const __m512i bits = _mm512_castps_si512(_mm512_set1_ps(weight));
+    odd = (__m512bh)bits;
+    even = (__m512bh)_mm512_srli_epi32(bits, 16);
+  }
+  inline MEZZOTINT_INLINE void add_product(Wide<BFloat16>& sum, const Cell* x) const {
+    const __m512bh pairs = (__m512bh)once(*reinterpret_cast<const Bits*>(x));
+    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], pairs, even);
+    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], pairs, odd);
+  }
+};
+#endif
+
+// kStep: input cells from one output column to the next; 0 = read it from the job.
+template <class T, int kRows, int kColumns, int kStep>
+inline MEZZOTINT_INLINE void accumulate(Tile<T, kRows, kColumns>& tile, const GatherJob& job, const Cell* x,
+                                        const Entry* entry, const Entry* end) {
+  const std::int64_t step = kStep ? kStep : job.x_column;
+  for (; entry != end; ++entry) {
+    const Weight<T> weight(entry->weight);
+    const Cell* from = x + entry->offset;
+    each_cell(tile, job.x_row, step,
+              [&](Wide<T>& sum, std::int64_t at) MEZZOTINT_INLINE { weight.add_product(sum, from + at); });
+  }
+}
+
+// Asks for the input cells of the next tile, channels [first, last): gathers jump between channels, which no hardware
+// prefetcher foresees.
 template <int kRows, int kColumns>
-struct Tile {
-  Vec sum[kRows][kColumns][kVecs];
-};
-
-// Applies change(sum, element index) to every vector, where the index is that of the cell at the given strides.
-template <int kRows, int kColumns, class Change>
-inline MEZZOTINT_INLINE void each(Tile<kRows, kColumns>& tile, std::int64_t row, std::int64_t column, Change change) {
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < kColumns; ++c) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) {
-        change(tile.sum[r][c][v], (r * row + c * column) * kLanes + v * kVecFloats);
+inline MEZZOTINT_INLINE void fetch_ahead(const GatherJob& job, const Cell* next_x, std::int64_t first,
+                                         std::int64_t last) {
+  const std::int64_t rows = (kRows - 1) + job.window_rows;
+  const std::int64_t columns = (kColumns - 1) * job.x_column + job.window_columns;
+  for (std::int64_t c = first; c < last; ++c) {
+    const Cell* at = next_x + c * job.x_channel + job.window_column;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t w = 0; w < columns; ++w) {
+        __builtin_prefetch(at + (job.window_row + r) * job.x_row + w, 0, 2);
       }
     }
   }
 }
 
-template <int kRows, int kColumns>
-inline MEZZOTINT_INLINE void fill(Tile<kRows, kColumns>& tile, float value) {
-  each(tile, 0, 0, [&](Vec& sum, std::int64_t) { sum = value - Vec{}; });
-}
-
-// kStep: input cells from one output column to the next; 0 = read it from the job.
-template <int kRows, int kColumns, int kStep>
-inline MEZZOTINT_INLINE void accumulate(Tile<kRows, kColumns>& tile, const GatherJob& job, const float* x,
-                                        const Entry* entry, const Entry* end) {
-  const std::int64_t step = kStep ? kStep : job.x_column;
-  for (; entry != end; ++entry) {
-    const Vec weight = entry->weight - Vec{};
-    const float* from = x + std::int64_t{entry->offset} * kLanes;
-    each(tile, job.x_row, step, [&](Vec& sum, std::int64_t at) { sum += weight * load(from + at); });
-  }
-}
-
-template <int kRows, int kColumns>
-inline MEZZOTINT_INLINE void finish(Tile<kRows, kColumns>& tile, const Epilogue& epilogue, const float* residual,
-                                    std::int64_t channel) {
-  if (epilogue.scale) {
-    const float scale = epilogue.scale[channel];
-    each(tile, 0, 0, [&](Vec& sum, std::int64_t) { sum *= scale; });
-  }
-  if (epilogue.shift) {
-    const float shift = epilogue.shift[channel];
-    each(tile, 0, 0, [&](Vec& sum, std::int64_t) { sum += shift; });
-  }
-  if (residual) {
-    const float* from = residual + channel * epilogue.residual_channel * kLanes;
-    each(tile, epilogue.residual_row, 1, [&](Vec& sum, std::int64_t at) { sum += load(from + at); });
-  }
-  if (epilogue.relu) {
-    each(tile, 0, 0, [&](Vec& sum, std::int64_t) { sum = sum < 0.0f ? Vec{} : sum; });  // keeps NaN
-  }
-}
-
-template <int kRows, int kColumns, int kStep>
+template <class T, int kRows, int kColumns, int kStep>
 void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t first_channel, std::int64_t last_channel) {
-  const bool has_epilogue = job.epilogue.scale || job.epilogue.shift || place.residual || job.epilogue.relu;
+  const bool has_epilogue = needs_epilogue(job.epilogue);
+  const std::int64_t channels = last_channel - first_channel;
   for (std::int64_t part = 0; part < job.parts; ++part) {
     for (std::int64_t channel = first_channel; channel < last_channel; ++channel) {
       const std::int32_t* segment = job.segments + channel * job.parts + part;
-      float* y = place.y + channel * job.y_channel * kLanes;
-      Tile<kRows, kColumns> tile;
+      Cell* y = place.y + channel * job.y_channel;
+      if (place.next_x) {
+        const std::int64_t at = channel - first_channel;
+        fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.x_channels / channels,
+                                     (at + 1) * job.x_channels / channels);
+      }
+      Tile<T, kRows, kColumns> tile;
       if (part == 0) {
         fill(tile, job.bias ? job.bias[channel] : 0.0f);
       } else {
-        each(tile, job.y_row, job.y_column, [&](Vec& sum, std::int64_t at) { sum = load(y + at); });
+        read(tile, y, job.y_row, job.y_column);
       }
-      accumulate<kRows, kColumns, kStep>(tile, job, place.x, job.entries + segment[0], job.entries + segment[1]);
+      accumulate<T, kRows, kColumns, kStep>(tile, job, place.x, job.entries + segment[0], job.entries + segment[1]);
       if (has_epilogue && part + 1 == job.parts) {
-        finish(tile, job.epilogue, place.residual, channel);
+        finish(tile, job.epilogue, place.epilogue, job.y_column, channel);
       }
-      each(tile, job.y_row, job.y_column, [&](Vec& sum, std::int64_t at) { store(y + at, sum); });
+      if (job.stream && job.parts == 1) {
+        write<true>(tile, y, job.y_row, job.y_column);
+      } else {
+        write<false>(tile, y, job.y_row, job.y_column);
+      }
     }
   }
 }
 
 using TileFunction = void (*)(const GatherJob&, const TilePlace&, std::int64_t, std::int64_t);
 
-template <int kRows, int kColumns = kTileCells / kRows>
+template <class T, int kRows, int kColumns = kTileCells<T> / kRows>
 TileFunction find_tile(std::int64_t columns, std::int64_t step) {
   if constexpr (kColumns == 0) {
     return nullptr;
   } else if (columns == kColumns) {
-    return step == 1   ? &gather_tile<kRows, kColumns, 1>
-           : step == 2 ? &gather_tile<kRows, kColumns, 2>
-                       : &gather_tile<kRows, kColumns, 0>;
+    if constexpr (kRows == 1) {
+      if (step > 2) {
+        return &gather_tile<T, kRows, kColumns, 0>;
+      }
+    }
+    return step == 1 ? &gather_tile<T, kRows, kColumns, 1> : &gather_tile<T, kRows, kColumns, 2>;
   } else {
-    return find_tile<kRows, kColumns - 1>(columns, step);
+    return find_tile<T, kRows, kColumns - 1>(columns, step);
   }
 }
 
+// Every tile is code of its own, so there are only as many as pay: tiles of several rows for the usual types and steps.
+template <class T>
+std::int64_t rows_at_once(const GatherJob& job, std::int64_t left) {
+  return !kRowsPay<T> || job.x_column > 2 || left < 2 ? 1 : left < 4 ? 2 : 4;
+}
+
+template <class T>
 TileFunction find_tile(std::int64_t rows, std::int64_t columns, std::int64_t step) {
-  return rows == 1   ? find_tile<1>(columns, step)
-         : rows == 2 ? find_tile<2>(columns, step)
-                     : find_tile<4>(columns, step);
-}
-
-TilePlace place_of(const GatherJob& job, std::int64_t block, std::int64_t row, std::int64_t column) {
-  const Epilogue& end = job.epilogue;
-  const std::int64_t residual = block * end.residual_block + row * end.residual_row + column;
-  return {job.x + (block * job.x_block + row * job.x_row + column * job.x_column) * kLanes,
-          job.y + (block * job.y_block + row * job.y_row + column * job.y_column) * kLanes,
-          end.residual ? end.residual + residual * kLanes : nullptr};
-}
-
-// One tile of the grid; a tile at the lower edge is cut into tiles of 4, 2 and 1 rows.
-void gather_grid_tile(const GatherJob& job, std::int64_t block, std::int64_t row, std::int64_t column,
-                      std::int64_t columns, std::int64_t first_channel, std::int64_t last_channel) {
-  const std::int64_t left = job.rows - row;
-  const std::int64_t end = row + (left < job.tile_rows ? left : job.tile_rows);
-  while (row < end) {
-    const std::int64_t rows = end - row >= 4 ? 4 : end - row >= 2 ? 2 : 1;
-    find_tile(rows, columns, job.x_column)(job, place_of(job, block, row, column), first_channel, last_channel);
-    row += rows;
+  if constexpr (kRowsPay<T>) {
+    if (rows > 1) {
+      return rows == 2 ? find_tile<T, 2>(columns, step) : find_tile<T, 4>(columns, step);
+    }
   }
+  return find_tile<T, 1>(columns, step);
 }
 
-// Column tiles are cut evenly: 16 columns in tiles of at most 7 become 6, 5 and 5, not 7, 7 and 2.
-void gather(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
-            std::int64_t last_channel) {
+// A tile of the grid: its number, its first position and its columns. Column tiles are cut evenly: 16 columns in tiles
+// of at most 7 become 6, 5 and 5, not 7, 7 and 2.
+struct GridTile {
+  std::int64_t number, block, row, column, columns;
+};
+
+GridTile grid_tile(const GatherJob& job, std::int64_t number) {
   const std::int64_t column_tiles = (job.columns + job.tile_columns - 1) / job.tile_columns;
   const std::int64_t row_tiles = (job.rows + job.tile_rows - 1) / job.tile_rows;
-  for (std::int64_t tile = first_tile; tile < last_tile; ++tile) {
-    const std::int64_t t = tile % column_tiles;
-    const std::int64_t row = tile / column_tiles % row_tiles * job.tile_rows;
-    const std::int64_t block = tile / column_tiles / row_tiles;
-    const std::int64_t column = t * job.columns / column_tiles;
-    const std::int64_t columns = (t + 1) * job.columns / column_tiles - column;
-    gather_grid_tile(job, block, row, column, columns, first_channel, last_channel);
+  const std::int64_t t = number % column_tiles;
+  const std::int64_t column = t * job.columns / column_tiles;
+  return {number, number / column_tiles / row_tiles, number / column_tiles % row_tiles * job.tile_rows, column,
+          (t + 1) * job.columns / column_tiles - column};
+}
+
+const Cell* input_of(const GatherJob& job, const GridTile& tile) {
+  return job.x + tile.block * job.x_block + tile.row * job.x_row + tile.column * job.x_column;
+}
+
+// A tile at the lower edge is cut into tiles of 4, 2 and 1 rows.
+template <class T>
+void gather_grid_tile(const GatherJob& job, GridTile tile, const Cell* next_x, std::int64_t first_channel,
+                      std::int64_t last_channel) {
+  const std::int64_t left = job.rows - tile.row;
+  const std::int64_t end = tile.row + (left < job.tile_rows ? left : job.tile_rows);
+  while (tile.row < end) {
+    const std::int64_t rows = rows_at_once<T>(job, end - tile.row);
+    Cell* y = job.y + tile.block * job.y_block + tile.row * job.y_row + tile.column * job.y_column;
+    const TilePlace place{input_of(job, tile), y, next_x,
+                          epilogue_place(job, tile.number, tile.block, tile.row, tile.column)};
+    find_tile<T>(rows, tile.columns, job.x_column)(job, place, first_channel, last_channel);
+    next_x = nullptr;
+    tile.row += rows;
   }
+}
+
+template <class T>
+void gather_tiles(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
+                  std::int64_t last_channel) {
+  for (std::int64_t number = first_tile; number < last_tile; ++number) {
+    const bool ahead = job.window_rows > 0 && job.parts == 1 && number + 1 < last_tile;
+    const Cell* next_x = ahead ? input_of(job, grid_tile(job, number + 1)) : nullptr;
+    gather_grid_tile<T>(job, grid_tile(job, number), next_x, first_channel, last_channel);
+  }
+  if (job.stream) {
+    fence();
+  }
+}
+
+void gather(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
+            std::int64_t last_channel) {
+  with_type(job.dtype, [&](auto type) MEZZOTINT_INLINE {
+    gather_tiles<decltype(type)>(job, first_tile, last_tile, first_channel, last_channel);
+  });
 }
 
 }  // namespace

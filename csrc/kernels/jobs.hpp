@@ -1,6 +1,7 @@
 // What is a kernel asked to do? The plain job descriptions that drivers fill in and ISA units carry out.
 //
 // Only PODs: nothing here may have code with external linkage, because the ISA units include it.
+// Pointers are to cells, strides are counted in cells; all activations of a job are of one type.
 #pragma once
 
 #include <cstdint>
@@ -16,22 +17,37 @@ struct Entry {
   float weight;
 };
 
-// What follows the sum: y = relu(sum * scale[o] + shift[o] + residual). Null pointers leave a step out.
+// Activations that are read beside the result, position by position; `at` is null where there are none.
+struct Beside {
+  const Cell* at = nullptr;  // at the first output position
+  std::int64_t block = 0, row = 0, channel = 0;
+};
+
+// What follows the sum v of an output channel o, in this order; null pointers leave a step out:
+//   v = v * scale[o] + shift[o];  v += residual;  v = relu(v);  v = 0 where mask * mask_scale[o] + mask_shift[o] <= 0;
+//   sums[tile][o] = {sum of v, sum of v * companion} over the tile, where companion is v itself if there is none.
+// The last is the reduction of a batch norm: its statistics in a forward pass, its two sums in a backward pass.
 struct Epilogue {
   const float* scale = nullptr;
   const float* shift = nullptr;
-  const float* residual = nullptr;                                          // at the first output position
-  std::int64_t residual_block = 0, residual_row = 0, residual_channel = 0;  // in cells; one cell a column
+  Beside residual;
   bool relu = false;
+  Beside mask;
+  const float* mask_scale = nullptr;  // both or none
+  const float* mask_shift = nullptr;
+  Beside companion;
+  float* sums = nullptr;  // [tiles][channels][2]; the caller clears it
 };
 
 // y[block, row, o, col] = bias[o] + sum over the entries e of o of e.weight * x[block, row, col] at e.offset.
-// Strides are in cells: x_* is the step of the input for one step of the output, y_* that of the output itself.
+// x_* is the step of the input for one step of the output, y_* that of the output itself.
 // The entries of (channel o, part p) are segments[o * parts + p] up to segments[o * parts + p + 1]. A part is a range
-// of input channels small enough that the input of a tile stays in the cache while all output channels pass over it.
+// of input channels small enough that the input of a tile stays in the cache while all output channels pass over it;
+// only FP32 has more than one, because the sums wait in y between the parts.
 struct GatherJob {
-  const float* x;
-  float* y;
+  Dtype dtype;
+  const Cell* x;
+  Cell* y;
   std::int64_t x_block, x_row, x_column;
   std::int64_t y_block, y_row, y_column, y_channel;
   std::int64_t blocks, rows, columns, channels;
@@ -41,23 +57,92 @@ struct GatherJob {
   std::int64_t parts;
   const float* bias;  // [channels] or null
   Epilogue epilogue;
+  bool stream;  // y is too large to stay in a cache: write around it
+  // What a tile reads, for fetching it ahead: channels of x, and the input rows and columns that one output position
+  // reads, the first of them relative to it. window_rows = 0: nothing is fetched ahead.
+  std::int64_t x_channels, x_channel;
+  std::int64_t window_row, window_rows, window_column, window_columns;
 };
 
 // sums[k] += sum over (block, row, column, image) of gy[..] of k's output channel * x[..] at offsets[k].
 struct WeightGradJob {
-  const float* x;
-  const float* gy;
+  Dtype dtype;
+  const Cell* x;
+  const Cell* gy;
   std::int64_t x_block, x_row, x_column;
   std::int64_t gy_block, gy_row, gy_channel;
   std::int64_t blocks, rows, columns, channels;
   std::int64_t band_rows;        // output rows that are summed before the images are folded into one number
-  const std::int32_t* offsets;   // [nnz], in cells
+  const std::int32_t* offsets;   // [nnz]
   const std::int32_t* segments;  // as in GatherJob
   std::int64_t parts;
   float* sums;  // [nnz]
 };
 
-// Copies one stored row (halo rows included) of one block between a tensor and the native layout.
+// z = relu(x * scale[c] + shift[c] + other * other_scale[c] + other_shift[c] + addend); the halo of z and the lanes
+// behind image batch - 1 become zero. A batch norm with a residual, the gradient of a batch norm, a sum: all are this.
+struct NormaliseJob {
+  Packed x;
+  const float* scale;  // null: 1
+  const float* shift;  // null: 0
+  Packed other;        // data null: absent
+  const float* other_scale;
+  const float* other_shift;
+  Packed addend;  // data null: absent; only beside `other`
+  bool relu;
+  Packed z;
+  std::int64_t batch;
+  bool stream;  // z is too large to stay in a cache
+};
+
+// v = x where mask * mask_scale[c] + mask_shift[c] > 0 (everywhere if the mask is absent), else 0; written to `masked`
+// unless that is absent; sums[block][row][c] = {sum of v, sum of v * companion} over the row, companion absent: v * v.
+struct ReduceJob {
+  Packed x;
+  Packed mask;
+  const float* mask_scale;
+  const float* mask_shift;
+  Packed companion;
+  Packed masked;
+  float* sums;  // [blocks][rows][channels][2], or null
+};
+
+// One dimension of a pooling: the positions of a window i (or the windows of a position i) are `at` in
+// links[segments[i]] up to links[segments[i + 1]], in descending order; none lies outside of the image. `tap` is the
+// number of the position in the window.
+struct Link {
+  std::int32_t at, tap;
+};
+struct Links {
+  const Link* links;
+  const std::int32_t* segments;
+};
+
+// y = the maximum over each window of x; the halo of y and the lanes behind image batch - 1 become zero.
+struct MaxPoolJob {
+  Packed x, y;
+  Links rows, columns;  // of the windows
+  std::int64_t batch;
+  bool stream;  // y is too large to stay in a cache
+};
+
+// gx = the sum of gy over the windows of which a position of x is the first maximum; its halo becomes zero.
+struct MaxPoolGradJob {
+  Packed x, y, gy, gx;
+  Links rows, columns;                // of the windows
+  Links window_rows, window_columns;  // of the positions
+  std::int64_t kernel_w;
+  // Powers of two: neighbouring rows of x that windows of one row hold, and rows of windows that hold one row of x.
+  std::int64_t held_rows, held_windows;
+  bool stream;  // gx is too large to stay in a cache
+};
+
+// pixel = the average over all pixels of the image; or, for the gradient, image = pixel / pixels of the image.
+struct AverageJob {
+  Packed image, pixel;
+};
+
+// Copies one stored row (halo rows included) of one block between a tensor and the native layout of the same type.
 struct PackJob {
   Tensor tensor;
   Packed packed;

@@ -5,31 +5,64 @@
 // gives the same bits.
 #pragma once
 
+#include "kernels/cell.hpp"
 #include "kernels/jobs.hpp"
-#include "kernels/vector.hpp"
 
 namespace mezzotint {
 namespace {
 
-// Accumulators of a nonzero, and nonzeros that go together: enough independent sums to hide the latency of an FMA.
-constexpr int kSums = kVecs >= 2 ? 2 : 1;
-constexpr int kTogether = MEZZOTINT_REGISTERS == 32 ? 8 : (kVecs == 2 ? 6 : 4);
+// The numbers of a cell as factors of a product that is summed over the images: kFactors<T> sums grow side by side.
+template <class T>
+struct Factor {
+  static constexpr int kSums = kVecsOf<T> >= 2 ? 2 : 1;
+  Wide<T> wide;
+  static inline MEZZOTINT_INLINE Factor load(const Cell* from) { return {CellOf<T>::load(from)}; }
+  inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
+    const Wide<T> other = CellOf<T>::load(x);
+#pragma GCC unroll 8
+    for (int i = 0; i < kVecsOf<T>; ++i) {
+      sum[i % kSums] += wide.v[i] * other.v[i];
+    }
+  }
+};
 
-template <int kCount>
+#ifdef __AVX512BF16__
+// A dot product sums the two images of a pair: half of the instructions of an FMA.
+template <>
+struct Factor<BFloat16> {
+  static constexpr int kSums = 1;
+  __m512bh pairs;
+  static inline MEZZOTINT_INLINE Factor load(const Cell* from) {
+    return {(__m512bh) * reinterpret_cast<const Bits*>(from)};
+  }
+  inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
+    sum[0] = (Vec)_mm512_dpbf16_ps((__m512)sum[0], pairs, (__m512bh) * reinterpret_cast<const Bits*>(x));
+  }
+};
+#endif
+
+// Nonzeros that go together: enough independent sums to hide the latency of an FMA, few enough to stay in registers
+// beside the factors of one cell.
+constexpr int kSumRegisters = MEZZOTINT_REGISTERS == 32 ? 20 : 10;
+template <class T>
+constexpr int kTogether = kSumRegisters / Factor<T>::kSums < 8 ? kSumRegisters / Factor<T>::kSums : 8;
+
+template <class T, int kCount>
 struct Sums {
-  Vec sum[kCount][kSums];
+  Vec sum[kCount][Factor<T>::kSums];
 };
 
 // Adds the total of each nonzero's accumulators to sums[0 .. kCount).
-template <int kCount>
-inline MEZZOTINT_INLINE void add_totals(const Sums<kCount>& of, float* sums) {
+template <class T, int kCount>
+inline MEZZOTINT_INLINE void add_totals(const Sums<T, kCount>& of, float* sums) {
+  constexpr int kLast = Factor<T>::kSums - 1;
 #pragma GCC unroll 2
   for (int i = 0; i < kCount; i += 4) {
     Vec4 m[4] = {};
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       if (i + j < kCount) {
-        m[j] = fold(kSums == 2 ? of.sum[i + j][0] + of.sum[i + j][kSums - 1] : of.sum[i + j][0]);
+        m[j] = fold(kLast == 1 ? of.sum[i + j][0] + of.sum[i + j][kLast] : of.sum[i + j][0]);
       }
     }
     transpose(m);
@@ -44,44 +77,41 @@ inline MEZZOTINT_INLINE void add_totals(const Sums<kCount>& of, float* sums) {
 }
 
 // Rows [0, rows) of one channel's output gradient against kCount inputs. kStep as in the gather kernel.
-template <int kCount, int kStep>
-void sample(const WeightGradJob& job, const float* x, const float* gy, std::int64_t rows, const std::int32_t* offsets,
+template <class T, int kCount, int kStep>
+void sample(const WeightGradJob& job, const Cell* x, const Cell* gy, std::int64_t rows, const std::int32_t* offsets,
             float* sums) {
-  const std::int64_t step = (kStep ? kStep : job.x_column) * kLanes;
-  Sums<kCount> tile = {};
-  const float* from[kCount];
+  const std::int64_t step = kStep ? kStep : job.x_column;
+  Sums<T, kCount> tile = {};
+  const Cell* from[kCount];
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) {
-    from[i] = x + std::int64_t{offsets[i]} * kLanes;
+    from[i] = x + offsets[i];
   }
   for (std::int64_t r = 0; r < rows; ++r) {
-    const float* g = gy + r * job.gy_row * kLanes;
-    std::int64_t at = r * job.x_row * kLanes;
-    for (std::int64_t c = 0; c < job.columns; ++c, g += kLanes, at += step) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) {
-        const Vec grad = load(g + v * kVecFloats);
+    const Cell* g = gy + r * job.gy_row;
+    std::int64_t at = r * job.x_row;
+    for (std::int64_t c = 0; c < job.columns; ++c, ++g, at += step) {
+      const Factor<T> grad = Factor<T>::load(g);
 #pragma GCC unroll 8
-        for (int i = 0; i < kCount; ++i) {
-          tile.sum[i][v % kSums] += grad * load(from[i] + at + v * kVecFloats);
-        }
+      for (int i = 0; i < kCount; ++i) {
+        grad.add_product(tile.sum[i], from[i] + at);
       }
     }
   }
-  add_totals(tile, sums);
+  add_totals<T, kCount>(tile, sums);
 }
 
-using SampleFunction = void (*)(const WeightGradJob&, const float*, const float*, std::int64_t, const std::int32_t*,
+using SampleFunction = void (*)(const WeightGradJob&, const Cell*, const Cell*, std::int64_t, const std::int32_t*,
                                 float*);
 
-template <int kCount = kTogether>
+template <class T, int kCount = kTogether<T>>
 SampleFunction find_sample(std::int64_t count, std::int64_t step) {
   if constexpr (kCount == 0) {
     return nullptr;
   } else if (count >= kCount) {
-    return step == 1 ? &sample<kCount, 1> : step == 2 ? &sample<kCount, 2> : &sample<kCount, 0>;
+    return step == 1 ? &sample<T, kCount, 1> : step == 2 ? &sample<T, kCount, 2> : &sample<T, kCount, 0>;
   } else {
-    return find_sample<kCount - 1>(count, step);
+    return find_sample<T, kCount - 1>(count, step);
   }
 }
 
@@ -101,7 +131,8 @@ std::int64_t segment_of(const WeightGradJob& job, std::int64_t k) {
 }
 
 // One band of rows of one block against the nonzeros [first, last) that belong to `part`.
-void sample_band(const WeightGradJob& job, const float* x, const float* gy, std::int64_t rows, std::int64_t part,
+template <class T>
+void sample_band(const WeightGradJob& job, const Cell* x, const Cell* gy, std::int64_t rows, std::int64_t part,
                  std::int64_t first, std::int64_t last) {
   const std::int64_t end_channel = segment_of(job, last - 1) / job.parts + 1;
   for (std::int64_t channel = segment_of(job, first) / job.parts; channel < end_channel; ++channel) {
@@ -109,28 +140,32 @@ void sample_band(const WeightGradJob& job, const float* x, const float* gy, std:
     std::int64_t k = segment[0] > first ? segment[0] : first;
     const std::int64_t end = segment[1] < last ? segment[1] : last;
     while (k < end) {
-      const std::int64_t count = end - k < kTogether ? end - k : kTogether;
-      const float* g = gy + channel * job.gy_channel * kLanes;
-      find_sample(count, job.x_column)(job, x, g, rows, job.offsets + k, job.sums + k);
+      const std::int64_t count = end - k < kTogether<T> ? end - k : kTogether<T>;
+      const Cell* g = gy + channel * job.gy_channel;
+      find_sample<T>(count, job.x_column)(job, x, g, rows, job.offsets + k, job.sums + k);
       k += count;
     }
   }
 }
 
-void weight_grad(const WeightGradJob& job, std::int64_t first, std::int64_t last) {
-  if (first >= last) {
-    return;
-  }
+template <class T>
+void sample_bands(const WeightGradJob& job, std::int64_t first, std::int64_t last) {
   for (std::int64_t block = 0; block < job.blocks; ++block) {
     for (std::int64_t row = 0; row < job.rows; row += job.band_rows) {
       const std::int64_t left = job.rows - row;
       const std::int64_t rows = left < job.band_rows ? left : job.band_rows;
-      const float* x = job.x + (block * job.x_block + row * job.x_row) * kLanes;
-      const float* gy = job.gy + (block * job.gy_block + row * job.gy_row) * kLanes;
+      const Cell* x = job.x + block * job.x_block + row * job.x_row;
+      const Cell* gy = job.gy + block * job.gy_block + row * job.gy_row;
       for (std::int64_t part = 0; part < job.parts; ++part) {
-        sample_band(job, x, gy, rows, part, first, last);
+        sample_band<T>(job, x, gy, rows, part, first, last);
       }
     }
+  }
+}
+
+void weight_grad(const WeightGradJob& job, std::int64_t first, std::int64_t last) {
+  if (first < last) {
+    with_type(job.dtype, [&](auto type) MEZZOTINT_INLINE { sample_bands<decltype(type)>(job, first, last); });
   }
 }
 

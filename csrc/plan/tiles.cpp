@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
-#include "core/packed.hpp"
-
 namespace mezzotint {
 namespace {
 
 constexpr std::int64_t kLevel1Bytes = 24 << 10;   // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
-constexpr std::int64_t kLevel2Bytes = 192 << 10;  // of at least 256 KiB
+constexpr std::int64_t kLevel2Bytes = 448 << 10;  // of the usual 1 to 2 MiB
 constexpr std::int64_t kOuterBytes = 8 << 20;     // the share of a last-level cache that a call may count on
 constexpr std::int64_t kNonzerosPerPart = 8;      // fewer would not pay for storing and loading the tile between parts
 constexpr std::int64_t kBandColumns = 64;         // pixels per summation that make the final folding cheap
@@ -30,8 +28,11 @@ TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cell
   return {tile_rows, std::max<std::int64_t>(columns, 1)};
 }
 
-std::int64_t gather_part(const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w, Channels channels,
-                         std::int64_t nnz) {
+std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w,
+                         Channels channels, std::int64_t nnz) {
+  if (dtype != Dtype::kFloat32) {
+    return std::max<std::int64_t>(1, channels.summed);
+  }
   const std::int64_t height = (tile.rows - 1) * step_h + conv.kernel_h;
   const std::int64_t width = (tile.columns - 1) * step_w + (conv.kernel_w - 1) * conv.dilation_w + 1;
   const std::int64_t fitting = std::max<std::int64_t>(1, kLevel1Bytes / (height * width * kCellBytes));
@@ -46,6 +47,10 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
   const std::int64_t input_rows = (band - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
   const std::int64_t fitting = kLevel2Bytes / std::max<std::int64_t>(1, input_rows * row_cells * kCellBytes);
   return {band, std::clamp<std::int64_t>(fitting, 1, std::max<std::int64_t>(1, conv.in_per_group))};
+}
+
+bool exceeds_caches(const Packed& view) {
+  return cells_of(view) * kCellBytes > kOuterBytes;
 }
 
 std::int64_t blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes) {

@@ -27,6 +27,7 @@ void test_threads();
 void test_pack(const Kernels& kernels);
 void test_conv2d(const Kernels& kernels);
 void test_packed(const Kernels& kernels);
+void test_pool(const Kernels& kernels);
 void test_refusals();
 
 }  // namespace mezzotint::tests

@@ -14,6 +14,7 @@ int main() {
     test_pack(*kernels);
     test_conv2d(*kernels);
     test_packed(*kernels);
+    test_pool(*kernels);
     std::printf("%-16s %s\n", kernels->name, failures == before ? "passed" : "FAILED");
   }
   std::printf("%ld checks, %d failures\n", checks, failures);

@@ -13,12 +13,25 @@ double expected(const OwnedTensor& x, std::int64_t n, std::int64_t c, std::int64
   return n < t.n && h >= 0 && h < t.h && w >= 0 && w < t.w ? x.get(n, c, h, w) : 0.0;
 }
 
+double lane(const Packed& p, std::int64_t b, std::int64_t h, std::int64_t c, std::int64_t w, std::int64_t image) {
+  const Cell* cell = cell_at(p, b, h, c, w);
+  switch (p.dtype) {
+    case Dtype::kBFloat16:
+      return widen(reinterpret_cast<const BFloat16*>(cell)[image]);
+    case Dtype::kFloat16:
+      return widen(reinterpret_cast<const Float16*>(cell)[image]);
+    default:
+      return reinterpret_cast<const float*>(cell)[image];
+  }
+}
+
 bool equals(const Packed& p, const OwnedTensor& x) {
-  for (std::int64_t n = 0; n < p.blocks * kLanes; ++n) {
+  const std::int64_t lanes = lanes_of(p.dtype);
+  for (std::int64_t n = 0; n < p.blocks * lanes; ++n) {
     for (std::int64_t c = 0; c < p.channels; ++c) {
       for (std::int64_t h = -p.halo.top; h < p.height + p.halo.bottom; ++h) {
         for (std::int64_t w = -p.halo.left; w < p.width + p.halo.right; ++w) {
-          if (cell_at(p, n / kLanes, h, c, w)[n % kLanes] != expected(x, n, c, h, w)) {
+          if (lane(p, n / lanes, h, c, w, n % lanes) != expected(x, n, c, h, w)) {
             return false;
           }
         }
@@ -44,14 +57,14 @@ void check_round_trip(const Kernels& kernels, Dtype dtype, Order order, Random& 
   const Tensor& t = x.view();
   x.fill(random);
   const Halo halo{pick(random, 0, 2), pick(random, 0, 2), pick(random, 0, 2), pick(random, 0, 2)};
-  const std::int64_t blocks = blocks_of(t.n);
-  const Activations packed(false, blocks, t.c, t.h, t.w, halo);
+  const std::int64_t blocks = blocks_of(t.n, dtype);
+  const Activations packed(dtype, false, blocks, t.c, t.h, t.w, halo);
   pack(t, packed.for_copies(blocks), {kernels, 2});
   CHECK(equals(packed.view, x), "pack");
   OwnedTensor back(dtype, t.n, t.c, t.h, t.w, order);
   unpack(packed.for_copies(blocks), back.view(), {kernels, 2});
   CHECK(equals(x, back), "unpack");
-  const Activations wider(false, blocks, t.c, t.h, t.w, {3, 2, 1, 4});
+  const Activations wider(dtype, false, blocks, t.c, t.h, t.w, {3, 2, 1, 4});
   copy_packed(packed.view, wider.view, 2);
   CHECK(equals(wider.view, x), "copy with another halo");
 }
@@ -60,12 +73,12 @@ void check_expanded(const Kernels& kernels) {
   Tensor t{nullptr, Dtype::kFloat32, 18, 3, 2, 9};  // all strides 0: one element
   float value = 2.5f;
   t.data = &value;
-  const Activations packed(false, 2, 3, 2, 9, {1, 0, 0, 1});
+  const Activations packed(Dtype::kFloat32, false, 2, 3, 2, 9, {1, 0, 0, 1});
   pack(t, packed.for_copies(2), {kernels, 1});
   bool good = true;
   for (std::int64_t w = 0; w < 9; ++w) {
-    good = good && cell_at(packed.view, 0, 0, 0, w)[15] == 2.5f && cell_at(packed.view, 1, 1, 2, w)[1] == 2.5f &&
-           cell_at(packed.view, 1, 1, 2, w)[2] == 0.0f;
+    good = good && lane(packed.view, 0, 0, 0, w, 15) == 2.5 && lane(packed.view, 1, 1, 2, w, 1) == 2.5 &&
+           lane(packed.view, 1, 1, 2, w, 2) == 0.0;
   }
   CHECK(good, "an expanded tensor");
 }

@@ -1,6 +1,7 @@
 // Do the entry points on packed activations agree with those on tensors, epilogue and wide halos included?
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 
 #include "drive/activations.hpp"
@@ -11,7 +12,7 @@
 namespace mezzotint::tests {
 namespace {
 
-constexpr std::int64_t kBatch = 21, kBlocks = 2, kHeight = 9, kWidth = 11;
+constexpr std::int64_t kLanes = 16, kBatch = 21, kBlocks = 2, kHeight = 9, kWidth = 11;
 
 struct Setting {
   Problem problem;
@@ -39,7 +40,7 @@ Setting setting(Random& random, std::int64_t stride) {
 
 Activations packed(const OwnedTensor& tensor, const Halo& halo, const Context& with) {
   const Tensor& t = tensor.view();
-  Activations activations(false, blocks_of(t.n), t.c, t.h, t.w, halo);
+  Activations activations(t.dtype, false, blocks_of(t.n, t.dtype), t.c, t.h, t.w, halo);
   pack(t, activations.view, with);
   return activations;
 }
@@ -48,14 +49,16 @@ Activations packed(const OwnedTensor& tensor, const Halo& halo, const Context& w
 void check_epilogue(const Setting& s, const Context& with) {
   const std::vector<float> scale{0.5f, -1.0f, 2.0f, 1.0f, 0.0f}, shift{0.1f, 0.2f, -0.3f, 0.0f, 1.0f};
   const Activations x = packed(s.x, {2, 1, 3, 1}, with), residual = packed(s.gy, {0, 1, 1, 0}, with);
-  const Activations y(false, kBlocks, 5, s.out_h, s.out_w, {1, 2, 0, 1});
-  std::fill_n(y.view.data, cells_of(y.view) * kLanes, 7.0f);
-  Epilogue epilogue{scale.data(), shift.data(), cell_at(residual.view, 0, 0, 0, 0)};
-  epilogue.residual_block = residual.view.block;
-  epilogue.residual_row = residual.view.row;
-  epilogue.residual_channel = residual.view.channel;
+  const Activations y(Dtype::kFloat32, false, kBlocks, 5, s.out_h, s.out_w, {1, 2, 0, 1});
+  std::memset(y.view.data, 0x41, static_cast<std::size_t>(cells_of(y.view)) * sizeof(Cell));
+  Epilogue epilogue;
+  epilogue.scale = scale.data();
+  epilogue.shift = shift.data();
+  epilogue.residual = {cell_at(residual.view, 0, 0, 0, 0), residual.view.block, residual.view.row,
+                       residual.view.channel};
   epilogue.relu = true;
-  conv2d_output_packed(x.view, s.problem.weight(Dtype::kFloat32), nullptr, epilogue, y.view, s.problem.conv, with);
+  conv2d_output_packed(x.view, s.problem.weight(Dtype::kFloat32), nullptr, epilogue, y.view, s.problem.conv, nullptr,
+                       with);
   clear_borders(y.view, kBatch, 2);
   const auto sums = reference_output(s.x, s.problem, Dtype::kFloat32, {}, s.out_h, s.out_w);
   bool good = true;
@@ -69,7 +72,7 @@ void check_epilogue(const Setting& s, const Context& with) {
             const auto o = static_cast<std::size_t>(c);
             expected = std::max(0.0, sums[at].value * scale[o] + shift[o] + s.gy.get(n, c, h, w));
           }
-          const double result = cell_at(y.view, n / kLanes, h, c, w)[n % kLanes];
+          const double result = reinterpret_cast<const float*>(cell_at(y.view, n / kLanes, h, c, w))[n % kLanes];
           good = good && std::abs(result - expected) < 1e-5;
         }
       }
@@ -82,8 +85,8 @@ void check_gradients(const Setting& s, const Context& with) {
   const Halo halo = grad_halo(s.problem.conv, {kHeight, kWidth}, {s.out_h, s.out_w});
   const Activations x = packed(s.x, {1, 2, 1, 1}, with);
   const Activations gy = packed(s.gy, {halo.top + 1, halo.bottom, halo.left, halo.right + 2}, with);
-  const Activations gx(false, kBlocks, 4, kHeight, kWidth, {1, 1, 1, 1});
-  conv2d_input_grad_packed(gy.view, s.problem.weight(Dtype::kFloat32), gx.view, s.problem.conv, with);
+  const Activations gx(Dtype::kFloat32, false, kBlocks, 4, kHeight, kWidth, {1, 1, 1, 1});
+  conv2d_input_grad_packed(gy.view, s.problem.weight(Dtype::kFloat32), {}, gx.view, s.problem.conv, nullptr, with);
   OwnedTensor result(Dtype::kFloat32, kBatch, 4, kHeight, kWidth, OwnedTensor::Order::kNchw);
   unpack(gx.view, result.view(), with);
   CHECK(near(result, reference_input_grad(s.gy, s.problem, Dtype::kFloat32, kHeight, kWidth)), "packed input gradient");

@@ -8,8 +8,20 @@ _Tensor = tuple[int, int, Sequence[int], Sequence[int]]
 _Conv = Sequence[int]
 #: (top, bottom, left, right).
 _Halo = Sequence[int]
-#: (scale, shift, residual, halo of the residual, relu).
-_Epilogue = tuple[_Tensor | None, _Tensor | None, _Tensor | None, _Halo, bool]
+_Packed = tuple[_Tensor, _Halo]
+#: (kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w).
+_Window = Sequence[int]
+#: (scale, shift, residual, relu, mask, mask_scale, mask_shift, companion).
+_Epilogue = tuple[
+    _Tensor | None,
+    _Tensor | None,
+    _Packed | None,
+    bool,
+    _Packed | None,
+    _Tensor | None,
+    _Tensor | None,
+    _Packed | None,
+]
 
 def conv2d_output(
     x: _Tensor, values: _Tensor, indices: _Tensor, bias: _Tensor | None, y: _Tensor, conv: _Conv, threads: int, /
@@ -20,48 +32,68 @@ def conv2d_input_grad(
 def conv2d_weight_grad(
     x: _Tensor, gy: _Tensor, indices: _Tensor, gvalues: _Tensor, conv: _Conv, threads: int, /
 ) -> None: ...
-def pack(x: _Tensor, packed: _Tensor, halo: _Halo, threads: int, /) -> None: ...
-def unpack(packed: _Tensor, halo: _Halo, y: _Tensor, threads: int, /) -> None: ...
-def repack(source: _Tensor, source_halo: _Halo, target: _Tensor, target_halo: _Halo, threads: int, /) -> None: ...
+def pack(x: _Tensor, packed: _Packed, threads: int, /) -> None: ...
+def unpack(packed: _Packed, y: _Tensor, threads: int, /) -> None: ...
+def repack(source: _Packed, target: _Packed, threads: int, /) -> None: ...
 def conv2d_output_packed(
-    x: _Tensor,
-    x_halo: _Halo,
+    x: _Packed,
     values: _Tensor,
     indices: _Tensor,
-    working: int,
     bias: _Tensor | None,
     epilogue: _Epilogue,
-    y: _Tensor,
-    y_halo: _Halo,
+    y: _Packed,
     conv: _Conv,
     batch: int,
+    totals: _Tensor | None,
     threads: int,
     /,
 ) -> None: ...
 def conv2d_input_grad_packed(
-    gy: _Tensor,
-    gy_halo: _Halo,
+    gy: _Packed,
     values: _Tensor,
     indices: _Tensor,
     transposed: _Tensor,
-    working: int,
-    gx: _Tensor,
-    gx_halo: _Halo,
+    epilogue: _Epilogue,
+    gx: _Packed,
     conv: _Conv,
+    totals: _Tensor | None,
     threads: int,
     /,
 ) -> None: ...
 def conv2d_weight_grad_packed(
-    x: _Tensor,
-    x_halo: _Halo,
-    gy: _Tensor,
-    gy_halo: _Halo,
-    indices: _Tensor,
-    gvalues: _Tensor,
-    conv: _Conv,
+    x: _Packed, gy: _Packed, indices: _Tensor, gvalues: _Tensor, conv: _Conv, threads: int, /
+) -> None: ...
+def normalise_packed(
+    x: _Packed,
+    scale: _Tensor | None,
+    shift: _Tensor | None,
+    other: _Packed | None,
+    other_scale: _Tensor | None,
+    other_shift: _Tensor | None,
+    addend: _Packed | None,
+    relu: bool,
+    z: _Packed,
+    batch: int,
     threads: int,
     /,
 ) -> None: ...
+def reduce_packed(
+    x: _Packed,
+    mask: _Packed | None,
+    mask_scale: _Tensor | None,
+    mask_shift: _Tensor | None,
+    companion: _Packed | None,
+    masked: _Packed | None,
+    totals: _Tensor | None,
+    threads: int,
+    /,
+) -> None: ...
+def max_pool_packed(x: _Packed, y: _Packed, window: _Window, batch: int, threads: int, /) -> None: ...
+def max_pool_grad_packed(
+    x: _Packed, y: _Packed, gy: _Packed, gx: _Packed, window: _Window, threads: int, /
+) -> None: ...
+def global_average_packed(x: _Packed, y: _Packed, threads: int, /) -> None: ...
+def global_average_grad_packed(gy: _Packed, gx: _Packed, threads: int, /) -> None: ...
 def input_grad_halo(conv: _Conv, gx: Sequence[int], gy: Sequence[int], /) -> list[int]: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...

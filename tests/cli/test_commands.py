@@ -13,7 +13,6 @@ from PIL import Image
 
 from mezzotint.cli import COMMANDS, main
 from mezzotint.cli.doctor import cpu_features, findings, memory_text
-from mezzotint.cli.ops import explained
 
 CONFIG = """
 name = "small"
@@ -130,8 +129,23 @@ def test_ops(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "sparse_conv2d" not in told
 
 
-def test_a_decision_in_words() -> None:
+@pytest.mark.parametrize(
+    ("source", "file", "told"),
+    [
+        (None, None, []),
+        ("rule", None, ["  decided: by rule"]),
+        ("forced", None, ["  decided: forced"]),
+        ("measured", None, ["  decided: measured now, kept in memory only"]),
+        ("measured", "/c/k.json", ["  decided: measured now, stored in /c/k.json"]),
+        ("restored", "/c/k.json", ["  decided: restored from /c/k.json"]),
+    ],
+)
+def test_a_decision_in_words(
+    source: str | None, file: str | None, told: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     record = {
+        "source": source,
+        "file": file,
         "problem": "conv2d x[1, 2]",
         "kernel": "fast",
         "reason": "lowest cost estimate",
@@ -139,9 +153,12 @@ def test_a_decision_in_words() -> None:
         "milliseconds": {"fast": 1.5},
         "refusals": {"odd": "no stride"},
     }
-    assert explained(record).splitlines() == [
+    (tmp_path / "decisions.json").write_text(json.dumps([record]))
+    assert main(["ops", "explain", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
         "conv2d x[1, 2]",
         "  chosen: fast (lowest cost estimate)",
+        *told,
         "  able: fast: estimated cost 10 dense multiply-adds, measured 1.500 ms",
         "  able: slow: estimated cost 20 dense multiply-adds",
         "  refused: odd: no stride",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from mezzotint import ops
-from mezzotint.errors import NotRegistered
-from mezzotint.kernels import KERNELS, Problem, density_bucket, launch
+from mezzotint.errors import NoKernel, NotRegistered
+from mezzotint.kernels import KERNELS, Kernel, Problem, density_bucket, launch, measure, store
+from mezzotint.kernels.decision import Decision
 
 
 def problem(density: float, op: str = "sparse_conv2d") -> Problem:
@@ -29,9 +34,42 @@ def problem(density: float, op: str = "sparse_conv2d") -> Problem:
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
+def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ops.names(), "importing the operators registers their kernels"
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
     launch.forget()
+
+
+class Timed:
+    """Runs kernels on a clock of its own, on which each takes its number of seconds; counts the runs."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.seconds = {"native": 0.003, "scatter": 0.002, **seconds}
+        self.now = 0.0
+        self.runs = 0
+
+    def __call__(self, kernel: Kernel) -> None:
+        self.now += self.seconds[kernel.name]
+        self.runs += 1
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Timed]:
+    """``timed(native=0.1)``: a trial, with the launcher's clock set to it."""
+
+    def make(**seconds: float) -> Timed:
+        trial = Timed(**seconds)
+        monkeypatch.setattr(measure, "clock", lambda: trial.now)
+        return trial
+
+    return make
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("density", [0.02, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.9])
@@ -82,3 +120,158 @@ def test_the_policy_is_restored_after_an_error() -> None:
 
 def test_an_operator_without_kernels_is_told() -> None:
     assert KERNELS.of("no_such_operator") == ()
+
+
+def test_a_measured_decision_is_stored_and_restored_without_timing(timed: Callable[..., Timed]) -> None:
+    with launch.policy("measure"):
+        first = launch.decide(problem(0.05), timed())
+        assert (first.kernel.name, first.source) == ("scatter", "measured")
+        assert first.milliseconds == {"native": 3.0, "scatter": 2.0}
+        assert f"measured now, stored in {first.file}" in first.explain()
+        assert launch.decide(problem(0.0501), timed()) is first, "of the same bucket"
+
+        launch.forget()  # as a new process begins
+        trial = timed(scatter=9.0)
+        again = launch.decide(problem(0.0501), trial)
+        assert trial.runs == 0
+        assert (again.kernel.name, again.source, again.file) == ("scatter", "restored", first.file)
+        assert again.milliseconds == first.milliseconds
+        assert f"restored from {first.file}" in again.explain()
+        (record,) = launch.decisions()
+        assert (record["source"], record["file"]) == ("restored", first.file)
+
+        trial = timed()
+        assert launch.decide(problem(0.2), trial).source == "measured", "another bucket decides again"
+        assert trial.runs > 0
+
+
+@pytest.mark.parametrize("change", ["gone", "refuses"])
+def test_a_stored_kernel_that_is_gone_or_refuses_is_measured_anew(
+    change: str, timed: Callable[..., Timed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with launch.policy("measure"):
+        launch.decide(problem(0.05), timed())
+        launch.forget()
+        kernels = KERNELS.of("sparse_conv2d")
+        if change == "refuses":
+            own = tuple(replace(k, supports=lambda p: "not today") if k.name == "scatter" else k for k in kernels)
+        else:
+            own = tuple(k for k in kernels if k.name != "scatter")
+        other = Kernel(op="sparse_conv2d", name="other", run=lambda: None)
+        monkeypatch.setattr(type(KERNELS), "of", lambda self, op: (*own, other))
+        made = launch.decide(problem(0.05), timed(other=0.001))
+    assert (made.kernel.name, made.source) == ("other", "measured")
+
+
+def test_deterministic_mode_never_times(timed: Callable[..., Timed], deterministic: None) -> None:
+    trial = timed()
+    with launch.policy("measure"):
+        made = launch.decide(problem(0.05), trial)
+        assert (made.kernel.name, made.source, trial.runs) == ("native", "rule", 0)
+        assert "deterministic algorithms forbid to time" in made.reason
+        torch.use_deterministic_algorithms(False)
+        assert launch.decide(problem(0.05), timed()).source == "measured", "what was ruled then does not stay"
+        torch.use_deterministic_algorithms(True)
+        assert launch.decide(problem(0.05), timed()) is made
+        launch.forget()
+        restored = launch.decide(problem(0.05), trial)
+    assert (restored.kernel.name, restored.source, trial.runs) == ("scatter", "restored", 0)
+
+
+def test_where_nothing_can_be_stored_the_process_remembers(
+    timed: Callable[..., Timed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "folder", lambda: None)
+    with launch.policy("measure"):
+        made = launch.decide(problem(0.05), timed())
+        assert (made.source, made.file) == ("measured", None)
+        assert "kept in memory only" in made.explain()
+        trial = timed()
+        assert launch.decide(problem(0.0501), trial) is made
+        assert trial.runs == 0
+
+
+def test_a_decision_that_another_process_stored_meanwhile_is_taken_over(timed: Callable[..., Timed]) -> None:
+    bucket = problem(0.05).bucket()
+    theirs = store.Entry(kernel="native", milliseconds={"native": 1.0}, kernels=store.fingerprint("sparse_conv2d"))
+    told: list[Decision | None] = []
+
+    def meanwhile(timed_problem: Problem, decision: Decision | None) -> None:
+        told.append(decision)
+        store.settle(bucket, theirs, lambda entry: True)
+
+    with launch.policy("measure"), launch.measuring(meanwhile):
+        made = launch.decide(problem(0.05), timed())
+    assert (made.kernel.name, made.source) == ("native", "restored")
+    assert told == [None, made]
+
+
+def test_watchers_see_what_is_timed_and_nothing_else(timed: Callable[..., Timed]) -> None:
+    told: list[tuple[Problem, Decision | None]] = []
+    with launch.measuring(lambda seen, decision: told.append((seen, decision))):
+        launch.decide(problem(0.05))
+        assert told == []
+        with launch.policy("measure"):
+            made = launch.decide(problem(0.05), timed())
+            assert told == [(problem(0.05).bucket(), None), (problem(0.05).bucket(), made)]
+            launch.forget()
+            launch.decide(problem(0.05), timed())
+    with launch.policy("measure"):
+        launch.decide(problem(0.5), timed())
+    assert len(told) == 2
+
+
+def test_a_kernel_is_forced_on_one_operator_only(timed: Callable[..., Timed]) -> None:
+    with launch.policy("measure", force={"sparse_conv2d": "reference"}):
+        trial = timed()
+        made = launch.decide(problem(0.05), trial)
+        assert (made.kernel.name, made.source, trial.runs) == ("reference", "forced", 0)
+        assert "decided: forced" in made.explain()
+        assert (launch.get_policy(), launch.get_force()) == ("measure", {"sparse_conv2d": "reference"})
+        with launch.policy("rule"):
+            assert launch.get_force() == {}
+        assert launch.get_force() == {"sparse_conv2d": "reference"}
+    assert launch.get_force() == {}
+    with launch.policy("reference", force={"sparse_conv2d": "scatter"}):
+        assert launch.decide(problem(0.05)).kernel.name == "scatter"
+
+
+def test_forcing_what_is_not_there_is_told() -> None:
+    with pytest.raises(NotRegistered, match=r"operator 'sparse_conv'.*Did you mean 'sparse_conv2d'"):
+        launch.set_policy("rule", force={"sparse_conv": "scatter"})
+    with pytest.raises(
+        NotRegistered, match=r"no kernel 'torch' can be forced on sparse_conv2d; known: native, scatter"
+    ):
+        launch.set_policy("rule", force={"sparse_conv2d": "torch"})
+    assert launch.get_force() == {}
+
+
+def test_a_forced_kernel_that_refuses_is_an_error(timed: Callable[..., Timed]) -> None:
+    wide = replace(problem(0.05), dtype=torch.float64)
+    with launch.policy("rule", force={"sparse_conv2d": "native"}), pytest.raises(NoKernel, match="it takes float32"):
+        launch.decide(wide)
+    with launch.policy("native"):  # a policy's name holds where it can
+        made = launch.decide(wide)
+    assert (made.kernel.name, made.source, made.reason) == ("scatter", "rule", "the only kernel that can do it")
+
+
+def test_a_refusal_for_one_nnz_decides_for_it_alone_and_is_not_stored(
+    timed: Callable[..., Timed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = dict(problem(0.0501).shapes)["values"]
+
+    def refuses(asked: Problem) -> str | None:
+        return "an odd number" if dict(asked.shapes).get("values") == odd else None
+
+    own = tuple(
+        replace(kernel, supports=refuses) if kernel.name == "scatter" else kernel
+        for kernel in KERNELS.of("sparse_conv2d")
+    )
+    monkeypatch.setattr(type(KERNELS), "of", lambda self, op: own)
+    with launch.policy("measure"):
+        assert launch.decide(problem(0.05), timed()).kernel.name == "scatter"
+        trial = timed()
+        alone = launch.decide(problem(0.0501), trial)
+        assert (alone.kernel.name, alone.source, trial.runs) == ("native", "rule", 0)
+        launch.forget()
+        assert launch.decide(problem(0.05), timed()).kernel.name == "scatter"

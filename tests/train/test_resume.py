@@ -69,6 +69,21 @@ def test_a_crash_in_mid_epoch_leaves_no_trace(variant: str, small: Make, tmp_pat
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_measured_kernels_are_those_of_the_run_that_was_cut_off(
+    small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEZZOTINT_CACHE", str(tmp_path / "cache"))
+    config = small(run={"checkpoint_steps": 4, "kernels": "measure"}, model={"name": "digits_cnn"})
+    with pytest.raises(Crash):
+        train(config, folder=tmp_path / "cut", progress=At(10, crash))
+    train(config, folder=tmp_path / "cut", resume=True)
+    train(config, folder=tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    sources = {item["source"] for item in json.loads((tmp_path / "whole" / "decisions.json").read_text())}
+    assert "restored" in sources
+    assert "measured" not in sources
+
+
 def test_the_window_was_open_and_steps_were_skipped_where_it_was_cut(small: Make, tmp_path: Path) -> None:
     config = small(run={"checkpoint_steps": 4}, **VARIANTS["fp16 with overflows"])
     with pytest.raises(Crash):

@@ -17,7 +17,17 @@ from rich.console import Console
 
 from mezzotint.errors import RunError
 from mezzotint.train import RunConfig, config_text, parse_config, train
-from mezzotint.train.progress import Bars, EpochView, Lines, Start, StepView, epoch_line, make_progress, step_state
+from mezzotint.train.progress import (
+    Bars,
+    EpochView,
+    Lines,
+    Start,
+    StepView,
+    TuningView,
+    epoch_line,
+    make_progress,
+    step_state,
+)
 from mezzotint.train.run_folder import RunFolder
 from mezzotint.train.signals import StopRequest
 
@@ -156,6 +166,20 @@ def test_lines_and_bars_tell_the_same_epochs() -> None:
     assert "epoch 1/2" in told[True]
     assert "4/10" in told[True]
     assert "scale 1024" in told[True]
+
+
+def test_tuning_shows_until_the_step_is_done() -> None:
+    out = io.StringIO()
+    progress = make_progress(Console(file=out, force_terminal=True, width=160))
+    progress.begin(START)
+    for tuned in range(3):
+        progress.tuning(TuningView(problem=f"sparse_conv2d x[{tuned}]", tuned=tuned))
+    progress.step(STEP)
+    progress.end()
+    assert "tuning kernels" in out.getvalue()
+    assert "0/?" in out.getvalue()
+    assert "tuning kernels" not in out.getvalue().splitlines()[-1]
+    assert "0 img/s" in out.getvalue(), "a step that times kernels does not count as speed"
 
 
 def test_the_state_of_a_step() -> None:

@@ -66,7 +66,7 @@ def findings() -> tuple[dict[str, str], list[str]]:
 
     from mezzotint import __version__
     from mezzotint.kernels import native
-    from mezzotint.train.environment import processor
+    from mezzotint.kernels.hardware import processor
 
     why_not = native.unavailable()
     features = cpu_features()

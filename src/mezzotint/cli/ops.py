@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("list", "show", "explain"),
-        help="list: names of all operators; show: the text of one; explain: which kernels a run chose, and why",
+        help="list: names of all operators; show: the text of one; explain: which kernels a run chose, why, and whether"
+        " that was measured, restored from a file, ruled or forced",
     )
     parser.add_argument("target", metavar="NAME_OR_RUN", nargs="?", help="operator to show, or run folder to explain")
     parser.add_argument("--op", help="explain one operator only")
@@ -36,24 +37,15 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = {"list": "nothing", "show": "the name of an operator", "explain": "a run folder"}[action]
         raise InputError(message(f"ops {action}", received=target or "nothing after it", allowed=wanted))
     if action == "explain":
+        from mezzotint.kernels.decision import in_words
+
         records = _decisions(Path(target))
-        line("\n".join(explained(record) for record in records if arguments.op in (None, record.get("op"))))
+        line("\n".join(in_words(record) for record in records if arguments.op in (None, record.get("op"))))
         return 0
     from mezzotint import ops
 
     line("\n".join(ops.names()) if action == "list" else ops.describe(target))
     return 0
-
-
-def explained(record: dict[str, Any]) -> str:
-    """One decision of the launcher in words."""
-    lines = [str(record.get("problem")), f"  chosen: {record.get('kernel')} ({record.get('reason')})"]
-    times = record.get("milliseconds") or {}
-    for name, cost in sorted((record.get("estimates") or {}).items(), key=lambda item: float(item[1])):
-        timed = f", measured {times[name]:.3f} ms" if name in times else ""
-        lines.append(f"  able: {name}: estimated cost {cost:.3g} dense multiply-adds{timed}")
-    lines += [f"  refused: {name}: {why}" for name, why in sorted((record.get("refusals") or {}).items())]
-    return "\n".join(lines)
 
 
 def _decisions(folder: Path) -> list[dict[str, Any]]:

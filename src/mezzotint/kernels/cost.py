@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from mezzotint.kernels.problem import Problem
 
 #: Time of a multiply-add on a nonzero, in the time of one inside a dense convolution of the same machine.
@@ -18,6 +20,9 @@ PACKING = 40.0
 VECTOR = 8
 #: Time of scattering one weight into a dense one, in dense multiply-adds.
 SCATTERING = 8.0
+#: Time of a multiply-add on a nonzero whose activation a GPU gathers, in dense ones, by the bytes of the type that the
+#: dense kernel multiplies in. Counted from instructions per multiply-add against those of tensor cores, not measured.
+GATHERING = {2: 80.0, 4: 40.0}
 
 
 def dense(problem: Problem) -> float:
@@ -31,6 +36,17 @@ def native(problem: Problem) -> float:
     """Multiply-adds on nonzeros at their price, and the packing of the activations."""
     density = 1.0 if problem.density is None else problem.density
     return SPARSE_PENALTY * density * _multiply_adds(problem) + PACKING * _activations(problem)
+
+
+def gather(problem: Problem) -> float:
+    """Multiply-adds on nonzeros at the price of gathering, for kernels that need no dense weight on a GPU."""
+    attrs = dict(problem.attrs)
+    density = 1.0 if problem.density is None else problem.density
+    # The dense weight gradient is computed in the type of the gradient, FP32 for FP32 masters.
+    dense_type = torch.promote_types(problem.dtype, attrs.get("out_dtype", problem.dtype))
+    # An input gradient visits every pixel of the input, and with a stride most of what it looks for is not there.
+    visits = math.prod(attrs["stride"]) if "input_size" in attrs else 1
+    return GATHERING[min(4, dense_type.itemsize)] * visits * density * _multiply_adds(problem)
 
 
 def _weights(problem: Problem) -> int:

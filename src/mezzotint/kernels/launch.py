@@ -2,158 +2,168 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 
-from mezzotint.errors import NoKernel, NotRegistered, suggest
+from mezzotint.errors import NoKernel, NotRegistered, message, suggest
+from mezzotint.kernels import measure, store
+from mezzotint.kernels.decision import Decision, Source
 from mezzotint.kernels.problem import Problem
 from mezzotint.kernels.table import KERNELS, Kernel
 
 #: Kernels timed against each other at most; the cost estimate chooses which.
-_FINALISTS = 3
+_FINALISTS = 4
 #: Exact problems remembered; every topology update makes new ones, so the memory of them is bounded.
 _REMEMBERED = 4096
-_ROUNDS = 5
 _POLICIES = ("rule", "measure")
 
-_lock = threading.RLock()
-_policy = "rule"
-_decisions: dict[tuple[str, Problem], Decision] = {}
-_exact: dict[tuple[str, Problem], Decision] = {}
+Trial = Callable[[Kernel], Any]
+#: Called with the problem and ``None`` when its timing begins, and with the decision when it ends.
+Watcher = Callable[[Problem, Decision | None], None]
+
+
+class _Setting(NamedTuple):
+    policy: str = "rule"
+    force: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """The launcher's stored choice for a problem.
-
-    Attributes:
-        kernel: the winner.
-        problem: the problem, its density rounded to a bucket.
-        policy: ``"rule"``, ``"measure"`` or the name that was forced.
-        reason: one sentence.
-        estimates: kernel name -> cost in dense-equivalent multiply-adds.
-        milliseconds: kernel name -> median time, empty unless measured.
-        refusals: kernel name -> sentence why it could not take part.
-    """
-
+class _Choice:
     kernel: Kernel
-    problem: Problem
-    policy: str
+    source: Source
     reason: str
-    estimates: dict[str, float]
-    milliseconds: dict[str, float]
-    refusals: dict[str, str]
-
-    def record(self) -> dict[str, Any]:
-        """The decision as JSON-ready values."""
-        return {
-            "op": self.problem.op,
-            "problem": self.problem.summary(),
-            "kernel": self.kernel.name,
-            "policy": self.policy,
-            "reason": self.reason,
-            "estimates": self.estimates,
-            "milliseconds": self.milliseconds,
-            "refusals": self.refusals,
-        }
-
-    def explain(self) -> str:
-        """The decision in words, one line a kernel."""
-        lines = [self.problem.summary(), f"  chosen: {self.kernel.name} ({self.reason})"]
-        for name, cost in sorted(self.estimates.items(), key=lambda item: item[1]):
-            timed = f", measured {self.milliseconds[name]:.3f} ms" if name in self.milliseconds else ""
-            lines.append(f"  able: {name}: estimated cost {cost:.3g} dense multiply-adds{timed}")
-        lines += [f"  refused: {name}: {why}" for name, why in sorted(self.refusals.items())]
-        return "\n".join(lines)
+    milliseconds: Mapping[str, float]
+    file: str | None = None
+    timed: bool = False
 
 
-def set_policy(choose: str) -> None:
+# A key says under which setting a decision was made; deterministic mode is part of it.
+_Key = tuple[_Setting, bool]
+
+_lock = threading.RLock()
+_setting = _Setting()
+_decisions: dict[tuple[_Key, Problem], Decision] = {}
+_exact: dict[tuple[_Key, Problem], Decision] = {}
+_watchers: list[Watcher] = []
+
+
+def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
     """Set how kernels are chosen from now on, in every thread.
 
     Args:
         choose: ``"rule"`` (default): the lowest cost estimate, the same on every run; ``"measure"``: the fastest of
-            the best candidates, timed warm and interleaved on the real tensors at a problem's first call; or the
-            name of a kernel, which is then used wherever an operator has it.
+            the best candidates, restored from the disk, or else timed warm and interleaved on the real tensors at a
+            problem's first call, and stored; or the name of a kernel, which is then used wherever an operator has it
+            and it can do the problem. Under ``torch.use_deterministic_algorithms(True)``, ``"measure"`` never times:
+            what is not stored falls to the rule.
+        force: operator name -> name of the kernel that it uses, whatever the policy says; a problem that this kernel
+            refuses is an error. ``None`` forces nothing.
+
+    Raises:
+        NotRegistered: a policy, an operator or a kernel that is not known.
     """
-    global _policy
+    global _setting
     known = {*_POLICIES, *(kernel.name for kernel in KERNELS)}
     if choose not in known:
         raise NotRegistered(
             f"no kernel policy {choose!r}; known: {', '.join(sorted(known))}.{suggest(choose, sorted(known))}"
         )
+    for op, name in (force or {}).items():
+        _check_forced(op, name)
     with _lock:
-        _policy = choose
+        _setting = _Setting(policy=choose, force=tuple(sorted((force or {}).items())))
 
 
 def get_policy() -> str:
     """The policy in force: ``"rule"``, ``"measure"`` or a kernel's name."""
-    return _policy
+    return _setting.policy
+
+
+def get_force() -> dict[str, str]:
+    """Operator name -> the kernel that is forced on it."""
+    return dict(_setting.force)
 
 
 @contextmanager
-def policy(choose: str) -> Iterator[None]:
-    """``with policy("measure"): ...`` sets the policy and restores the former one."""
-    before = _policy
-    set_policy(choose)
+def policy(choose: str, *, force: Mapping[str, str] | None = None) -> Iterator[None]:
+    """``with policy("measure"): ...`` sets the policy and restores the former one; arguments as :func:`set_policy`."""
+    global _setting
+    before = _setting
+    set_policy(choose, force=force)
     try:
         yield
     finally:
-        set_policy(before)
+        with _lock:
+            _setting = before
 
 
-def decide(problem: Problem, trial: Callable[[Kernel], Any] | None = None) -> Decision:
-    """Choose the kernel for ``problem``, or return the stored decision.
+@contextmanager
+def measuring(watcher: Watcher) -> Iterator[None]:
+    """Have ``watcher`` called whenever a problem is timed, in any thread: for progress bars.
+
+    It gets the problem and ``None`` when timing begins, and the problem and its decision when it has ended. Decisions
+    that are restored, ruled or forced take no time and are not told.
+    """
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def decide(problem: Problem, trial: Trial | None = None) -> Decision:
+    """Choose the kernel for ``problem``, or return the decision made before.
 
     Args:
         problem: what is to be computed.
-        trial: runs a kernel once on the real tensors and returns its output; needed by ``"measure"``.
+        trial: runs a kernel once on the real tensors and returns its output; ``"measure"`` times with it.
 
     Raises:
-        NoKernel: every registered kernel refused; the message lists each with its reason.
+        NoKernel: every registered kernel refused, or the one that is forced; the message lists each with its reason.
     """
-    exact = (_policy, problem)
-    found = _exact.get(exact)
+    setting = _setting
+    key = (setting, setting.policy == "measure" and torch.are_deterministic_algorithms_enabled())
+    found = _exact.get((key, problem))
     if found is not None:
         return found
     with _lock:
-        bucket = (_policy, problem.bucket())
-        stored = _decisions.get(bucket)
-        if stored is None:
-            stored = _decisions[bucket] = _choose(problem, trial)
-        elif stored.kernel.refusal(problem) is not None:
-            stored = _choose(problem, trial)  # for this very nnz alone: the bucket keeps its own decision
+        bucket = (key, problem.bucket())
+        made = _decisions.get(bucket)
+        if made is None:
+            made = _decisions[bucket] = _choose(problem, trial, key)
+        elif made.kernel.refusal(problem) is not None:
+            # For this very nnz alone, and by rule: the bucket keeps its own decision, here and on the disk.
+            made = _choose(problem, None, key)
         if len(_exact) >= _REMEMBERED:
             _exact.clear()
-        _exact[exact] = stored
-        return stored
+        _exact[key, problem] = made
+        return made
 
 
 def decisions() -> list[dict[str, Any]]:
-    """All stored decisions as JSON-ready records, in the order in which they were made."""
+    """All decisions of this process as JSON-ready records, in the order in which they were made."""
     return [decision.record() for decision in _decisions.values()]
 
 
 def explanations(op: str | None = None) -> str:
-    """All stored decisions in words, or those of operator ``op``."""
+    """All decisions of this process in words, or those of operator ``op``."""
     chosen = (decision for decision in _decisions.values() if op in (None, decision.problem.op))
     return "\n".join(decision.explain() for decision in chosen)
 
 
 def forget() -> None:
-    """Drop every stored decision, so that the next call of each problem decides anew."""
+    """Drop every decision of this process, so that each problem decides anew; what is stored on the disk stays."""
     with _lock:
         _decisions.clear()
         _exact.clear()
 
 
-def _choose(problem: Problem, trial: Callable[[Kernel], Any] | None) -> Decision:
+def _choose(problem: Problem, trial: Trial | None, key: _Key) -> Decision:
     refusals = {kernel.name: why for kernel in KERNELS.of(problem.op) if (why := kernel.refusal(problem))}
     able = [kernel for kernel in KERNELS.of(problem.op) if kernel.name not in refusals]
     if not able:
@@ -162,49 +172,116 @@ def _choose(problem: Problem, trial: Callable[[Kernel], Any] | None) -> Decision
     # that is resumed in mid-bucket could choose otherwise than the one that was not interrupted.
     bucket = problem.bucket()
     ranked = sorted(able, key=lambda kernel: (kernel.oracle, kernel.estimate(bucket), -kernel.priority))
-    estimates = {kernel.name: kernel.estimate(bucket) for kernel in able if not kernel.oracle}
-    winner, reason, times = _winner(ranked, trial)
-    return Decision(
-        kernel=winner,
+    choice = _forced(problem, ranked, refusals, key[0]) or _fastest(bucket, ranked, trial, key)
+    decision = Decision(
+        kernel=choice.kernel,
         problem=bucket,
-        policy=_policy,
-        reason=reason,
-        estimates=estimates,
-        milliseconds=times,
+        policy=key[0].policy,
+        source=choice.source,
+        reason=choice.reason,
+        estimates={kernel.name: kernel.estimate(bucket) for kernel in able if not kernel.oracle},
+        milliseconds=dict(choice.milliseconds),
         refusals=refusals,
+        file=choice.file,
+    )
+    if choice.timed:
+        _tell(bucket, decision)
+    return decision
+
+
+def _forced(problem: Problem, ranked: list[Kernel], refusals: Mapping[str, str], setting: _Setting) -> _Choice | None:
+    """The kernel that the operator is told to use, or the one that the policy names; None when neither holds."""
+    own = dict(setting.force).get(problem.op)
+    if own is not None and own in refusals:
+        raise NoKernel(
+            message(
+                f"the kernel {own!r} that is forced on {problem.op}",
+                received=f"{problem.summary()}, which it refuses: {refusals[own]}",
+                allowed=f"problems that it can do; kernels that can do this one: {_names(ranked)}",
+                fix="Force another kernel, or none.",
+            )
+        )
+    wanted = own or setting.policy
+    kernel = next((kernel for kernel in ranked if kernel.name == wanted), None)
+    if kernel is None:
+        return None
+    by = "forced on the operator" if own else f"forced by the policy {wanted!r}"
+    return _Choice(kernel=kernel, source="forced", reason=by, milliseconds={})
+
+
+def _fastest(bucket: Problem, ranked: list[Kernel], trial: Trial | None, key: _Key) -> _Choice:
+    """By measurement, stored or now, if the policy wants that and there is a choice; else by the rule."""
+    setting, deterministic = key
+    finalists = [kernel for kernel in ranked if not kernel.oracle][:_FINALISTS] or ranked[:1]
+    if len(finalists) == 1:
+        return _Choice(kernel=finalists[0], source="rule", reason="the only kernel that can do it", milliseconds={})
+    reason = "lowest cost estimate"
+    if setting.policy == "measure" and (trial is not None or deterministic):
+        stored = store.find(bucket, _usable(ranked))
+        if stored is not None:
+            return _restored(*stored, ranked)
+        if trial is not None and not deterministic:
+            return _measured(bucket, ranked, finalists, trial)
+        reason += ": nothing is stored, and deterministic algorithms forbid to time"
+    elif setting.policy not in _POLICIES:
+        reason += f": {setting.policy!r} is not among the kernels that can do it"
+    return _Choice(kernel=finalists[0], source="rule", reason=reason, milliseconds={})
+
+
+def _measured(bucket: Problem, ranked: list[Kernel], finalists: list[Kernel], trial: Trial) -> _Choice:
+    _tell(bucket, None)
+    race = measure.race(finalists, trial, bucket.device)
+    entry = store.Entry(kernel=race.winner.name, milliseconds=race.milliseconds, kernels=store.fingerprint(bucket.op))
+    settled, file = store.settle(bucket, entry, _usable(ranked))
+    if settled is not entry and file is not None:
+        return replace(_restored(settled, file, ranked), timed=True)  # another process was quicker
+    return _Choice(
+        kernel=race.winner,
+        source="measured",
+        reason=f"fastest of {len(finalists)}, median of {race.rounds} interleaved round{'s' * (race.rounds != 1)}",
+        milliseconds=race.milliseconds,
+        file=None if file is None else str(file),
+        timed=True,
     )
 
 
-def _winner(ranked: list[Kernel], trial: Callable[[Kernel], Any] | None) -> tuple[Kernel, str, dict[str, float]]:
-    forced = next((kernel for kernel in ranked if kernel.name == _policy), None)
-    if forced is not None:
-        return forced, f"forced by the policy {_policy!r}", {}
-    finalists = [kernel for kernel in ranked if not kernel.oracle][:_FINALISTS] or ranked[:1]
-    if len(finalists) == 1:
-        return finalists[0], "the only kernel that can do it", {}
-    if _policy == "measure" and trial is not None:
-        times = _measure(finalists, trial)
-        best = min(finalists, key=lambda kernel: times[kernel.name])
-        return best, f"fastest of {len(finalists)}, median of {_ROUNDS} interleaved runs", times
-    return finalists[0], "lowest cost estimate", {}
+def _restored(entry: store.Entry, file: object, ranked: list[Kernel]) -> _Choice:
+    return _Choice(
+        kernel=next(kernel for kernel in ranked if kernel.name == entry.kernel),
+        source="restored",
+        reason=f"fastest of {len(entry.milliseconds)} when it was measured",
+        milliseconds=entry.milliseconds,
+        file=str(file),
+    )
 
 
-def _measure(kernels: list[Kernel], trial: Callable[[Kernel], Any]) -> dict[str, float]:
-    """Median milliseconds of each kernel: one warm-up each, then interleaved rounds."""
-    times: dict[str, list[float]] = {kernel.name: [] for kernel in kernels}
-    for round_ in range(_ROUNDS + 1):
-        for kernel in kernels:
-            start = time.perf_counter()
-            output = trial(kernel)
-            _synchronise(output)
-            if round_:
-                times[kernel.name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(samples) for name, samples in times.items()}
+def _tell(problem: Problem, decision: Decision | None) -> None:
+    for watcher in tuple(_watchers):
+        watcher(problem, decision)
 
 
-def _synchronise(output: object) -> None:
-    if isinstance(output, torch.Tensor) and output.device.type == "cuda":
-        torch.cuda.synchronize(output.device)
+def _usable(able: list[Kernel]) -> store.Usable:
+    """A stored decision holds as long as its kernel exists and can do the problem."""
+    names = {kernel.name for kernel in able}
+    return lambda entry: entry.kernel in names
+
+
+def _check_forced(op: str, name: str) -> None:
+    ops = sorted({kernel.op for kernel in KERNELS})
+    if op not in ops:
+        raise NotRegistered(
+            f"no kernel can be forced on operator {op!r}: it is not registered; known: {', '.join(ops)}."
+            f"{suggest(op, ops)} Operators of mezzotint are registered when mezzotint.ops is imported."
+        )
+    names = [kernel.name for kernel in KERNELS.of(op)]
+    if name not in names:
+        raise NotRegistered(
+            f"no kernel {name!r} can be forced on {op}; known: {', '.join(names)}.{suggest(name, names)}"
+        )
+
+
+def _names(kernels: list[Kernel]) -> str:
+    return ", ".join(kernel.name for kernel in kernels)
 
 
 def _miss(problem: Problem, refusals: dict[str, str]) -> str:

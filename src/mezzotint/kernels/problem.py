@@ -27,6 +27,7 @@ class Problem:
         attrs: attribute name -> value, lists as tuples.
         threads: CPU threads that the kernel may use.
         density: nnz / numel of the weight for a sparse operator, else ``None``.
+        channels_last: whether the first input lies in channels-last memory.
     """
 
     op: str
@@ -36,6 +37,7 @@ class Problem:
     attrs: tuple[tuple[str, Any], ...]
     threads: int = 1
     density: float | None = None
+    channels_last: bool = False
     _shapes: Mapping[str, Shape | None] = field(init=False, repr=False, compare=False)
     _attrs: Mapping[str, Any] = field(init=False, repr=False, compare=False)
 
@@ -62,12 +64,16 @@ class Problem:
         return replace(self, shapes=kept, density=density_bucket(self.density))
 
     def summary(self) -> str:
-        """One readable line: operator, shapes, attributes, type, density, device, threads."""
+        """One readable line that names all of it: operator, shapes, attributes, type, layout, density, device, threads.
+
+        Measured decisions are stored under the line of the problem's bucket.
+        """
         shapes = " ".join(f"{name}{list(shape)}" for name, shape in self.shapes if shape and name not in NNZ_SIZED)
         attrs = " ".join(f"{name}={_plain(value)}" for name, value in self.attrs)
+        layout = " channels_last" if self.channels_last else ""
         density = "" if self.density is None else f" density={self.density:.3g}"
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"{self.op} {shapes} {attrs} {dtype}{density} on {self.device} with {self.threads} thread(s)"
+        return f"{self.op} {shapes} {attrs} {dtype}{layout}{density} on {self.device} with {self.threads} thread(s)"
 
 
 #: Inputs whose length is nnz (or, for the transposed order, nnz); the density stands for all of them.

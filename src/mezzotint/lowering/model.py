@@ -62,7 +62,7 @@ class LoweredModel(nn.Module):
                 try:
                     record_shapes(self.plain, inputs)
                     make_pure(self.plain)
-                    self._plan = make_plan(self.plain)
+                    self._plan = make_plan(self.plain, folds=True)
                     self._native = rewrite(self.plain, self._plan)
                 except Untraceable as reason:
                     self._refuse(str(reason))

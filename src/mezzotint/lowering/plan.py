@@ -1,7 +1,7 @@
 """Which nodes work in the native layout, which are fused into one step, and how wide is the halo of each tensor?
 
-A step is one pass over memory: a convolution with all that its epilogue can take (batch norm, then a residual, then
-ReLU), or the same epilogue alone on a tensor that is native already. Regions are the steps that hand native tensors
+A step is a convolution with what follows it (batch norm, then a residual, then ReLU), or the same tail alone on a
+tensor that is native already, or a pooling. In inference it is one pass over memory. Regions are the steps that hand native tensors
 to each other; layouts are converted at their borders only.
 """
 
@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from torch import fx, nn
 
+from mezzotint.kernels.native_layout import NO_HALO, Sides
 from mezzotint.lowering.roles import Role, role_of, tensor_inputs
 from mezzotint.sparse import SparseConv2d
 from mezzotint.sparse.geometry import explicit_padding
 
-Sides = tuple[int, int, int, int]
-"""Top, bottom, left, right."""
-NO_HALO: Final[Sides] = (0, 0, 0, 0)
 
 
 @dataclass(kw_only=True)
@@ -32,6 +29,7 @@ class Step:
         conv, norm: their nodes, if it has them.
         residual: the node whose tensor is added, if any.
         relu: whether negative numbers become zero at the end.
+        pool: the kind of pooling, if it is one; nothing else is in such a step.
     """
 
     nodes: list[fx.Node]
@@ -40,6 +38,12 @@ class Step:
     norm: fx.Node | None = None
     residual: fx.Node | None = None
     relu: bool = False
+    pool: Role | None = None
+
+    @property
+    def reads(self) -> tuple[fx.Node, ...]:
+        """The nodes whose tensors it reads."""
+        return (self.source,) if self.residual is None else (self.source, self.residual)
 
     @property
     def result(self) -> fx.Node:
@@ -49,7 +53,7 @@ class Step:
     def describe(self) -> str:
         """Such as ``sparse convolution + batch norm + add + ReLU``."""
         flags = ((Role.CONV, self.conv), (Role.NORM, self.norm), (Role.ADD, self.residual), (Role.RELU, self.relu))
-        return " + ".join(role.value for role, there in flags if there)
+        return self.pool.value if self.pool else " + ".join(role.value for role, there in flags if there)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +71,14 @@ class Plan:
     reasons: Mapping[fx.Node, str] = field(default_factory=dict)
 
 
-def make_plan(graph_module: fx.GraphModule) -> Plan:
-    """Plan the nodes of ``graph_module``, whose shapes must be recorded."""
+def make_plan(graph_module: fx.GraphModule, *, folds: bool) -> Plan:
+    """Plan the nodes of ``graph_module``, whose shapes must be recorded.
+
+    Args:
+        folds: whether batch norms are folded into constants, for which they must have running statistics.
+    """
     nodes = list(graph_module.graph.nodes)
-    found = {node: role_of(node, graph_module) for node in nodes}
+    found = {node: role_of(node, graph_module, folds=folds) for node in nodes}
     roles, reasons = _native_nodes(nodes, found)
     steps = _steps(nodes, roles)
     return Plan(steps=steps, halos=_halos(steps, graph_module), reasons=reasons)
@@ -79,7 +87,7 @@ def make_plan(graph_module: fx.GraphModule) -> Plan:
 def _native_nodes(
     nodes: Iterable[fx.Node], found: Mapping[fx.Node, Role | str]
 ) -> tuple[dict[fx.Node, Role], dict[fx.Node, str]]:
-    """Convolutions are native, and so is what follows something native; the others each have a reason."""
+    """Convolutions are native, and so is what follows something native or leads to it alone; the others have a reason."""
     native: dict[fx.Node, Role] = {}
     reasons: dict[fx.Node, str] = {}
     for node in nodes:
@@ -90,6 +98,12 @@ def _native_nodes(
             native[node] = role
         else:
             reasons[node] = "nothing that it reads is in the native layout"
+    for node in reversed(list(found)):
+        role = found[node]
+        leads = bool(node.users) and all(user in native for user in node.users)
+        if isinstance(role, Role) and role is not Role.ADD and node not in native and leads:
+            native[node] = role
+            del reasons[node]
     return native, reasons
 
 
@@ -120,6 +134,10 @@ def _begun(node: fx.Node, roles: Mapping[fx.Node, Role]) -> Step:
     return step
 
 
+def _is_pool(role: Role) -> bool:
+    return role in (Role.MAX_POOL, Role.GLOBAL_AVERAGE)
+
+
 def _grow(step: Step, roles: Mapping[fx.Node, Role], taken: set[fx.Node]) -> None:
     """Add the only reader of the result for as long as the epilogue has a place for it."""
     while len(step.result.users) == 1:
@@ -141,10 +159,14 @@ def _take(step: Step, node: fx.Node, role: Role) -> None:
         step.norm = node
     elif role is Role.RELU:
         step.relu = True
+    elif _is_pool(role):
+        step.pool = role
 
 
 def _fits(step: Step, reader: fx.Node, role: Role) -> bool:
-    """The epilogue's order is batch norm, residual, ReLU."""
+    """The order within a step is batch norm, residual, ReLU; a pooling stands alone."""
+    if step.pool is not None or _is_pool(role):
+        return False
     if role is Role.NORM:
         return step.norm is None and step.residual is None and not step.relu
     if role is Role.ADD:

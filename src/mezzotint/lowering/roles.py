@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from mezzotint.lowering import pooling
+from mezzotint.lowering.batch_norm import uses_batch
 from mezzotint.lowering.trace import has_hooks
 from mezzotint.sparse import SparseConv2d
 
@@ -22,22 +24,37 @@ class Role(Enum):
     NORM = "batch norm"
     RELU = "ReLU"
     ADD = "add"
+    MAX_POOL = "max pooling"
+    GLOBAL_AVERAGE = "global average pooling"
 
 
 _RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
 _ADD: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 
 
-def role_of(node: fx.Node, graph_module: fx.GraphModule) -> Role | str:
-    """The role of ``node``, whose shape must be recorded, or a reason why it has none."""
+#: Types of activations that have a native layout.
+_TYPES: Final = frozenset({torch.float32, torch.bfloat16, torch.float16})
+_MAX_POOL: Final[frozenset[Any]] = frozenset({F.max_pool2d, torch.max_pool2d})
+_AVERAGE: Final[frozenset[Any]] = frozenset({F.adaptive_avg_pool2d, torch._C._nn.adaptive_avg_pool2d})
+
+
+def role_of(node: fx.Node, graph_module: fx.GraphModule, *, folds: bool) -> Role | str:
+    """The role of ``node``, whose shape must be recorded, or a reason why it has none; ``folds`` as in ``make_plan``."""
     if node.op == "call_module":
-        return _module_role(node, graph_module.get_submodule(str(node.target)))
+        module = graph_module.get_submodule(str(node.target))
+        if folds and isinstance(module, nn.BatchNorm2d) and uses_batch(module):
+            return "it uses the statistics of the batch"
+        return _module_role(node, module)
     if node.op not in ("call_function", "call_method"):
         return "it computes nothing"
     if node.target in _RELU:
         return _checked(Role.RELU, node)
     if node.target in _ADD:
         return _add_role(node)
+    if node.target in _MAX_POOL or node.target in _AVERAGE:
+        refusal = pooling.refuse(node)
+        role = Role.MAX_POOL if node.target in _MAX_POOL else Role.GLOBAL_AVERAGE
+        return refusal or _checked(role, node)
     return f"the native layout has no {_called(node)}"
 
 
@@ -69,8 +86,9 @@ def _refuse_conv(layer: nn.Module) -> str | None:
 
 
 def _refuse_norm(norm: nn.Module) -> str | None:
-    if norm.training or getattr(norm, "running_mean", None) is None or getattr(norm, "running_var", None) is None:
-        return "it uses the statistics of the batch"
+    tensors = [*norm.parameters(), *norm.buffers()]
+    if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in tensors):
+        return "its parameters are not float32"
     return None
 
 
@@ -82,6 +100,8 @@ _MODULES: Final[dict[type[nn.Module], tuple[Role, Callable[[nn.Module], str | No
     SparseConv2d: (Role.CONV, _refuse_conv),
     nn.BatchNorm2d: (Role.NORM, _refuse_norm),
     nn.ReLU: (Role.RELU, _refuse_nothing),
+    nn.MaxPool2d: (Role.MAX_POOL, pooling.refuse_max_pool),
+    nn.AdaptiveAvgPool2d: (Role.GLOBAL_AVERAGE, pooling.refuse_average),
 }
 
 
@@ -98,8 +118,8 @@ def _checked(role: Role, node: fx.Node) -> Role | str:
     for read in tensor_inputs(node, role):
         if len(read.meta.get("shape", ())) != 4:
             return "it does not work on batches of images [N, C, H, W]"
-        if read.meta["dtype"] != torch.float32 or read.meta["device"] != "cpu":
-            return "it does not work on float32 activations on the CPU"
+        if read.meta["dtype"] not in _TYPES or read.meta["device"] != "cpu":
+            return "it does not work on float32 or 16-bit activations on the CPU"
     return role
 
 

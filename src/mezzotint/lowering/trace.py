@@ -45,8 +45,9 @@ def traced(model: nn.Module) -> fx.GraphModule:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether calling ``module`` runs hooks around its forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether calling ``module`` runs hooks, around its forward or its backward pass."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
 
 
 def record_shapes(graph_module: fx.GraphModule, inputs: tuple[Any, ...]) -> None:

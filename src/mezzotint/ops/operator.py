@@ -17,7 +17,7 @@ from torch.library import Library, register_autograd, register_fake
 
 from mezzotint.errors import NotRegistered, ShapeError, message, suggest
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
-from mezzotint.kernels.launch import Decision
+from mezzotint.kernels.decision import Decision
 from mezzotint.ops.grammar import Argument, Attr
 from mezzotint.ops.opdef import OpDef, TensorSpec
 
@@ -133,6 +133,7 @@ class Operator:
             attrs=tuple((name, _hashable(value)) for name, value in attrs.items()),
             threads=torch.get_num_threads() if first.device.type == "cpu" else 1,
             density=density,
+            channels_last=_is_channels_last(first),
         )
 
     def run(self, kernel: str, *inputs: Tensor | None, **attrs: Any) -> Any:
@@ -275,11 +276,14 @@ def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:
 
 def _memory_format(spec: TensorSpec, first: Tensor) -> torch.memory_format:
     """Channels-last in, channels-last out, as PyTorch's own convolutions do; everything else is contiguous."""
-    if len(spec.shape) != 4 or first.dim() != 4 or not first.is_contiguous(memory_format=torch.channels_last):
-        return torch.contiguous_format
+    return torch.channels_last if len(spec.shape) == 4 and _is_channels_last(first) else torch.contiguous_format
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    if tensor.dim() != 4 or not tensor.is_contiguous(memory_format=torch.channels_last):
+        return False
     # With one channel or one pixel both formats fit the bytes; the strides then say which is meant.
-    meant = first.stride(1) == 1 and first.stride(3) == first.shape[1]
-    return torch.channels_last if meant else torch.contiguous_format
+    return tensor.stride(1) == 1 and tensor.stride(3) == tensor.shape[1]
 
 
 def _allocate(spec: TensorSpec, first: Tensor) -> Tensor:

@@ -15,13 +15,22 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import cost, dense, native, reference
+from mezzotint.kernels import cost, dense, gather, native, reference
 from mezzotint.ops.conv_shape import Padding, conv2d_output, pair, resolve_padding
 from mezzotint.ops.convolution import check_bias, check_output_grad, geometry, input_grad_rule, with_geometry
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
 from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
-from mezzotint.ops.sparse_family import NATIVE, Directions, check_nonzeros, sampled, spec, with_dense_weight
+from mezzotint.ops.sparse_family import (
+    GATHER,
+    NATIVE,
+    Directions,
+    check_nonzeros,
+    sampled,
+    spec,
+    with_dense_weight,
+    with_scratch_weight,
+)
 
 _WEIGHT_SHAPE = ("weight_shape: list(int) >= 1", "[O, C / groups, kh, kw] of the dense weight")
 
@@ -130,9 +139,15 @@ def _native_weight_grad(
     native.conv2d_weight_grad(x, gy, indices, gv, **attrs)
 
 
-op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.conv2d))
-input_grad_op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.conv2d_input_grad))
+op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv2d))
+input_grad_op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv2d_input_grad))
 weight_grad_op.kernel(name="scatter", cost=cost.dense)(sampled(dense.conv2d_weight_grad))
+input_grad_op.kernel(name="scatter_channels_last", cost=cost.dense, priority=-1, supports=dense.pays_in_channels_last)(
+    with_scratch_weight(dense.in_channels_last(dense.conv2d_input_grad))
+)
+op.kernel(**GATHER)(gather.conv2d_output)
+input_grad_op.kernel(**GATHER)(gather.conv2d_input_grad)
+weight_grad_op.kernel(**GATHER)(gather.conv2d_weight_grad)
 op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv2d))
 input_grad_op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv2d_input_grad))
 weight_grad_op.kernel(name="reference", oracle=True)(sampled(reference.conv2d_weight_grad))

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import native
+from mezzotint.kernels import cost, gather, native
+from mezzotint.kernels.dense import working_dtype
 from mezzotint.kernels.reference import scatter
+from mezzotint.kernels.scratch import dense_weight
 from mezzotint.ops.convolution import bias_grad
 from mezzotint.ops.opdef import Specs, TensorSpec
 from mezzotint.ops.operator import Call, Operator
@@ -29,6 +31,15 @@ NATIVE: Mapping[str, Any] = {
     "dtypes": NATIVE_DTYPES,
     "priority": 1,
     "supports": lambda problem: native.unavailable(),
+    "into": True,
+}
+#: How every kernel is registered that works on the nonzeros alone on a GPU.
+GATHER: Mapping[str, Any] = {
+    "name": "triton_gather",
+    "device": "cuda",
+    "dtypes": NATIVE_DTYPES,
+    "supports": gather.refusal,
+    "cost": cost.gather,
     "into": True,
 }
 
@@ -131,11 +142,20 @@ def _set(operator: Operator | None) -> Operator:
 
 
 def with_dense_weight(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A kernel of the output or the input gradient that scatters the values and calls the dense ``compute``."""
+    """A kernel of the output or the input gradient that scatters the values and calls the oracle's ``compute``."""
 
     def run(x: Tensor, values: Tensor, indices: Tensor, transposed: Tensor | None, *rest: Any, **attrs: Any) -> Tensor:
-        weight = scatter(values, indices, attrs["weight_shape"], x.dtype)
-        return compute(x, weight, *rest, **{name: value for name, value in attrs.items() if name != "weight_shape"})
+        return compute(x, scatter(values, indices, attrs["weight_shape"], x.dtype), *rest, **_without_shape(attrs))
+
+    return run
+
+
+def with_scratch_weight(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """As :func:`with_dense_weight` for PyTorch's ``compute``, with the weight in scratch memory."""
+
+    def run(x: Tensor, values: Tensor, indices: Tensor, transposed: Tensor | None, *rest: Any, **attrs: Any) -> Tensor:
+        with dense_weight(values, indices, attrs["weight_shape"], x.dtype, working_dtype(x)) as weight:
+            return compute(x, weight, *rest, **_without_shape(attrs))
 
     return run
 
@@ -144,6 +164,10 @@ def sampled(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A kernel of the weight gradient that calls the dense ``compute`` and keeps what lies at the nonzeros."""
 
     def run(x: Tensor, gy: Tensor, indices: Tensor, **attrs: Any) -> Tensor:
-        return compute(x, gy, **attrs).flatten()[indices.long()]
+        return compute(x, gy, **attrs).flatten().index_select(0, indices)
 
     return run
+
+
+def _without_shape(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attrs.items() if name != "weight_shape"}

@@ -9,12 +9,21 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import cost, dense, native, reference
+from mezzotint.kernels import cost, dense, gather, native, reference
 from mezzotint.ops.convolution import check_bias, check_output_grad
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
 from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
-from mezzotint.ops.sparse_family import NATIVE, Directions, check_nonzeros, sampled, spec, with_dense_weight
+from mezzotint.ops.sparse_family import (
+    GATHER,
+    NATIVE,
+    Directions,
+    check_nonzeros,
+    sampled,
+    spec,
+    with_dense_weight,
+    with_scratch_weight,
+)
 
 _WEIGHT_SHAPE = ("weight_shape: list(int) >= 1", "[O, I] of the dense weight")
 
@@ -136,9 +145,12 @@ def _native_weight_grad(
     native.linear_weight_grad(x, gy, indices, gv, **attrs)
 
 
-op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.linear))
-input_grad_op.kernel(name="scatter", cost=cost.dense)(with_dense_weight(dense.linear_input_grad))
+op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.linear))
+input_grad_op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.linear_input_grad))
 weight_grad_op.kernel(name="scatter", cost=cost.dense)(sampled(dense.linear_weight_grad))
+op.kernel(**GATHER)(gather.linear_output)
+input_grad_op.kernel(**GATHER)(gather.linear_input_grad)
+weight_grad_op.kernel(**GATHER)(gather.linear_weight_grad)
 op.kernel(name="reference", oracle=True)(with_dense_weight(reference.linear))
 input_grad_op.kernel(name="reference", oracle=True)(with_dense_weight(reference.linear_input_grad))
 weight_grad_op.kernel(name="reference", oracle=True)(sampled(reference.linear_weight_grad))

@@ -115,8 +115,12 @@ class SparseLayer(nn.Module):
 
     def _window_for(self, output: Tensor) -> DenseWindow | None:
         """The open window, when ``output`` was computed to be trained on."""
-        wanted = self.training and self.values.requires_grad and output.requires_grad
-        return self._window if wanted else None
+        return self.training_window if output.requires_grad else None
+
+    @property
+    def training_window(self) -> DenseWindow | None:
+        """The open window, when the layer is being trained: who computes its backward pass adds to it."""
+        return self._window if self.training and self.values.requires_grad else None
 
     def _follow_device(self) -> None:
         # "meta" has no data: the positions stay real, so that a later to_empty() finds them.

@@ -26,20 +26,24 @@ class DenseWindow:
         ``gradient`` may be handed the output's gradient with its leading axes flattened.
         """
 
-        def add(grads: tuple[Tensor | None, ...]) -> None:
+        def collect(grads: tuple[Tensor | None, ...]) -> None:
             output_grad = grads[0]
             if output_grad is None:
                 return
             # The backward pass may run inside an autocast region; the statistics stay in FP32 all the same.
             with torch.no_grad(), torch.autocast(output_grad.device.type, enabled=False):
                 dense = gradient(output_grad)
-            self.pending = dense if self.pending is None else self.pending.add_(dense)
+            self.add(dense)
 
         # On the node that made the output, not on the tensor: a hook on a view (of a linear layer's rows, say) is lost
         # when an activation changes the view in place.
         made = output._base if output._is_view() and output._base is not None else output
         if made.grad_fn is not None:
-            made.grad_fn.register_prehook(add)
+            made.grad_fn.register_prehook(collect)
+
+    def add(self, dense: Tensor) -> None:
+        """Add a dense FP32 weight gradient to pending; the window owns it from now on."""
+        self.pending = dense if self.pending is None else self.pending.add_(dense)
 
     def take(self) -> Tensor | None:
         """The pending gradient, which is thereby no longer pending."""

@@ -266,8 +266,8 @@ class RunOptions:
         checkpoint_minutes: a checkpoint is written after every epoch, and when this time has passed since the last.
         checkpoint_steps: also after every so many steps; None: not by steps.
         keep: how many checkpoints stay, the newest ones.
-        kernels: how kernels are chosen: "rule" (the same on every run), "measure" (the fastest on this machine; a
-            resumed run may then differ in the last bits), or the name of a kernel.
+        kernels: how kernels are chosen: "rule" (the same on every run), "measure" (the fastest on this machine,
+            timed once and stored, so that a run resumed here chooses the same), or the name of a kernel.
         samples: how many augmented training images are kept for the report.
     """
 

@@ -7,12 +7,12 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mezzotint.kernels import native
+from mezzotint.kernels.hardware import processor
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
@@ -37,16 +37,6 @@ def mezzotint_version() -> str:
         return version("mezzotint")
     except PackageNotFoundError:
         return "0+source"
-
-
-def processor() -> str:
-    """The processor's own name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def instruction_set() -> str:

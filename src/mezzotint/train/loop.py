@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import torch
 
 from mezzotint.errors import ConfigError, NotRegistered, RunError, message
-from mezzotint.kernels import launch
+from mezzotint.kernels import Problem, launch
+from mezzotint.kernels.decision import Decision
 from mezzotint.train import checkpoint, memory
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import config_text, differences
@@ -22,7 +24,7 @@ from mezzotint.train.environment import environment
 from mezzotint.train.evaluate import Evaluation, evaluate
 from mezzotint.train.inputs import InputRecord
 from mezzotint.train.parts import Parts, build_parts, describe
-from mezzotint.train.progress import EpochView, Progress, Silent, Start, StepView
+from mezzotint.train.progress import EpochView, Progress, Silent, Start, StepView, TuningView
 from mezzotint.train.result import RunResult, conclude
 from mezzotint.train.run_folder import RunFolder, refuse_existing
 from mezzotint.train.samples import write_samples
@@ -94,6 +96,7 @@ def train(
         stack.callback(run.parts.topology.close)
         stack.callback(watcher.end)
         watcher.begin(_start_view(run))
+        stack.enter_context(launch.measuring(_tuning(watcher)))
         while run.epoch < config.schedule.epochs and stop.signal is None:
             _train_epoch(run, stop)
         if run.epoch < config.schedule.epochs:
@@ -274,6 +277,17 @@ def _start_view(run: Run) -> Start:
         epochs=run.config.schedule.epochs,
         batch_size=run.config.data.batch_size,
     )
+
+
+def _tuning(watcher: Progress) -> launch.Watcher:
+    """Tells ``watcher`` which problem the launcher times."""
+    tuned = count()
+
+    def told(problem: Problem, decision: Decision | None) -> None:
+        if decision is None:
+            watcher.tuning(TuningView(problem=problem.summary(), tuned=next(tuned)))
+
+    return told
 
 
 @contextmanager

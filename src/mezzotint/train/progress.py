@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 
@@ -58,11 +58,22 @@ class EpochView:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class TuningView:
+    """A problem whose kernels are being timed; ``tuned`` counts those of the run before it."""
+
+    problem: str
+    tuned: int
+
+
 class Progress(Protocol):
     """Anything that can watch a run."""
 
     def begin(self, start: Start) -> None:
         """The run starts or goes on."""
+
+    def tuning(self, view: TuningView) -> None:
+        """Kernels are being timed, within a step."""
 
     def step(self, view: StepView) -> None:
         """A step is done."""
@@ -78,6 +89,9 @@ class Silent:
     """Shows nothing."""
 
     def begin(self, start: Start) -> None:
+        """Nothing."""
+
+    def tuning(self, view: TuningView) -> None:
         """Nothing."""
 
     def step(self, view: StepView) -> None:
@@ -101,6 +115,9 @@ class Lines:
         """The heading."""
         self._epochs = start.epochs
         self._write(heading(start))
+
+    def tuning(self, view: TuningView) -> None:
+        """Nothing."""
 
     def step(self, view: StepView) -> None:
         """Nothing."""
@@ -131,6 +148,7 @@ class Bars:
             expand=True,
         )
         self._start: Start | None = None
+        self._tuning: TaskID | None = None
         self._began = time.perf_counter()
         self._rate = 0.0
 
@@ -142,14 +160,24 @@ class Bars:
         self._bar.start()
         self._began = time.perf_counter()
 
+    def tuning(self, view: TuningView) -> None:
+        """A second bar, until the step is done. How many problems a network has is not known before."""
+        if self._tuning is None:
+            self._tuning = self._bar.add_task("tuning kernels", total=None, state="")
+        self._bar.update(self._tuning, completed=view.tuned, state=view.problem.split(" ")[0])
+
     def step(self, view: StepView) -> None:
         """Move the bar."""
         if self._start is None:
             return
         now = time.perf_counter()
-        rate = self._start.batch_size / max(now - self._began, 1e-9)
-        # A running mean over about 50 steps; the first step starts it.
-        self._rate = rate if self._rate == 0 else self._rate + 0.02 * (rate - self._rate)
+        if self._tuning is None:
+            rate = self._start.batch_size / max(now - self._began, 1e-9)
+            # A running mean over about 50 steps; the first step that times no kernels starts it.
+            self._rate = rate if self._rate == 0 else self._rate + 0.02 * (rate - self._rate)
+        else:
+            self._bar.remove_task(self._tuning)
+            self._tuning = None
         self._began = now
         self._bar.update(
             self._task,

@@ -1,0 +1,180 @@
+// How do the numbers of a cell become FP32 vectors, and back? One description for each element type.
+//
+// A cell of FP32 is kVecs vectors of neighbouring images. A cell of BF16 is taken apart into vectors of the even and of
+// the odd images, which costs a shift and a mask instead of a conversion; a cell of FP16 goes through the converters of
+// the instruction set. Which image sits in which vector matters to nobody: every operation between load and store is
+// the same for all images.
+#pragma once
+
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+#include "core/dtype.hpp"
+#include "core/packed.hpp"
+#include "kernels/vector.hpp"
+
+namespace mezzotint {
+namespace {
+
+template <class T>
+struct CellOf;
+
+template <class T>
+constexpr int kVecsOf = static_cast<int>(kCellBytes / sizeof(T) / kVecFloats);
+
+// A cell in FP32.
+template <class T>
+struct Wide {
+  Vec v[kVecsOf<T>];
+};
+
+template <>
+struct CellOf<float> {
+  static inline MEZZOTINT_INLINE Wide<float> load(const Cell* from) {
+    Wide<float> wide;
+    const Vec* at = reinterpret_cast<const Vec*>(from);
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<float>; ++i) {
+      wide.v[i] = at[i];
+    }
+    return wide;
+  }
+
+  template <bool kStream>
+  static inline MEZZOTINT_INLINE void store(Cell* to, const Wide<float>& wide) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<float>; ++i) {
+      put<kStream>(reinterpret_cast<Bits*>(to) + i, reinterpret_cast<Bits>(wide.v[i]));
+    }
+  }
+};
+
+template <>
+struct CellOf<BFloat16> {
+  static inline MEZZOTINT_INLINE Wide<BFloat16> load(const Cell* from) {
+    Wide<BFloat16> wide;
+    const Bits* at = reinterpret_cast<const Bits*>(from);
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      const Bits pair = once(at[i / 2]);
+      wide.v[i] = reinterpret_cast<Vec>(pair << 16);
+      wide.v[i + 1] = reinterpret_cast<Vec>(pair & 0xffff0000u);
+    }
+    return wide;
+  }
+
+  template <bool kStream>
+  static inline MEZZOTINT_INLINE void store(Cell* to, const Wide<BFloat16>& wide) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      put<kStream>(reinterpret_cast<Bits*>(to) + i / 2, interleaved(wide.v[i], wide.v[i + 1]));
+    }
+  }
+
+ private:
+#ifdef __AVX512BF16__
+  static inline MEZZOTINT_INLINE Bits interleaved(Vec even, Vec odd) {
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+    return (Bits)_mm512_permutexvar_epi16(order, halves);
+  }
+#else
+  // Round to nearest even in the upper half; NaN stays NaN.
+  static inline MEZZOTINT_INLINE Bits rounded(Vec value) {
+    const Bits bits = reinterpret_cast<Bits>(value);
+    const auto is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return is_nan ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u);
+  }
+  static inline MEZZOTINT_INLINE Bits interleaved(Vec even, Vec odd) {
+    return (rounded(odd) & 0xffff0000u) | (rounded(even) >> 16);
+  }
+#endif
+};
+
+template <>
+struct CellOf<Float16> {
+  static inline MEZZOTINT_INLINE Wide<Float16> load(const Cell* from) {
+    Wide<Float16> wide;
+    const Float16* at = reinterpret_cast<const Float16*>(from);
+#pragma GCC unroll 8
+    for (int i = 0; i < kVecsOf<Float16>; ++i) {
+      wide.v[i] = widened(at + i * kVecFloats);
+    }
+    return wide;
+  }
+
+  template <bool kStream>
+  static inline MEZZOTINT_INLINE void store(Cell* to, const Wide<Float16>& wide) {
+    Float16* at = reinterpret_cast<Float16*>(to);
+#pragma GCC unroll 8
+    for (int i = 0; i < kVecsOf<Float16>; ++i) {
+      narrowed(wide.v[i], at + i * kVecFloats);
+    }
+  }
+
+ private:
+#if defined(__AVX512F__) && MEZZOTINT_VECTOR_FLOATS == 16
+  static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {
+    return (Vec)_mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT));
+  }
+#elif defined(__F16C__) && MEZZOTINT_VECTOR_FLOATS == 8
+  static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {
+    return (Vec)_mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
+    _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
+  }
+#else
+  static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {
+    Vec value;
+    for (int i = 0; i < kVecFloats; ++i) {
+      value[i] = widen(from[i]);
+    }
+    return value;
+  }
+  static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
+    for (int i = 0; i < kVecFloats; ++i) {
+      narrow(value[i], to[i]);
+    }
+  }
+#endif
+};
+
+// Applies change(vector) to all vectors of a cell.
+template <class T, class Change>
+inline MEZZOTINT_INLINE void each_vec(Wide<T>& wide, Change change) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kVecsOf<T>; ++i) {
+    change(wide.v[i]);
+  }
+}
+
+// Applies change(vector, vector of the other) to all vectors of two cells.
+template <class T, class Change>
+inline MEZZOTINT_INLINE void each_vec(Wide<T>& wide, const Wide<T>& other, Change change) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kVecsOf<T>; ++i) {
+    change(wide.v[i], other.v[i]);
+  }
+}
+
+// Calls use(T{}) with the element type.
+template <class Use>
+inline MEZZOTINT_INLINE void with_type(Dtype dtype, Use use) {
+  switch (dtype) {
+    case Dtype::kBFloat16:
+      return use(BFloat16{});
+    case Dtype::kFloat16:
+      return use(Float16{});
+    default:
+      return use(0.0f);
+  }
+}
+
+}  // namespace
+}  // namespace mezzotint

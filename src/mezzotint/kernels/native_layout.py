@@ -1,0 +1,378 @@
+"""How do activations stay in the native library's own layout from call to call? Tensors in it, and what acts on them.
+
+The layout is ``[ceil(N / lanes), top + H + bottom, C, left + W + right, lanes]``: the images of one pixel and channel
+are one cache line, 16 in float32 and 32 in a 16-bit type, and a halo of zeros is stored around the image, so that a
+convolution needs no boundary code (see ``csrc/README.md``). A native tensor's halo, and its lanes behind the last
+image, hold zeros; every function here keeps that so.
+
+Sums are float32 inside the kernels whatever the type; totals over a batch are float64. Results do not depend on the
+number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import InputError, ShapeError, message
+from mezzotint.kernels import arena, native
+from mezzotint.kernels.native import Argument, argument, maybe, require, threads
+
+Sides = tuple[int, int, int, int]
+"""Top, bottom, left, right."""
+NO_HALO: Sides = (0, 0, 0, 0)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+_Packed = tuple[Argument, Sides]
+
+
+def lanes_of(dtype: torch.dtype) -> int:
+    """Images in the innermost axis: those that fill a cache line of 64 bytes."""
+    if dtype not in DTYPES:
+        raise InputError(message("type of native activations", received=dtype, allowed="float32, bfloat16 or float16"))
+    return 64 // dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTensor:
+    """Activations in the native layout.
+
+    Attributes:
+        data: ``[ceil(N / lanes), top + H + bottom, C, left + W + right, lanes]``.
+        halo: rows and columns of zeros stored around the image.
+        batch: N, the number of images.
+    """
+
+    data: Tensor
+    halo: Sides
+    batch: int
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.data.shape[2]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        top, bottom, left, right = self.halo
+        return self.data.shape[1] - top - bottom, self.data.shape[3] - left - right
+
+    @property
+    def count(self) -> int:
+        """N * H * W, the numbers of one channel."""
+        height, width = self.size
+        return self.batch * height * width
+
+    @property
+    def interior(self) -> Tensor:
+        """The view ``[ceil(N / lanes), H, C, W, lanes]`` without the halo."""
+        top, bottom, left, right = self.halo
+        rows, columns = self.data.shape[1], self.data.shape[3]
+        return self.data[:, top : rows - bottom, :, left : columns - right]
+
+    def like(self, halo: Sides = NO_HALO) -> NativeTensor:
+        """An uninitialised tensor of the same shape and type, with a halo of its own."""
+        return empty(self.batch, self.channels, self.size, self.data.dtype, halo)
+
+    def packed(self) -> _Packed:
+        """What the extension takes for it."""
+        return argument(self.data), self.halo
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """A sparse convolution's shape: ``weight_shape`` ``[O, I / groups, kh, kw]``, padding on the four sides."""
+
+    weight_shape: tuple[int, int, int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: Sides = NO_HALO
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @cached_property
+    def code(self) -> tuple[int, ...]:
+        """What the extension takes for it."""
+        return (*self.weight_shape, *self.stride, *self.padding, *self.dilation, self.groups)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of the output for an input of ``size``.
+
+        Raises:
+            ShapeError: the input is smaller than the kernel.
+        """
+        top, bottom, left, right = self.padding
+        spans = [(kernel - 1) * gap + 1 for kernel, gap in zip(self.weight_shape[2:], self.dilation, strict=True)]
+        height = (size[0] + top + bottom - spans[0]) // self.stride[0] + 1
+        width = (size[1] + left + right - spans[1]) // self.stride[1] + 1
+        if min(height, width) < 1:
+            received = f"{size[0]} x {size[1]}"
+            raise ShapeError(message("image size for a convolution", received=received, allowed="at least its kernel"))
+        return height, width
+
+    def input_grad_halo(self, x_size: tuple[int, int], gy_size: tuple[int, int]) -> Sides:
+        """The halo that the input gradient reads around the output gradient."""
+        require()
+        top, bottom, left, right = native.extension().input_grad_halo(self.code, x_size, gy_size)
+        return top, bottom, left, right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epilogue:
+    """What happens to a convolution's sum v on its way to memory, in this order; ``None`` leaves a step out.
+
+    ``v * scale + shift``; ``+ residual``; ReLU; 0 where ``mask * mask_scale + mask_shift <= 0``. Totals, where they are
+    asked for, are the sums over images and pixels of v and of ``v * companion`` (of ``v * v`` without a companion).
+
+    Attributes:
+        scale, shift, mask_scale, mask_shift: contiguous float32 ``[C]``.
+        residual, mask, companion: native tensors of the result's shape and type, with halos of their own.
+    """
+
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+    residual: NativeTensor | None = None
+    relu: bool = False
+    mask: NativeTensor | None = None
+    mask_scale: Tensor | None = None
+    mask_shift: Tensor | None = None
+    companion: NativeTensor | None = None
+
+    def packed(self) -> tuple[object, ...]:
+        """What the extension takes for it."""
+        return (
+            maybe(self.scale),
+            maybe(self.shift),
+            _maybe_packed(self.residual),
+            self.relu,
+            _maybe_packed(self.mask),
+            maybe(self.mask_scale),
+            maybe(self.mask_shift),
+            _maybe_packed(self.companion),
+        )
+
+
+PLAIN = Epilogue()
+
+
+def empty(batch: int, channels: int, size: tuple[int, int], dtype: torch.dtype, halo: Sides = NO_HALO) -> NativeTensor:
+    """Uninitialised memory for ``batch`` images of ``size`` (H, W)."""
+    lanes = lanes_of(dtype)
+    top, bottom, left, right = halo
+    shape = (-(-batch // lanes), top + size[0] + bottom, channels, left + size[1] + right, lanes)
+    return NativeTensor(arena.empty(shape, dtype), halo, batch)
+
+
+def to_native(x: Tensor, halo: Sides = NO_HALO) -> NativeTensor:
+    """``x [N, C, H, W]`` of any strides in the native layout of its type."""
+    require()
+    batch, channels, height, width = x.shape
+    result = empty(batch, channels, (height, width), x.dtype, halo)
+    native.extension().pack(argument(x), result.packed(), threads())
+    return result
+
+
+def from_native(x: NativeTensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """``[N, C, H, W]`` in the memory format given."""
+    require()
+    shape = (x.batch, x.channels, *x.size)
+    y = torch.empty(shape, dtype=x.data.dtype, memory_format=memory_format)
+    native.extension().unpack(x.packed(), argument(y), threads())
+    return y
+
+
+def with_halo(x: NativeTensor, wanted: Sides) -> NativeTensor:
+    """``x`` itself if every side of its halo has the ``wanted`` width, else a copy with a wider halo."""
+    if all(have >= need for have, need in zip(x.halo, wanted, strict=True)):
+        return x
+    top, bottom, left, right = (max(pair) for pair in zip(x.halo, wanted, strict=True))
+    copy = x.like((top, bottom, left, right))
+    native.extension().repack(x.packed(), copy.packed(), threads())
+    return copy
+
+
+def conv2d_output(
+    x: NativeTensor,
+    values: Tensor,
+    indices: Tensor,
+    geometry: ConvGeometry,
+    *,
+    bias: Tensor | None = None,
+    epilogue: Epilogue = PLAIN,
+    halo: Sides = NO_HALO,
+    totals: Tensor | None = None,
+) -> NativeTensor:
+    """The sparse convolution of ``x``, with ``halo``; values are rounded to the type of ``x``.
+
+    A stored halo of ``x`` at least as wide as the padding is used as it is; otherwise ``x`` is copied.
+
+    Args:
+        values: ``[nnz]``; ``indices``: int32 ``[nnz]``; ``bias``: float32 ``[O]`` or ``None``.
+        totals: float64 ``[O, 2]``, filled with the epilogue's totals; asked for only without bias.
+
+    Raises:
+        ShapeError: ``x`` has other channels than the weight, or is smaller than the kernel.
+    """
+    require()
+    wanted = geometry.weight_shape[1] * geometry.groups
+    if x.channels != wanted:
+        raise ShapeError(message("input channels of a convolution", received=x.channels, allowed=str(wanted)))
+    y = empty(x.batch, geometry.weight_shape[0], geometry.output_size(x.size), x.data.dtype, halo)
+    native.extension().conv2d_output_packed(
+        with_halo(x, geometry.padding).packed(),
+        argument(values),
+        argument(indices),
+        maybe(bias),
+        epilogue.packed(),
+        y.packed(),
+        geometry.code,
+        x.batch,
+        _totals(totals),
+        threads(),
+    )
+    return y
+
+
+def conv2d_input_grad(
+    gy: NativeTensor,
+    values: Tensor,
+    indices: Tensor,
+    transposed: Tensor,
+    geometry: ConvGeometry,
+    size: tuple[int, int],
+    *,
+    epilogue: Epilogue = PLAIN,
+    halo: Sides = NO_HALO,
+    totals: Tensor | None = None,
+) -> NativeTensor:
+    """The gradient for an input of ``size`` (H, W); the arguments are those of :func:`conv2d_output`.
+
+    ``gy`` is copied if its halo is narrower than :meth:`ConvGeometry.input_grad_halo`.
+    """
+    require()
+    gx = empty(gy.batch, geometry.weight_shape[1] * geometry.groups, size, gy.data.dtype, halo)
+    native.extension().conv2d_input_grad_packed(
+        with_halo(gy, geometry.input_grad_halo(size, gy.size)).packed(),
+        argument(values),
+        argument(indices),
+        argument(transposed),
+        epilogue.packed(),
+        gx.packed(),
+        geometry.code,
+        _totals(totals),
+        threads(),
+    )
+    return gx
+
+
+def conv2d_weight_grad(x: NativeTensor, gy: NativeTensor, indices: Tensor, geometry: ConvGeometry) -> Tensor:
+    """float32 ``[nnz]``: the gradient of the values."""
+    require()
+    gvalues = torch.empty(indices.shape, dtype=torch.float32)
+    native.extension().conv2d_weight_grad_packed(
+        with_halo(x, geometry.padding).packed(),
+        gy.packed(),
+        argument(indices),
+        argument(gvalues),
+        geometry.code,
+        threads(),
+    )
+    return gvalues
+
+
+def normalise(
+    x: NativeTensor,
+    *,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    other: NativeTensor | None = None,
+    other_scale: Tensor | None = None,
+    other_shift: Tensor | None = None,
+    addend: NativeTensor | None = None,
+    relu: bool = False,
+    halo: Sides = NO_HALO,
+) -> NativeTensor:
+    """``x * scale + shift + other * other_scale + other_shift + addend``, then ReLU, in one pass.
+
+    Coefficients are float32 ``[C]``; ``None`` is 1 for a scale and 0 for a shift. A batch norm with a residual, the
+    gradient of a batch norm, a sum of two tensors: all are this.
+    """
+    require()
+    z = x.like(halo)
+    coefficients = (maybe(scale), maybe(shift))
+    if other is None and addend is not None:
+        other, addend = addend, None
+    others = (_maybe_packed(other), maybe(other_scale), maybe(other_shift), _maybe_packed(addend))
+    native.extension().normalise_packed(x.packed(), *coefficients, *others, relu, z.packed(), x.batch, threads())
+    return z
+
+
+def reduce(
+    x: NativeTensor,
+    *,
+    mask: NativeTensor | None = None,
+    mask_scale: Tensor | None = None,
+    mask_shift: Tensor | None = None,
+    companion: NativeTensor | None = None,
+    masked: NativeTensor | None = None,
+    totals: Tensor | None = None,
+) -> None:
+    """Totals of v = ``x`` where ``mask * mask_scale + mask_shift > 0``, else 0, as in :class:`Epilogue`.
+
+    Args:
+        masked: where v is written, if anywhere; may be ``x`` itself.
+        totals: float64 ``[C, 2]``, filled.
+    """
+    require()
+    masks = (_maybe_packed(mask), maybe(mask_scale), maybe(mask_shift))
+    native.extension().reduce_packed(
+        x.packed(), *masks, _maybe_packed(companion), _maybe_packed(masked), _totals(totals), threads()
+    )
+
+
+def max_pool(x: NativeTensor, size: tuple[int, int], window: tuple[int, ...], halo: Sides = NO_HALO) -> NativeTensor:
+    """The maximum of each window; ``size`` is the (H, W) that results.
+
+    Args:
+        window: kernel, stride, padding (of minus infinity) and dilation, each as (height, width), in one tuple.
+    """
+    require()
+    y = empty(x.batch, x.channels, size, x.data.dtype, halo)
+    native.extension().max_pool_packed(x.packed(), y.packed(), window, x.batch, threads())
+    return y
+
+
+def max_pool_grad(x: NativeTensor, y: NativeTensor, gy: NativeTensor, window: tuple[int, ...]) -> NativeTensor:
+    """The gradient for ``x``: that of a window goes to the first of its maxima."""
+    require()
+    gx = x.like()
+    native.extension().max_pool_grad_packed(x.packed(), y.packed(), gy.packed(), gx.packed(), window, threads())
+    return gx
+
+
+def global_average(x: NativeTensor, halo: Sides = NO_HALO) -> NativeTensor:
+    """The average over all pixels, as an image of one."""
+    require()
+    y = empty(x.batch, x.channels, (1, 1), x.data.dtype, halo)
+    native.extension().global_average_packed(x.packed(), y.packed(), threads())
+    return y
+
+
+def global_average_grad(gy: NativeTensor, size: tuple[int, int]) -> NativeTensor:
+    """The gradient for an input of ``size`` (H, W)."""
+    require()
+    gx = empty(gy.batch, gy.channels, size, gy.data.dtype)
+    native.extension().global_average_grad_packed(gy.packed(), gx.packed(), threads())
+    return gx
+
+
+def _totals(sums: Tensor | None) -> Argument | None:
+    """float64 has a code of its own, since no kernel takes it for anything else."""
+    return None if sums is None else (sums.data_ptr(), 4, sums.shape, sums.stride())
+
+
+def _maybe_packed(x: NativeTensor | None) -> _Packed | None:
+    return None if x is None else x.packed()

@@ -1,0 +1,169 @@
+"""How does a user's own model come to run in the native layout? Its ``forward`` is led through the lowered graph.
+
+The model stays the object that it was: same class, same parameters, same state dict. Only its ``forward`` is an attribute
+of the object now, which decides at every call whether the lowered graph applies and otherwise calls the class's own.
+Plans are made at the first call and again whenever what they rest on has changed: modules that were swapped, hooks that
+were registered, modes that were set.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils import _pytree as pytree
+
+from mezzotint.kernels import native
+from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.compile_segments import compile_segments
+from mezzotint.lowering.differentiable import native_type
+from mezzotint.lowering.explain import explain_plan
+from mezzotint.lowering.plan import Plan, make_plan
+from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
+from mezzotint.precision import half_forward
+from mezzotint.sparse import sparse_layers
+from mezzotint.sparse import densify as densify_layers
+from mezzotint.sparse import sparsify as sparsify_layers
+
+_log = logging.getLogger(__name__)
+#: Plans remembered for a model: training and evaluation, and a few variants of either.
+_REMEMBERED = 6
+
+LAYOUTS = ("native", "plain")
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """A plan and the module that carries it out; or the reason why there is none."""
+
+    module: nn.Module | None
+    plan: Plan | None
+    traced: fx.GraphModule | None
+    reason: str | None
+
+
+class NativeForward:
+    """The ``forward`` of an attached model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._modules: tuple[tuple[str, nn.Module], ...] = ()
+        self._lowered: dict[tuple[Any, ...], _Lowered] = {}
+        self._told: set[str] = set()
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        if torch.compiler.is_compiling() or named or not _native_input(inputs):
+            return self._plain(*inputs, **named)
+        lowered = self._lowered_for(inputs)
+        return self._plain(*inputs) if lowered.module is None else lowered.module(*inputs)
+
+    def _plain(self, *inputs: Any, **named: Any) -> Any:
+        return type(self.model).forward(self.model, *inputs, **named)
+
+    def _lowered_for(self, inputs: tuple[Any, ...]) -> _Lowered:
+        modules = tuple(self.model.named_modules())
+        if modules != self._modules:
+            self._modules = modules
+            self._lowered.clear()
+        key = tuple((module.training, has_hooks(module)) for _, module in modules[1:])
+        key = (self.model.training, native_type([x for x in inputs if isinstance(x, Tensor)]), *key)
+        if key not in self._lowered:
+            if len(self._lowered) >= _REMEMBERED:
+                self._lowered.clear()
+            self._lowered[key] = self._lower(inputs)
+            self._tell(self._lowered[key])
+        return self._lowered[key]
+
+    def _lower(self, inputs: tuple[Any, ...]) -> _Lowered:
+        try:
+            reason = native.unavailable()
+            if reason is not None:
+                raise Untraceable(reason)
+            graph_module = traced(self.model)
+            with _evaluation(self.model):
+                record_shapes(graph_module, tuple(x[:1] if isinstance(x, Tensor) else x for x in inputs))
+            make_pure(graph_module)
+            plan = make_plan(graph_module, folds=False)
+            if not any(step.conv for step in plan.steps):
+                raise Untraceable("no sparse convolution of it can work in the native layout")
+            return _Lowered(compile_segments(graph_module, plan), plan, graph_module, None)
+        except Untraceable as error:
+            return _Lowered(None, None, None, str(error))
+
+    def _tell(self, lowered: _Lowered) -> None:
+        if lowered.reason is not None and lowered.reason not in self._told:
+            self._told.add(lowered.reason)
+            _log.warning("%s runs in the plain layout, because %s.", type(self.model).__name__, lowered.reason)
+
+    def explain(self) -> str:
+        """Which nodes are native in the plan that was made last, and why the others are not."""
+        name = type(self.model).__name__
+        if not self._lowered:
+            return f"{name}: not planned yet: run it once."
+        lowered = list(self._lowered.values())[-1]
+        if lowered.plan is None or lowered.traced is None:
+            return f"{name}: plain layout, because {lowered.reason}."
+        return explain_plan(name, lowered.traced.graph, lowered.plan)
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        """Copies and pickles plan for themselves."""
+        return {"model": self.model}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(state["model"])  # type: ignore[misc]
+
+
+def attach(model: nn.Module) -> nn.Module:
+    """Let ``model`` run in the native layout wherever it can; returns ``model``."""
+    model.__dict__["forward"] = NativeForward(model)
+    return model
+
+
+def detach(model: nn.Module) -> nn.Module:
+    """Give ``model`` its class's own ``forward`` back; returns ``model``."""
+    if isinstance(model.__dict__.get("forward"), NativeForward):
+        del model.__dict__["forward"]
+    return model
+
+
+def explain(model: nn.Module) -> str:
+    """One line a node of an attached model: native, with what it was joined with, or plain, with the reason."""
+    forward = model.__dict__.get("forward")
+    if not isinstance(forward, NativeForward):
+        return f"{type(model).__name__}: plain layout, because it was not sparsified with layout='native'."
+    return forward.explain()
+
+
+class _evaluation:
+    """Context in which a model computes as in evaluation and forgets nothing: no statistics, no random numbers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._training = [module for module in model.modules() if module.training]
+
+    def __enter__(self) -> None:
+        for module in self._training:
+            module.training = False
+
+    def __exit__(self, *exception: object) -> None:
+        for module in self._training:
+            module.training = True
+
+
+def _native_input(inputs: Iterable[Any]) -> bool:
+    """Whether all tensors among the inputs are ordinary ones on the CPU, outside of function transforms."""
+    tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    ordinary = all(x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter) for x in tensors)
+    special = any(isinstance(x, FakeTensor) for x in tensors) or torch._C._functorch.peek_interpreter_stack() is not None
+    return bool(tensors) and ordinary and not special and not half_forward.active()
+
+
+def sparsify(model: nn.Module, *arguments: Any, layout: str = "native", **named: Any) -> nn.Module:
+    raise NotImplementedError
+
+
+_ = (sparse_layers, densify_layers, sparsify_layers)

@@ -1,0 +1,313 @@
+"""How does a step run while a network is trained? Forward and backward passes on native tensors.
+
+Steps know slots, not nodes: a slot is one tensor of a segment. What the backward pass needs is kept by each step itself
+and dropped as soon as it is used. Modules are read at every call (their parameters may change at any time), and the
+parameters that a step differentiates for are handed to autograd by the segment.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint import ops
+from mezzotint.kernels import native_layout
+from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides
+from mezzotint.lowering import batch_norm
+from mezzotint.lowering.batch_norm import Normalised
+from mezzotint.lowering.gradients import Finishing, Gradients
+from mezzotint.lowering.pooling import Window
+from mezzotint.lowering.tail import Tail, TailSaved, backward, finish, finishing, saved_of
+from mezzotint.sparse import SparseConv2d
+
+Grads = list[Tensor | None]
+
+
+@dataclass(frozen=True)
+class TrainStep(ABC):
+    """One step of a segment.
+
+    Attributes:
+        source, result: slots.
+        residual: the slot that is added, or None.
+    """
+
+    source: int
+    result: int
+    residual: int | None
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Slots that it reads."""
+        return (self.source,) if self.residual is None else (self.source, self.residual)
+
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[Tensor | None, ...]:
+        """What it differentiates for beside its inputs, as it is now."""
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, Any]:
+        """The result, and what :meth:`backward` needs; ``keep`` is False when there will be none."""
+
+    @abstractmethod
+    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
+        """How a convolution that computes the last gradient for the result finishes it."""
+
+    @abstractmethod
+    def backward(self, saved: Any, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+        """Take the result's gradient, add to those of what was read; returns the parameters' (where ``wanted``)."""
+
+
+class Tailed(TrainStep):
+    """A step that ends in a tail."""
+
+    tail: Tail
+
+    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
+        """Behind the ReLU, with the totals that the batch norm wants."""
+        return Finishing(finishing(self.tail, saved.tail, pending), totals=self._wants_totals, halo=self._halo(saved))
+
+    @property
+    def _wants_totals(self) -> bool:
+        return self.tail.norm is not None
+
+    def _halo(self, saved: Any) -> Sides:
+        """The halo that the finished gradient should have."""
+        return NO_HALO
+
+    def _finished(self, saved: TailSaved, gradients: Gradients) -> tuple[NativeTensor, Tensor]:
+        """The finished gradient of the result, and its totals."""
+        found = gradients.take(self.result)
+        if not found.finished:
+            return finish(self.tail, saved, found.tensor, found.owned)
+        totals = torch.zeros(found.tensor.channels, 2, dtype=torch.float64) if found.totals is None else found.totals
+        return found.tensor, totals
+
+    def _statistics(self, totals: Tensor | None, count: int, bias: Tensor | None) -> Normalised | None:
+        norm = self.tail.norm
+        if norm is None:
+            return None
+        if totals is None:
+            return batch_norm.from_running(norm, bias)
+        return batch_norm.from_batch(norm, totals, count, bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _ConvSaved:
+    x: NativeTensor
+    y_size: tuple[int, int]
+    tail: TailSaved
+
+
+@dataclass(frozen=True)
+class ConvStep(Tailed):
+    """A sparse convolution and its tail."""
+
+    layer: SparseConv2d
+    geometry: ConvGeometry
+    tail: Tail
+
+    @property
+    def parameters(self) -> tuple[Tensor | None, ...]:
+        """Values, bias, and the batch norm's weight and bias."""
+        return (self.layer.values, self.layer.bias, *_affine(self.tail.norm))
+
+    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _ConvSaved | None]:
+        """One pass without batch statistics, two with them."""
+        x, residual = inputs[0], inputs[1] if self.tail.adds else None
+        norm = self.tail.norm
+        if norm is not None and (keep or batch_norm.uses_batch(norm)):
+            return self._in_two_passes(x, residual, norm, keep)
+        bias = None if norm is not None else self._bias()
+        folded = self._statistics(None, 0, self._bias())
+        scale, shift = (folded.scale, folded.shift) if folded is not None else (None, None)
+        epilogue = Epilogue(scale=scale, shift=shift, residual=residual, relu=self.tail.relu)
+        z = self._convolve(x, epilogue, self.tail.halo, bias=bias)
+        return z, _ConvSaved(x, z.size, saved_of(self.tail, z, z, None)) if keep else None
+
+    def _in_two_passes(
+        self, x: NativeTensor, residual: NativeTensor | None, norm: nn.BatchNorm2d, keep: bool
+    ) -> tuple[NativeTensor, _ConvSaved | None]:
+        """The convolution's bias is left out: a batch norm takes the mean away."""
+        totals = None
+        if batch_norm.uses_batch(norm):
+            totals = torch.empty(self.geometry.weight_shape[0], 2, dtype=torch.float64)
+        y = self._convolve(x, native_layout.PLAIN, NO_HALO, totals=totals)
+        normalised = self._statistics(totals, y.count, self._bias())
+        z = self.tail.apply(y, normalised, residual)
+        return z, _ConvSaved(x, y.size, saved_of(self.tail, y, z, normalised)) if keep else None
+
+    def _convolve(self, x: NativeTensor, epilogue: Epilogue, halo: Sides, **rest: Tensor | None) -> NativeTensor:
+        values, indices = self.layer.values.detach(), self.layer.pattern.indices
+        return native_layout.conv2d_output(x, values, indices, self.geometry, epilogue=epilogue, halo=halo, **rest)
+
+    def _bias(self) -> Tensor | None:
+        return None if self.layer.bias is None else self.layer.bias.detach()
+
+    @property
+    def _wants_totals(self) -> bool:
+        return self.tail.norm is not None or self.layer.bias is not None
+
+    def _halo(self, saved: _ConvSaved) -> Sides:
+        """Without batch norm the finished gradient is the convolution's own output gradient."""
+        if self.tail.norm is not None:
+            return NO_HALO
+        return self.geometry.input_grad_halo(saved.x.size, saved.y_size)
+
+    def backward(self, saved: _ConvSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+        """Tail, values, input."""
+        finished, totals = self._finished(saved.tail, gradients)
+        halo = self.geometry.input_grad_halo(saved.x.size, saved.y_size)
+        after = backward(saved.tail, finished, totals, halo)
+        if self.residual is not None:
+            gradients.add(self.residual, finished, owned=False)
+        del finished
+        values = None
+        if wanted[0]:
+            indices = self.layer.pattern.indices
+            values = native_layout.conv2d_weight_grad(saved.x, after.y, indices, self.geometry)
+            self._feed_window(saved.x, after.y)
+        if gradients.wants(self.source):
+            gradients.add_convolved(self.source, lambda rule: self._input_grad(saved, after.y, rule))
+        return [values, after.total if wanted[1] else None, after.weight, after.bias]
+
+    def _input_grad(self, saved: _ConvSaved, gy: NativeTensor, rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
+        layer = self.layer
+        weight = (layer.values.detach(), layer.pattern.indices, layer.pattern.transposed)
+        totals = torch.empty(saved.x.channels, 2, dtype=torch.float64) if rule.totals else None
+        gx = native_layout.conv2d_input_grad(
+            gy, *weight, self.geometry, saved.x.size, epilogue=rule.epilogue, halo=rule.halo, totals=totals
+        )
+        return gx, totals
+
+    def _feed_window(self, x: NativeTensor, gy: NativeTensor) -> None:
+        """In the dense window: the whole weight gradient, by a dense kernel; it lives for one layer at a time."""
+        window = self.layer.training_window
+        if window is None:
+            return
+        geometry = self.geometry
+        top, bottom, left, right = geometry.padding
+        plain = [native_layout.from_native(tensor, torch.channels_last) for tensor in (x, gy)]
+        dense = ops.conv2d_weight_grad(
+            *plain,
+            geometry.weight_shape,
+            stride=geometry.stride,
+            padding=[[top, bottom], [left, right]],
+            dilation=geometry.dilation,
+            groups=geometry.groups,
+        )
+        window.add(dense)
+
+
+@dataclass(frozen=True, slots=True)
+class _PointwiseSaved:
+    tail: TailSaved
+
+
+@dataclass(frozen=True)
+class PointwiseStep(Tailed):
+    """A tail without a convolution."""
+
+    tail: Tail
+
+    @property
+    def parameters(self) -> tuple[Tensor | None, ...]:
+        """The batch norm's weight and bias."""
+        return _affine(self.tail.norm)
+
+    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PointwiseSaved | None]:
+        """One pass, and one before it for statistics."""
+        y, residual = inputs[0], inputs[1] if self.tail.adds else None
+        totals = None
+        if self.tail.norm is not None and batch_norm.uses_batch(self.tail.norm):
+            totals = torch.empty(y.channels, 2, dtype=torch.float64)
+            native_layout.reduce(y, totals=totals)
+        normalised = self._statistics(totals, y.count, None)
+        z = self.tail.apply(y, normalised, residual)
+        return z, _PointwiseSaved(saved_of(self.tail, y, z, normalised)) if keep else None
+
+    def backward(self, saved: _PointwiseSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+        """Tail, then what it was applied to."""
+        finished, totals = self._finished(saved.tail, gradients)
+        if self.residual is not None:
+            gradients.add(self.residual, finished, owned=False)
+        if saved.tail.normalised is None:
+            gradients.add(self.source, finished, owned=False)
+            return [None, None]
+        pending = gradients.pending(self.source)
+        after = backward(saved.tail, finished, totals, NO_HALO, addend=pending)
+        gradients.replace(self.source, after.y)
+        return [after.weight, after.bias]
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolSaved:
+    x: NativeTensor
+    y: NativeTensor
+
+
+@dataclass(frozen=True)
+class MaxPoolStep(TrainStep):
+    """A max pooling."""
+
+    window: Window
+    halo: Sides
+
+    @property
+    def parameters(self) -> tuple[Tensor | None, ...]:
+        """None."""
+        return ()
+
+    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PoolSaved | None]:
+        """One pass."""
+        (x,) = inputs
+        y = native_layout.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
+        return y, _PoolSaved(x, y) if keep else None
+
+    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
+        """A sum of gradients is all that it takes."""
+        return Finishing(Epilogue(residual=pending), totals=False, halo=NO_HALO)
+
+    def backward(self, saved: _PoolSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+        """To the first maximum of each window."""
+        found = gradients.take(self.result)
+        gx = native_layout.max_pool_grad(saved.x, saved.y, found.tensor, self.window.code)
+        gradients.add(self.source, gx, owned=True)
+        return []
+
+
+@dataclass(frozen=True)
+class GlobalAverageStep(TrainStep):
+    """An average over all pixels."""
+
+    halo: Sides
+
+    @property
+    def parameters(self) -> tuple[Tensor | None, ...]:
+        """None."""
+        return ()
+
+    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, tuple[int, int] | None]:
+        """One pass."""
+        (x,) = inputs
+        return native_layout.global_average(x, self.halo), x.size if keep else None
+
+    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
+        """A sum of gradients is all that it takes."""
+        return Finishing(Epilogue(residual=pending), totals=False, halo=NO_HALO)
+
+    def backward(self, saved: tuple[int, int], gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+        """The same share to every pixel."""
+        found = gradients.take(self.result)
+        gradients.add(self.source, native_layout.global_average_grad(found.tensor, saved), owned=True)
+        return []
+
+
+def _affine(norm: nn.BatchNorm2d | None) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if norm is None else (norm.weight, norm.bias)

@@ -1,0 +1,143 @@
+"""What follows a convolution in a step, and how does it differentiate? Batch norm, then a residual, then ReLU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.kernels import native_layout
+from mezzotint.kernels.native_layout import NO_HALO, Epilogue, NativeTensor, Sides
+from mezzotint.lowering import batch_norm
+from mezzotint.lowering.batch_norm import Normalised
+
+
+@dataclass(frozen=True)
+class Tail:
+    """``z = relu(norm(y) + residual)``, each part present or not.
+
+    Attributes:
+        norm: the batch norm, whose parameters and mode are read at every call.
+        adds: whether a residual is added.
+        relu: whether negative numbers become zero.
+        halo: that readers of z want around it.
+    """
+
+    norm: nn.BatchNorm2d | None
+    adds: bool
+    relu: bool
+    halo: Sides = NO_HALO
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether z is y."""
+        return self.norm is None and not self.adds and not self.relu
+
+    def apply(self, y: NativeTensor, normalised: Normalised | None, residual: NativeTensor | None) -> NativeTensor:
+        """z, in one pass."""
+        scale, shift = (normalised.scale, normalised.shift) if normalised is not None else (None, None)
+        return native_layout.normalise(y, scale=scale, shift=shift, other=residual, relu=self.relu, halo=self.halo)
+
+
+@dataclass(frozen=True, slots=True)
+class TailSaved:
+    """What the backward pass needs to know of a forward pass.
+
+    Attributes:
+        y: what was normalised; ``None`` where no batch norm and no gradient of a ReLU needs it.
+        z: the result, where the ReLU's gradient needs it.
+        normalised: the coefficients, if there is a batch norm.
+    """
+
+    y: NativeTensor | None
+    z: NativeTensor | None
+    normalised: Normalised | None
+
+
+def saved_of(tail: Tail, y: NativeTensor, z: NativeTensor, normalised: Normalised | None) -> TailSaved:
+    """A ReLU's gradient is found from y again where that suffices, so that z need not be read."""
+    from_y = normalised is not None and not tail.adds
+    needs_z = tail.relu and not from_y
+    return TailSaved(y if normalised is not None else None, z if needs_z else None, normalised)
+
+
+def finishing(tail: Tail, saved: TailSaved, pending: NativeTensor | None) -> Epilogue:
+    """The epilogue that turns what a convolution adds to ``pending`` into the finished gradient g of ``norm + residual``.
+
+    Finished: behind the ReLU, and with its totals with y taken. Wherever the last of a tensor's gradients comes from a
+    convolution, this costs no pass of its own.
+    """
+    if not tail.relu:
+        return Epilogue(residual=pending, companion=saved.y)
+    if saved.z is not None:
+        return Epilogue(residual=pending, mask=saved.z, companion=saved.y)
+    if saved.y is None or saved.normalised is None:
+        raise RuntimeError("a ReLU whose input was not kept")
+    scale, shift = saved.normalised.scale, saved.normalised.shift
+    return Epilogue(residual=pending, mask=saved.y, mask_scale=scale, mask_shift=shift, companion=saved.y)
+
+
+def finish(tail: Tail, saved: TailSaved, gradient: NativeTensor, owned: bool) -> tuple[NativeTensor, Tensor | None]:
+    """The finished gradient and its totals, from a gradient that no convolution could finish on the way.
+
+    Args:
+        owned: whether ``gradient`` may be overwritten.
+    """
+    rule = finishing(tail, saved, None)
+    totals = torch.empty(gradient.channels, 2, dtype=torch.float64)
+    if rule.mask is None:
+        finished = gradient
+    else:
+        finished = gradient if owned and gradient.halo == NO_HALO else gradient.like()
+    native_layout.reduce(
+        gradient,
+        mask=rule.mask,
+        mask_scale=rule.mask_scale,
+        mask_shift=rule.mask_shift,
+        companion=rule.companion,
+        masked=None if finished is gradient and rule.mask is None else finished,
+        totals=totals,
+    )
+    return finished, totals
+
+
+@dataclass(frozen=True, slots=True)
+class TailGradient:
+    """Gradients of a tail.
+
+    Attributes:
+        y: for what was normalised.
+        weight, bias: for the batch norm's affine parameters, float32 ``[C]``; ``None`` without batch norm.
+        total: float32 ``[C]``: the sum of the gradient for y over the batch.
+    """
+
+    y: NativeTensor
+    weight: Tensor | None
+    bias: Tensor | None
+    total: Tensor
+
+
+def backward(
+    saved: TailSaved, finished: NativeTensor, totals: Tensor, halo: Sides, addend: NativeTensor | None = None
+) -> TailGradient:
+    """From the finished gradient; where there is a batch norm, the gradient for y gets ``halo`` and ``addend`` added."""
+    if saved.normalised is None:
+        return TailGradient(finished, None, None, totals[:, 0].float())
+    if saved.y is None:
+        raise RuntimeError("a batch norm whose input was not kept")
+    rule = batch_norm.gradient(saved.normalised, totals)
+    scale = saved.normalised.scale
+    if rule.companion is None or rule.constant is None:
+        gy = native_layout.normalise(finished, scale=scale, addend=addend, halo=halo)
+        return TailGradient(gy, rule.weight, rule.bias, scale * rule.bias)
+    gy = native_layout.normalise(
+        finished,
+        scale=scale,
+        shift=rule.constant,
+        other=saved.y,
+        other_scale=rule.companion,
+        addend=addend,
+        halo=halo,
+    )
+    return TailGradient(gy, rule.weight, rule.bias, torch.zeros_like(rule.bias))
