@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "ops": {"kernels"},
     "sparse": {"ops", "precision"},
-    "lowering": {"sparse", "ops", "kernels"},
+    "lowering": {"sparse", "ops", "kernels", "precision"},
     "train": {"data", "models", "sparse", "precision", "lowering", "ops", "kernels"},
     "deploy": {"sparse", "lowering", "ops", "data", "models"},
     "report": set(),

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     __version__: str
     from mezzotint import data, deploy, errors, kernels, lowering, models, ops, report, train
     from mezzotint.data import preprocess, read_image
+    from mezzotint.lowering import densify, sparsify
     from mezzotint.precision import Precision
     from mezzotint.sparse import (
         Pattern,
         SparseConv2d,
         SparseLinear,
         SparseMomentum,
-        densify,
-        sparsify,
     )
 
 _ROOMS = ("data", "deploy", "errors", "kernels", "lowering", "models", "ops", "report", "train")
@@ -31,8 +30,8 @@ _NAMES = {
     "SparseConv2d": "sparse",
     "SparseLinear": "sparse",
     "SparseMomentum": "sparse",
-    "sparsify": "sparse",
-    "densify": "sparse",
+    "sparsify": "lowering",
+    "densify": "lowering",
     "Precision": "precision",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mezzotint.lowering.attach import attach, detach, explain
 from mezzotint.lowering.model import LoweredModel, lower
+from mezzotint.lowering.sparsified import densify, sparsify
 
-__all__ = ["LoweredModel", "lower"]
+__all__ = ["LoweredModel", "attach", "densify", "detach", "explain", "lower", "sparsify"]

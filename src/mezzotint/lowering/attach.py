@@ -1,7 +1,7 @@
 """How does a user's own model come to run in the native layout? Its ``forward`` is led through the lowered graph.
 
-The model stays the object that it was: same class, same parameters, same state dict. Only its ``forward`` is an attribute
-of the object now, which decides at every call whether the lowered graph applies and otherwise calls the class's own.
+The model stays the object that it was: same class, same parameters, same state dict. Only its ``forward`` is an
+attribute of the object now, which decides at every call whether the lowered graph applies and otherwise calls the class's own.
 Plans are made at the first call and again whenever what they rest on has changed: modules that were swapped, hooks that
 were registered, modes that were set.
 """
@@ -15,26 +15,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
 
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.border import native_type
 from mezzotint.lowering.compile_segments import compile_segments
-from mezzotint.lowering.differentiable import native_type
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
 from mezzotint.precision import half_forward
-from mezzotint.sparse import sparse_layers
-from mezzotint.sparse import densify as densify_layers
-from mezzotint.sparse import sparsify as sparsify_layers
 
 _log = logging.getLogger(__name__)
 #: Plans remembered for a model: training and evaluation, and a few variants of either.
 _REMEMBERED = 6
-
-LAYOUTS = ("native", "plain")
 
 
 @dataclass(frozen=True)
@@ -70,8 +64,8 @@ class NativeForward:
         if modules != self._modules:
             self._modules = modules
             self._lowered.clear()
-        key = tuple((module.training, has_hooks(module)) for _, module in modules[1:])
-        key = (self.model.training, native_type([x for x in inputs if isinstance(x, Tensor)]), *key)
+        modes = tuple((module.training, has_hooks(module)) for _, module in modules[1:])
+        key = (self.model.training, native_type([x for x in inputs if isinstance(x, Tensor)]), modes)
         if key not in self._lowered:
             if len(self._lowered) >= _REMEMBERED:
                 self._lowered.clear()
@@ -84,8 +78,8 @@ class NativeForward:
             reason = native.unavailable()
             if reason is not None:
                 raise Untraceable(reason)
-            graph_module = traced(self.model)
-            with _evaluation(self.model):
+            graph_module = traced(self.model, whole=False)
+            with _Evaluation(self.model):
                 record_shapes(graph_module, tuple(x[:1] if isinstance(x, Tensor) else x for x in inputs))
             make_pure(graph_module)
             plan = make_plan(graph_module, folds=False)
@@ -139,7 +133,7 @@ def explain(model: nn.Module) -> str:
     return forward.explain()
 
 
-class _evaluation:
+class _Evaluation:
     """Context in which a model computes as in evaluation and forgets nothing: no statistics, no random numbers."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -158,12 +152,5 @@ def _native_input(inputs: Iterable[Any]) -> bool:
     """Whether all tensors among the inputs are ordinary ones on the CPU, outside of function transforms."""
     tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
     ordinary = all(x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter) for x in tensors)
-    special = any(isinstance(x, FakeTensor) for x in tensors) or torch._C._functorch.peek_interpreter_stack() is not None
-    return bool(tensors) and ordinary and not special and not half_forward.active()
-
-
-def sparsify(model: nn.Module, *arguments: Any, layout: str = "native", **named: Any) -> nn.Module:
-    raise NotImplementedError
-
-
-_ = (sparse_layers, densify_layers, sparsify_layers)
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return bool(tensors) and ordinary and not transformed and not half_forward.active()

@@ -2,8 +2,8 @@
 
 ``z = y * scale + shift`` per channel, with ``scale = weight / sqrt(var + eps)`` and ``shift = bias - mean * scale``
 (Ioffe and Szegedy, 2015). The gradient for ``y`` is linear in the output gradient g and in y itself,
-``gy = g * scale + y * b + c``, where b and c follow from two sums: that of g, and that of g * y. So each direction is one
-pass over memory; the totals come from the pass before. Coefficients are computed in float64 and applied in float32.
+``gy = g * scale + y * b + c``, where b and c follow from two sums: that of g, and that of g * y. So each direction is
+one pass over memory; the totals come from the pass before. Coefficients are computed in float64, applied in float32.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How does a plan become a module that trains? Plain nodes are called as they were, segments as differentiable calls."""
+"""How does a plan become a module that trains? Plain nodes are called as they were, segments as one call each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any
 
 from torch import fx, nn
 
-from mezzotint.kernels.native_layout import ConvGeometry
 from mezzotint.lowering.differentiable import DifferentiableSegment, Program
-from mezzotint.lowering.plan import Plan, Step, padding_of
-from mezzotint.lowering.pooling import Window, as_module, window_of
+from mezzotint.lowering.plan import Plan, Step, geometry_of
+from mezzotint.lowering.pooling import window_at
 from mezzotint.lowering.roles import Role
 from mezzotint.lowering.segments import Segment, schedule
 from mezzotint.lowering.steps import ConvStep, GlobalAverageStep, MaxPoolStep, PointwiseStep, TrainStep
@@ -70,7 +69,7 @@ def _train_step(step: Step, slots: dict[fx.Node, int], plan: Plan, graph_module:
     residual = None if step.residual is None else slots[step.residual]
     places = (slots[step.source], slots[step.result], residual)
     if step.pool is Role.MAX_POOL:
-        return MaxPoolStep(*places, window=_window(step.nodes[0], graph_module), halo=halo)
+        return MaxPoolStep(*places, window=window_at(step.nodes[0], graph_module), halo=halo)
     if step.pool is Role.GLOBAL_AVERAGE:
         return GlobalAverageStep(*places, halo=halo)
     norm = None if step.norm is None else graph_module.get_submodule(str(step.norm.target))
@@ -79,16 +78,3 @@ def _train_step(step: Step, slots: dict[fx.Node, int], plan: Plan, graph_module:
     if isinstance(layer, SparseConv2d):
         return ConvStep(*places, layer=layer, geometry=geometry_of(layer), tail=tail)
     return PointwiseStep(*places, tail=tail)
-
-
-def geometry_of(layer: SparseConv2d) -> ConvGeometry:
-    """The layer's shape as the native kernels take it."""
-    out, channels, height, width = layer.weight_shape
-    return ConvGeometry((out, channels, height, width), layer.stride, padding_of(layer), layer.dilation, layer.groups)
-
-
-def _window(node: fx.Node, graph_module: fx.GraphModule) -> Window:
-    pool = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else as_module(node)
-    if not isinstance(pool, nn.MaxPool2d):
-        raise TypeError(f"{type(pool).__name__} is no max pooling")
-    return window_of(pool)

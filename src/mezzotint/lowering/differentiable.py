@@ -1,22 +1,24 @@
 """How does a segment become one call that autograd knows? Native tensors inside, ordinary ones at its border.
 
-Autograd sees a function of the segment's inputs and parameters. The backward pass inside is ours: it frees activations as
-it goes, adds gradients up where they meet, and cannot itself be differentiated.
+Autograd sees a function of the segment's inputs and parameters. The backward pass inside is ours: it frees activations
+as it goes, adds gradients up where they meet, and cannot itself be differentiated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mezzotint.errors import RunError, ShapeError, message
+from mezzotint.errors import RunError
 from mezzotint.kernels import native_layout
 from mezzotint.kernels.native_layout import NativeTensor, Sides
+from mezzotint.lowering.border import checked_activations, native_type
 from mezzotint.lowering.gradients import Gradients
 from mezzotint.lowering.steps import TrainStep
 
@@ -62,7 +64,7 @@ class DifferentiableSegment(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs, in the type of the autocast region or of the inputs."""
         dtype = native_type(inputs)
-        checked = [_checked(x, dtype) for x in inputs]
+        checked = [checked_activations(x, dtype) for x in inputs]
         parameters = self.program.parameters()
         keep = torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in (*checked, *parameters)
@@ -74,25 +76,6 @@ class DifferentiableSegment(nn.Module):
     def extra_repr(self) -> str:
         """How many steps."""
         return f"steps={len(self.program.steps)}"
-
-
-def native_type(inputs: Sequence[Tensor]) -> torch.dtype:
-    """The type that a segment computes in: that of the autocast region, or else that of its inputs."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu")
-    return inputs[0].dtype
-
-
-def _checked(x: Tensor, dtype: torch.dtype) -> Tensor:
-    if x.dim() != 4 or dtype not in native_layout.DTYPES:
-        raise ShapeError(
-            message(
-                "activations in the native layout",
-                received=f"{dtype} {list(x.shape)}",
-                allowed="float32, bfloat16 or float16 batches of images [N, C, H, W]",
-            )
-        )
-    return x.to(dtype)
 
 
 class _Run(torch.autograd.Function):
@@ -120,7 +103,7 @@ class _Run(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *output_grads: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         program: Program = ctx.program
@@ -153,13 +136,11 @@ def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gra
         wanted[step.result] = any(own) or any(wanted[slot] for slot in step.reads)
     gradients = Gradients(program.readers(), wanted)
     for step, kept in zip(program.steps, saved, strict=True):
-        gradients.let_finish(step.result, lambda pending, step=step, kept=kept: step.finishing(kept, pending))
+        gradients.let_finish(step.result, partial(step.finishing, kept))
     return gradients
 
 
-def _run_back(
-    program: Program, saved: list[Any], gradients: Gradients, needs: Sequence[bool]
-) -> list[Tensor | None]:
+def _run_back(program: Program, saved: list[Any], gradients: Gradients, needs: Sequence[bool]) -> list[Tensor | None]:
     """All steps, the last first; what a step kept is freed as soon as it is done."""
     found: list[list[Tensor | None]] = []
     end = len(needs)

@@ -111,7 +111,7 @@ class Gradients:
         place.tensor, place.owned = tensor, True
 
     def add_convolved(self, slot: int, convolve: Convolve) -> None:
-        """Hand in the gradient that ``convolve(finishing)`` computes, with what is pending added; it returns totals too."""
+        """Hand in the gradient that ``convolve(finishing)`` computes with what is pending; it returns totals too."""
         place = self._slots[slot]
         place.readers -= 1
         if place.readers == 0 and place.finishing is not None:

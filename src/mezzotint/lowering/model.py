@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from mezzotint.errors import InputError, message
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rewrite import rewrite
 from mezzotint.lowering.trace import Untraceable, record_shapes, traced
@@ -27,7 +28,7 @@ class LoweredModel(nn.Module):
 
     It is a snapshot: later changes of the original model do not reach it. Outputs equal the model's up to float32
     rounding (batch norm is applied as one multiply-add per number). It does not differentiate. Under ``torch.autocast``
-    it runs in the plain layout, since the native one is float32.
+    the native layout holds the 16-bit type.
 
     Make one with :func:`lower`.
     """
@@ -50,7 +51,7 @@ class LoweredModel(nn.Module):
         """As the model's own forward; the first call plans for the shapes that it sees, unless :func:`lower` did."""
         self._check_no_gradient((inputs, named))
         with torch.no_grad():
-            if named or torch.is_autocast_enabled("cpu"):
+            if named:
                 return self.plain(*inputs, **named)
             lowered = self.plan(*inputs) if self._native is None else self._native
             return lowered(*inputs)
@@ -91,18 +92,7 @@ class LoweredModel(nn.Module):
             return f"{self._name}: plain layout, because {self._reason}."
         if self._plan is None or not isinstance(self.plain, fx.GraphModule):
             return f"{self._name}: not planned yet: run it once, or give lower() an example input."
-        native_nodes = {node: step for step in self._plan.steps for node in step.nodes}
-        lines = [f"{self._name}: {len(native_nodes)} nodes in the native layout, in {len(self._plan.steps)} steps"]
-        for node in self.plain.graph.nodes:
-            step = native_nodes.get(node)
-            if step is None and node.op in ("call_module", "call_function", "call_method"):
-                lines.append(f"  {_title(node)}: plain: {self._plan.reasons[node]}")
-            elif step is not None and node is not step.result:
-                lines.append(f"  {_title(node)}: native, in one step with {_title(step.result)}")
-            elif step is not None:
-                halo = self._plan.halos[node]
-                lines.append(f"  {_title(node)}: native: {step.describe()}; halo {halo}")
-        return "\n".join(lines)
+        return explain_plan(self._name, self.plain.graph, self._plan)
 
     @property
     def native_steps(self) -> int:
@@ -162,7 +152,3 @@ def _require_native() -> None:
     reason = native.unavailable()
     if reason is not None:
         raise Untraceable(reason)
-
-
-def _title(node: fx.Node) -> str:
-    return str(node.target) if node.op == "call_module" else node.name

@@ -1,8 +1,8 @@
 """Which nodes work in the native layout, which are fused into one step, and how wide is the halo of each tensor?
 
 A step is a convolution with what follows it (batch norm, then a residual, then ReLU), or the same tail alone on a
-tensor that is native already, or a pooling. In inference it is one pass over memory. Regions are the steps that hand native tensors
-to each other; layouts are converted at their borders only.
+tensor that is native already, or a pooling. In inference it is one pass over memory. Regions are the steps that hand
+native tensors to each other; layouts are converted at their borders only.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from mezzotint.kernels.native_layout import NO_HALO, Sides
+from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Sides
 from mezzotint.lowering.roles import Role, role_of, tensor_inputs
 from mezzotint.sparse import SparseConv2d
 from mezzotint.sparse.geometry import explicit_padding
-
 
 
 @dataclass(kw_only=True)
@@ -87,7 +86,7 @@ def make_plan(graph_module: fx.GraphModule, *, folds: bool) -> Plan:
 def _native_nodes(
     nodes: Iterable[fx.Node], found: Mapping[fx.Node, Role | str]
 ) -> tuple[dict[fx.Node, Role], dict[fx.Node, str]]:
-    """Convolutions are native, and so is what follows something native or leads to it alone; the others have a reason."""
+    """Convolutions are native, and what follows something native or leads to it alone; the others have a reason."""
     native: dict[fx.Node, Role] = {}
     reasons: dict[fx.Node, str] = {}
     for node in nodes:
@@ -195,3 +194,9 @@ def padding_of(layer: nn.Module) -> Sides:
         raise TypeError(f"{type(layer).__name__} is no SparseConv2d")
     rows, columns = explicit_padding(layer.padding, layer.padding_mode, layer.kernel_size, layer.stride, layer.dilation)
     return (*rows, *columns)
+
+
+def geometry_of(layer: SparseConv2d) -> ConvGeometry:
+    """The layer's shape as the native kernels take it."""
+    out, channels, height, width = layer.weight_shape
+    return ConvGeometry((out, channels, height, width), layer.stride, padding_of(layer), layer.dilation, layer.groups)

@@ -71,12 +71,19 @@ def as_module(node: fx.Node) -> nn.Module:
     if any(isinstance(value, fx.Node) for value in (*arguments, *node.kwargs.values())):
         raise ValueError("arguments that the graph computes")
     kind: Callable[..., nn.Module] = nn.MaxPool2d if "max_pool" in _name(node) else nn.AdaptiveAvgPool2d
-    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-    if kind is nn.AdaptiveAvgPool2d:
-        names = ("output_size",)
+    of_max_pool = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+    names: tuple[str, ...] = of_max_pool if kind is nn.MaxPool2d else ("output_size",)
     given: dict[str, Any] = {**dict(zip(names, arguments, strict=False)), **node.kwargs}
     given.pop("input", None)
     return kind(**given)
+
+
+def window_at(node: fx.Node, graph_module: fx.GraphModule) -> Window:
+    """The window of a node that is a max pooling."""
+    pool = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else as_module(node)
+    if not isinstance(pool, nn.MaxPool2d):
+        raise TypeError(f"{type(pool).__name__} is no max pooling")
+    return window_of(pool)
 
 
 def refuse(node: fx.Node) -> str | None:

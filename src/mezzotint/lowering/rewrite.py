@@ -7,8 +7,17 @@ from typing import Any
 
 from torch import fx, nn
 
-from mezzotint.lowering.native_steps import FromNative, NativeConv, NativePointwise, ToNative
+from mezzotint.lowering.native_steps import (
+    FromNative,
+    NativeConv,
+    NativeGlobalAverage,
+    NativeMaxPool,
+    NativePointwise,
+    ToNative,
+)
 from mezzotint.lowering.plan import Plan, Step
+from mezzotint.lowering.pooling import window_at
+from mezzotint.lowering.roles import Role
 from mezzotint.sparse import SparseConv2d
 
 #: Submodule of the rewritten model that holds the steps.
@@ -52,7 +61,11 @@ class _Writer:
         batch_norm = norm if isinstance(norm, nn.BatchNorm2d) else None
         module: nn.Module
         layer = None if step.conv is None else self.old.get_submodule(str(step.conv.target))
-        if isinstance(layer, SparseConv2d):
+        if step.pool is Role.MAX_POOL:
+            module = NativeMaxPool(window_at(step.nodes[0], self.old), halo)
+        elif step.pool is Role.GLOBAL_AVERAGE:
+            module = NativeGlobalAverage(halo)
+        elif isinstance(layer, SparseConv2d):
             module = NativeConv(layer, batch_norm, step.relu, halo)
         else:
             module = NativePointwise(batch_norm, step.relu, halo)

@@ -39,7 +39,7 @@ _AVERAGE: Final[frozenset[Any]] = frozenset({F.adaptive_avg_pool2d, torch._C._nn
 
 
 def role_of(node: fx.Node, graph_module: fx.GraphModule, *, folds: bool) -> Role | str:
-    """The role of ``node``, whose shape must be recorded, or a reason why it has none; ``folds`` as in ``make_plan``."""
+    """The role of ``node``, whose shape must be recorded, or why it has none; ``folds`` as in ``make_plan``."""
     if node.op == "call_module":
         module = graph_module.get_submodule(str(node.target))
         if folds and isinstance(module, nn.BatchNorm2d) and uses_batch(module):

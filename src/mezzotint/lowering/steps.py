@@ -21,6 +21,7 @@ from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, Nat
 from mezzotint.lowering import batch_norm
 from mezzotint.lowering.batch_norm import Normalised
 from mezzotint.lowering.gradients import Finishing, Gradients
+from mezzotint.lowering.native_steps import check_same
 from mezzotint.lowering.pooling import Window
 from mezzotint.lowering.tail import Tail, TailSaved, backward, finish, finishing, saved_of
 from mezzotint.sparse import SparseConv2d
@@ -121,6 +122,9 @@ class ConvStep(Tailed):
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _ConvSaved | None]:
         """One pass without batch statistics, two with them."""
         x, residual = inputs[0], inputs[1] if self.tail.adds else None
+        if residual is not None:
+            size = self.geometry.output_size(x.size)
+            check_same(residual, (x.batch, self.geometry.weight_shape[0], *size))
         norm = self.tail.norm
         if norm is not None and (keep or batch_norm.uses_batch(norm)):
             return self._in_two_passes(x, residual, norm, keep)
@@ -193,9 +197,9 @@ class ConvStep(Tailed):
             return
         geometry = self.geometry
         top, bottom, left, right = geometry.padding
-        plain = [native_layout.from_native(tensor, torch.channels_last) for tensor in (x, gy)]
         dense = ops.conv2d_weight_grad(
-            *plain,
+            native_layout.from_native(x, torch.channels_last),
+            native_layout.from_native(gy, torch.channels_last),
             geometry.weight_shape,
             stride=geometry.stride,
             padding=[[top, bottom], [left, right]],
@@ -224,6 +228,8 @@ class PointwiseStep(Tailed):
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PointwiseSaved | None]:
         """One pass, and one before it for statistics."""
         y, residual = inputs[0], inputs[1] if self.tail.adds else None
+        if residual is not None:
+            check_same(residual, (y.batch, y.channels, *y.size))
         totals = None
         if self.tail.norm is not None and batch_norm.uses_batch(self.tail.norm):
             totals = torch.empty(y.channels, 2, dtype=torch.float64)

@@ -63,7 +63,7 @@ def saved_of(tail: Tail, y: NativeTensor, z: NativeTensor, normalised: Normalise
 
 
 def finishing(tail: Tail, saved: TailSaved, pending: NativeTensor | None) -> Epilogue:
-    """The epilogue that turns what a convolution adds to ``pending`` into the finished gradient g of ``norm + residual``.
+    """The epilogue that turns what a convolution adds to ``pending`` into the finished gradient of norm and residual.
 
     Finished: behind the ReLU, and with its totals with y taken. Wherever the last of a tensor's gradients comes from a
     convolution, this costs no pass of its own.
@@ -78,7 +78,7 @@ def finishing(tail: Tail, saved: TailSaved, pending: NativeTensor | None) -> Epi
     return Epilogue(residual=pending, mask=saved.y, mask_scale=scale, mask_shift=shift, companion=saved.y)
 
 
-def finish(tail: Tail, saved: TailSaved, gradient: NativeTensor, owned: bool) -> tuple[NativeTensor, Tensor | None]:
+def finish(tail: Tail, saved: TailSaved, gradient: NativeTensor, owned: bool) -> tuple[NativeTensor, Tensor]:
     """The finished gradient and its totals, from a gradient that no convolution could finish on the way.
 
     Args:
@@ -86,17 +86,15 @@ def finish(tail: Tail, saved: TailSaved, gradient: NativeTensor, owned: bool) ->
     """
     rule = finishing(tail, saved, None)
     totals = torch.empty(gradient.channels, 2, dtype=torch.float64)
-    if rule.mask is None:
-        finished = gradient
-    else:
-        finished = gradient if owned and gradient.halo == NO_HALO else gradient.like()
+    in_place = rule.mask is None or (owned and gradient.halo == NO_HALO)
+    finished = gradient if in_place else gradient.like()
     native_layout.reduce(
         gradient,
         mask=rule.mask,
         mask_scale=rule.mask_scale,
         mask_shift=rule.mask_shift,
         companion=rule.companion,
-        masked=None if finished is gradient and rule.mask is None else finished,
+        masked=None if rule.mask is None else finished,
         totals=totals,
     )
     return finished, totals
@@ -121,7 +119,7 @@ class TailGradient:
 def backward(
     saved: TailSaved, finished: NativeTensor, totals: Tensor, halo: Sides, addend: NativeTensor | None = None
 ) -> TailGradient:
-    """From the finished gradient; where there is a batch norm, the gradient for y gets ``halo`` and ``addend`` added."""
+    """From the finished gradient; with a batch norm the gradient for y gets ``halo``, and ``addend`` is added."""
     if saved.normalised is None:
         return TailGradient(finished, None, None, totals[:, 0].float())
     if saved.y is None:

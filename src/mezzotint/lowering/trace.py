@@ -29,13 +29,16 @@ class _Tracer(fx.Tracer):
         )
 
 
-def traced(model: nn.Module) -> fx.GraphModule:
+def traced(model: nn.Module, *, whole: bool = True) -> fx.GraphModule:
     """A graph module that shares the submodules of ``model``.
+
+    Args:
+        whole: whether it is to replace the model, hooks included, and not the model's ``forward`` alone.
 
     Raises:
         Untraceable: with the reason.
     """
-    if has_hooks(model):
+    if whole and has_hooks(model):
         raise Untraceable("the model itself carries forward hooks")
     try:
         return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__)

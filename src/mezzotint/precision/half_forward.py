@@ -74,9 +74,14 @@ def round_to_half(x: Tensor) -> Tensor:
     return rounded
 
 
+def active() -> bool:
+    """Whether this thread is inside the mode."""
+    return bool(getattr(_here, "depth", 0))
+
+
 def operand(x: Tensor) -> Tensor:
     """What a convolution or linear layer multiplies for ``x`` at this place: rounded inside the mode, else ``x``."""
-    return round_to_half(x) if getattr(_here, "depth", 0) else x
+    return round_to_half(x) if active() else x
 
 
 def _multiplies(func: Callable[..., Any]) -> bool:

@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 
 from mezzotint import models
 from mezzotint.errors import ConfigError, InputError, NotRegistered, message
+from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import METHODS, Schedule, Static, Topology, sparsify
+from mezzotint.sparse import METHODS, Schedule, Static, Topology
 from mezzotint.train.config import RunConfig, SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
 from mezzotint.train.memory import weight_counts
