@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := PIP_CONSTRAINT=$(abspath constraints.txt) PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 SOURCES := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test lint format install docs native-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-overhead
+.PHONY: demo test lint format install docs native-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step
 
 demo: $(VENV)/.installed
 	$(BIN)/mezzotint demo
@@ -61,6 +61,12 @@ bench-mnist: $(VENV)/.installed
 
 bench-kernels: $(VENV)/.installed
 	$(BIN)/python bench/kernels.py
+
+bench-step: $(VENV)/.installed
+	$(BIN)/python bench/native_layers.py --network resnet50 --out bench/results/native_layers_resnet50.json
+	$(BIN)/python bench/native_layers.py --network wrn_28_2 --out bench/results/native_layers_wrn_28_2.json
+	$(BIN)/python bench/step.py --network resnet50 --batch 32 --out bench/results/step_resnet50.json
+	$(BIN)/python bench/step.py --network wrn_28_2 --batch 128 --out bench/results/step_wrn_28_2.json
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

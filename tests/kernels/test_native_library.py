@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mezzotint.errors import InputError, NoKernel
-from mezzotint.kernels import native
+from mezzotint.kernels import native, native_layout
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -25,7 +25,7 @@ def _restored() -> Iterator[None]:
 
 def test_other_types_are_refused() -> None:
     with pytest.raises(InputError, match="float64"):
-        native.to_native(torch.zeros(1, 1, 2, 2, dtype=torch.float64))
+        native_layout.to_native(torch.zeros(1, 1, 2, 2, dtype=torch.float64))
 
 
 def test_forcing_an_instruction_set() -> None:
@@ -56,7 +56,7 @@ def test_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 CHILD = """
 import os, torch
 from mezzotint.errors import InputError
-from mezzotint.kernels import native
+from mezzotint.kernels import native, native_layout
 try:
     native.isa()
 except InputError as error:

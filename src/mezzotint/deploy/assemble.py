@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mezzotint import models
 from mezzotint.deploy.description import Description
 from mezzotint.errors import CheckpointError, InputError, NotRegistered, ShapeError, message
+from mezzotint.lowering import attach
 from mezzotint.sparse import Pattern, SparseConv2d, SparseLayer, sparse_layers
 from mezzotint.sparse.conversion import sparse_twin
 from mezzotint.sparse.swap import replace_modules
@@ -71,7 +72,7 @@ def assemble(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> nn.
                 fix="Build the network as it was built for training.",
             )
         ) from error
-    return model.eval()
+    return attach(model.eval())
 
 
 def layer_records(model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -221,8 +221,9 @@ def conv2d_output(
     if x.channels != wanted:
         raise ShapeError(message("input channels of a convolution", received=x.channels, allowed=str(wanted)))
     y = empty(x.batch, geometry.weight_shape[0], geometry.output_size(x.size), x.data.dtype, halo)
+    padded = with_halo(x, geometry.padding)  # the extension gets an address: the tensor must outlive the call
     native.extension().conv2d_output_packed(
-        with_halo(x, geometry.padding).packed(),
+        padded.packed(),
         argument(values),
         argument(indices),
         maybe(bias),
@@ -254,8 +255,9 @@ def conv2d_input_grad(
     """
     require()
     gx = empty(gy.batch, geometry.weight_shape[1] * geometry.groups, size, gy.data.dtype, halo)
+    padded = with_halo(gy, geometry.input_grad_halo(size, gy.size))
     native.extension().conv2d_input_grad_packed(
-        with_halo(gy, geometry.input_grad_halo(size, gy.size)).packed(),
+        padded.packed(),
         argument(values),
         argument(indices),
         argument(transposed),
@@ -272,8 +274,9 @@ def conv2d_weight_grad(x: NativeTensor, gy: NativeTensor, indices: Tensor, geome
     """float32 ``[nnz]``: the gradient of the values."""
     require()
     gvalues = torch.empty(indices.shape, dtype=torch.float32)
+    padded = with_halo(x, geometry.padding)
     native.extension().conv2d_weight_grad_packed(
-        with_halo(x, geometry.padding).packed(),
+        padded.packed(),
         gy.packed(),
         argument(indices),
         argument(gvalues),

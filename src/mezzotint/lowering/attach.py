@@ -1,16 +1,20 @@
 """How does a user's own model come to run in the native layout? Its ``forward`` is led through the lowered graph.
 
 The model stays the object that it was: same class, same parameters, same state dict. Only its ``forward`` is an
-attribute of the object now, which decides at every call whether the lowered graph applies and otherwise calls the class's own.
+attribute of the object now, which decides at every call whether the lowered graph applies and otherwise calls the
+class's own.
 Plans are made at the first call and again whenever what they rest on has changed: modules that were swapped, hooks that
 were registered, modes that were set.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import CodeType, MethodType
 from typing import Any
 
 import torch
@@ -25,6 +29,7 @@ from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
 from mezzotint.precision import half_forward
+from mezzotint.sparse import SparseLayer
 
 _log = logging.getLogger(__name__)
 #: Plans remembered for a model: training and evaluation, and a few variants of either.
@@ -55,6 +60,17 @@ class NativeForward:
             return self._plain(*inputs, **named)
         lowered = self._lowered_for(inputs)
         return self._plain(*inputs) if lowered.module is None else lowered.module(*inputs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the class's own forward, for those who look at it."""
+        return inspect.signature(MethodType(type(self.model).forward, self.model))
+
+    @property
+    def __code__(self) -> CodeType:
+        """That of the class's own forward: ``torch.export`` asks every forward for it."""
+        code: CodeType = type(self.model).forward.__code__
+        return code
 
     def _plain(self, *inputs: Any, **named: Any) -> Any:
         return type(self.model).forward(self.model, *inputs, **named)
@@ -113,8 +129,9 @@ class NativeForward:
 
 
 def attach(model: nn.Module) -> nn.Module:
-    """Let ``model`` run in the native layout wherever it can; returns ``model``."""
-    model.__dict__["forward"] = NativeForward(model)
+    """Let ``model`` run in the native layout wherever it can; returns ``model``. A lone sparse layer stays as it is."""
+    if not isinstance(model, SparseLayer):
+        model.__dict__["forward"] = NativeForward(model)
     return model
 
 
@@ -134,18 +151,26 @@ def explain(model: nn.Module) -> str:
 
 
 class _Evaluation:
-    """Context in which a model computes as in evaluation and forgets nothing: no statistics, no random numbers."""
+    """Context in which a model computes and leaves no trace: no statistics, no random numbers, no hooks."""
+
+    _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
     def __init__(self, model: nn.Module) -> None:
         self._training = [module for module in model.modules() if module.training]
+        hooked = [(module, name) for module in model.modules() for name in self._HOOKS]
+        self._hooks = [(module, name, getattr(module, name)) for module, name in hooked if getattr(module, name)]
 
     def __enter__(self) -> None:
         for module in self._training:
             module.training = False
+        for module, name, _ in self._hooks:
+            setattr(module, name, OrderedDict())
 
     def __exit__(self, *exception: object) -> None:
         for module in self._training:
             module.training = True
+        for module, name, hooks in self._hooks:
+            setattr(module, name, hooks)
 
 
 def _native_input(inputs: Iterable[Any]) -> bool:

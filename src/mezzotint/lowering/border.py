@@ -24,11 +24,11 @@ def checked_activations(x: Tensor, dtype: torch.dtype) -> Tensor:
     Raises:
         ShapeError: it is no batch of images, or the type has no native layout.
     """
-    if x.dim() != 4 or dtype not in native_layout.DTYPES:
+    if x.dim() != 4 or x.dtype not in native_layout.DTYPES or dtype not in native_layout.DTYPES:
         raise ShapeError(
             message(
                 "activations in the native layout",
-                received=f"{dtype} {list(x.shape)}",
+                received=f"{x.dtype} {list(x.shape)}",
                 allowed="float32, bfloat16 or float16 batches of images [N, C, H, W]",
                 fix="Lower the model anew for other inputs.",
             )

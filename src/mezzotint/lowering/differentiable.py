@@ -95,9 +95,10 @@ class _Run(torch.autograd.Function):
                 left[slot] -= 1
                 if left[slot] == 0:
                     del values[slot]
-        outputs = tuple(native_layout.from_native(values[slot], _format_of(values[slot])) for slot in program.outputs)
+        ctx.formats = [_format_of(_present(x)) for x in tensors[:count]]
+        outputs = tuple(native_layout.from_native(values[slot], ctx.formats[0]) for slot in program.outputs)
         if keep:
-            ctx.program, ctx.saved, ctx.batch = program, saved, outputs[0].shape[0]
+            ctx.program, ctx.saved = program, saved
             # Autograd watches over them: changed in place between the passes, they make the backward pass an error.
             ctx.save_for_backward(*[tensor for tensor in tensors[count:] if tensor is not None])
         return outputs
@@ -121,7 +122,7 @@ class _Run(torch.autograd.Function):
             else:
                 gradients.add(slot, native_layout.to_native(grad), owned=True)
         parameters = _run_back(program, saved, gradients, needs[len(program.inputs) :])
-        inputs = [_left(gradients, slot) for slot in range(len(program.inputs))]
+        inputs = [_left(gradients, slot, form) for slot, form in enumerate(ctx.formats)]
         return (None, None, None, *inputs, *parameters)
 
 
@@ -153,20 +154,21 @@ def _run_back(program: Program, saved: list[Any], gradients: Gradients, needs: S
             found.append([None] * (end - begin))
         end = begin
         gradients.forget(step.result)
-    return [grad for grads in reversed(found) for grad in grads]
+    made = [grad for grads in reversed(found) for grad in grads]
+    return [grad if need else None for grad, need in zip(made, needs, strict=True)]
 
 
-def _left(gradients: Gradients, slot: int) -> Tensor | None:
+def _left(gradients: Gradients, slot: int, memory_format: torch.memory_format) -> Tensor | None:
     """The gradient of an input, as an ordinary tensor."""
     if not gradients.wants(slot) or not gradients.has(slot):
         return None
-    tensor = gradients.take(slot).tensor
-    return native_layout.from_native(tensor, _format_of(tensor))
+    return native_layout.from_native(gradients.take(slot).tensor, memory_format)
 
 
-def _format_of(x: NativeTensor) -> torch.memory_format:
-    """Dense convolutions on CPUs are fastest in channels-last; where both formats are the same, the usual one."""
-    return torch.contiguous_format if x.channels == 1 or x.size == (1, 1) else torch.channels_last
+def _format_of(x: Tensor) -> torch.memory_format:
+    """What goes out has the format of what came in, as with PyTorch's own layers."""
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _present(x: Tensor | None) -> Tensor:

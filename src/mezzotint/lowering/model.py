@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from mezzotint.errors import InputError, message
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.attach import detach
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rewrite import rewrite
@@ -40,7 +41,7 @@ class LoweredModel(nn.Module):
         self._plan: Plan | None = None
         self._native: fx.GraphModule | None = None
         self._reason: str | None = None
-        self.plain: nn.Module = copy.deepcopy(model).requires_grad_(False)
+        self.plain: nn.Module = detach(copy.deepcopy(model)).requires_grad_(False)
         try:
             _require_native()
             self.plain = traced(self.plain)

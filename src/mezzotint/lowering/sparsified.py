@@ -9,7 +9,6 @@ from torch import nn
 from mezzotint import sparse
 from mezzotint.errors import NotRegistered, message, suggest
 from mezzotint.lowering.attach import attach, detach
-from mezzotint.sparse import SparseLayer
 from mezzotint.sparse.selection import Exclude
 
 LAYOUTS = ("native", "plain")
@@ -41,7 +40,7 @@ def sparsify(
     if layout not in LAYOUTS:
         raise NotRegistered(message("layout", received=layout, allowed=", ".join(LAYOUTS)) + suggest(layout, LAYOUTS))
     made = sparse.sparsify(model, density, distribution, exclude, choose, seed, init)
-    return made if layout == "plain" or isinstance(made, SparseLayer) else attach(made)
+    return made if layout == "plain" else attach(made)
 
 
 def densify(model: nn.Module) -> nn.Module:

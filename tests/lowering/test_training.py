@@ -1,0 +1,277 @@
+"""Does an unmodified model train in the native layout as it does in the plain one, and stay the model that it was?
+
+Tolerances: in float32 outputs and gradients agree to 1e-4 of their norm (sums run in another order, and a ReLU may fall
+on the other side of zero); in bfloat16 both layouts are as near to float32 as the other, within a factor of two.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mezzotint as mz
+from mezzotint.errors import NotRegistered, RunError
+from mezzotint.kernels import native
+from mezzotint.lowering import attach, detach, explain
+from mezzotint.sparse import sparse_layers
+
+pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+
+class Block(nn.Module):
+    """A basic block with functional ReLU and a plain sum, as many people write it."""
+
+    def __init__(self, inputs: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.short = nn.Sequential()
+        if stride != 1 or inputs != out:
+            self.short = nn.Sequential(nn.Conv2d(inputs, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.short(x))
+
+
+class TheirResNet18(nn.Module):
+    """A ResNet-18 for small images, written without a thought of this library."""
+
+    def __init__(self, width: int = 8, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        sizes = [width, width, 2 * width, 4 * width, 8 * width]
+        pairs = itertools.pairwise(sizes)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(Block(before, after, 1 if stage == 0 else 2), Block(after, after, 1))
+                for stage, (before, after) in enumerate(pairs)
+            )
+        )
+        self.fc = nn.Linear(8 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers(F.relu(self.bn1(self.conv1(x))))
+        logits: Tensor = self.fc(F.avg_pool2d(x, x.shape[-1]).flatten(1))
+        return logits
+
+
+def biased() -> nn.Module:
+    """Biases, no batch norm, a pooling in the middle, a linear layer behind a view."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(8, 12, 5, padding=2, stride=2),
+        nn.BatchNorm2d(12, affine=False),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(12, 8, 3, dilation=2, padding=2, groups=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 10),
+    )
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "their resnet18": TheirResNet18,
+    "biased": biased,
+    "resnet20": lambda: mz.models.build("resnet20", num_classes=10, image_size=16),
+    "wrn_16_2": lambda: mz.models.build("wrn_16_2", num_classes=10, image_size=16),
+}
+
+
+def pair(make: Callable[[], nn.Module], density: float = 0.3) -> tuple[nn.Module, nn.Module]:
+    """The same sparse network, in native and in plain layout."""
+    torch.manual_seed(0)
+    network = mz.sparsify(make(), density, "uniform", init="rescale")
+    return network, detach(copy.deepcopy(network))
+
+
+def trained_on(network: nn.Module, x: Tensor, mode: str = "fp32") -> dict[str, Tensor]:
+    """Output, gradients and buffers after one forward and backward pass."""
+    x = x.clone().requires_grad_()
+    with mz.Precision(mode).autocast():
+        out = network(x)
+    (out.float() * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    assert x.grad is not None
+    found = {"out": out.detach().float(), "x": x.grad}
+    found |= {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+    return found | {f"buffer {name}": buffer.detach().float() for name, buffer in network.named_buffers()}
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / (expected.norm() + 1e-6))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("batch", [2, 19])
+def test_gradients_are_those_of_the_plain_layout(name: str, batch: int) -> None:
+    network, plain = pair(NETWORKS[name])
+    x = torch.randn(batch, 3, 16, 16)
+    found, expected = trained_on(network, x), trained_on(plain, x)
+    assert "plain layout" not in explain(network)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert error(found[key], value) < 2e-3, key
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("mode", ["bf16", "fp16"])
+def test_half_precision_is_as_near_to_float32_as_in_the_plain_layout(name: str, mode: str) -> None:
+    network, plain = pair(NETWORKS[name])
+    x = torch.randn(33, 3, 16, 16)
+    truth = trained_on(copy.deepcopy(plain), x)
+    found, expected = trained_on(network, x, mode), trained_on(plain, x, mode)
+    for key, value in truth.items():
+        assert error(found[key], value) < 2 * error(expected[key], value) + 0.02, key
+
+
+@pytest.mark.parametrize("mode", ["fp32", "bf16"])
+def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
+    """Somebody else's ResNet-18, 25 steps: mean losses within 1 % (float32) and 5 % (bfloat16) of each other."""
+    curves = []
+    for network in pair(TheirResNet18, 0.2):
+        generator = torch.Generator().manual_seed(5)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+        precision, losses = mz.Precision(mode), []
+        for _ in range(25):
+            labels = torch.randint(0, 10, (16,), generator=generator)
+            x = torch.randn(16, 3, 12, 12, generator=generator) + labels.view(-1, 1, 1, 1) / 3
+            with precision.autocast():
+                loss = F.cross_entropy(network(x).float(), labels)
+            optimizer.zero_grad(set_to_none=True)
+            precision.step(loss, optimizer)
+            losses.append(loss.item())
+        curves.append(torch.tensor(losses))
+    native_curve, plain_curve = curves
+    assert plain_curve[-5:].mean() < plain_curve[:5].mean(), "it learns"
+    tolerance = 0.01 if mode == "fp32" else 0.05
+    assert abs(native_curve.mean() / plain_curve.mean() - 1) < tolerance
+
+
+def test_evaluation_agrees_too_and_leaves_statistics_alone() -> None:
+    network, plain = pair(TheirResNet18)
+    x = torch.randn(5, 3, 16, 16)
+    for each in (network, plain):
+        each(x)
+        each.eval()
+    before = copy.deepcopy(network.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), plain(x), rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_frozen_batch_norms_and_parameters_stay_frozen() -> None:
+    network, plain = pair(TheirResNet18)
+    for each in (network, plain):
+        for module in each.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        each.layers[0][0].conv1.values.requires_grad_(False)
+        each.layers[1][0].bn1.weight.requires_grad_(False)
+    x = torch.randn(6, 3, 16, 16)
+    found, expected = trained_on(network, x), trained_on(plain, x)
+    assert found.keys() == expected.keys()
+    assert "layers.0.0.conv1.values" not in found
+    for key, value in expected.items():
+        assert error(found[key], value) < 2e-3, key
+
+
+def test_hooks_fire_and_modules_may_be_swapped_at_any_time() -> None:
+    network, plain = pair(TheirResNet18)
+    x, seen = torch.randn(3, 3, 16, 16), []
+    network(x)
+    handle = network.layers[1][0].bn1.register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    torch.testing.assert_close(network(x), plain(x), rtol=1e-3, atol=1e-3)
+    assert seen == [(3, 16, 8, 8)]
+    assert "it carries forward hooks" in explain(network)
+    handle.remove()
+    network.fc = nn.Linear(64, 3)
+    assert network(x).shape == (3, 3)
+
+
+def test_the_model_stays_what_it_was() -> None:
+    network, plain = pair(TheirResNet18)
+    assert type(network) is TheirResNet18
+    assert list(network.state_dict()) == list(plain.state_dict())
+    x = torch.randn(2, 3, 16, 16)
+    network.eval()
+    plain.eval()
+    with torch.no_grad():
+        expected = plain(x)
+        for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+            torch.testing.assert_close(other(x), expected, rtol=1e-4, atol=1e-4)
+            assert "native" in explain(other)
+        compiled = torch.compile(network, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), expected, rtol=1e-4, atol=1e-4)
+        exported = torch.export.export(network, (x,))
+        torch.testing.assert_close(exported.module()(x), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(mz.densify(network)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_dense_windows_are_fed() -> None:
+    network, plain = pair(TheirResNet18)
+    dense = []
+    for each in (network, plain):
+        optimizer = torch.optim.SGD(each.parameters(), lr=0.01, momentum=0.9)
+        topology = mz.SparseMomentum(each, optimizer, interval=4, total_steps=40, window=2)
+        torch.manual_seed(1)
+        for _ in range(3):
+            each(torch.randn(4, 3, 16, 16)).square().mean().backward()
+            optimizer.step()
+            topology.step(True)
+            optimizer.zero_grad(set_to_none=True)
+        each(torch.randn(4, 3, 16, 16)).square().mean().backward()
+        windows = [layer.training_window for layer in sparse_layers(each).values()]
+        dense.append([window.pending for window in windows if window is not None and window.pending is not None])
+    assert len(dense[0]) == len(dense[1]) > 10
+    for one, two in zip(*dense, strict=True):
+        assert error(one, two) < 1e-2
+
+
+def test_a_model_that_cannot_be_traced_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x) if x.sum() > 0 else -self.conv(x)
+            return y
+
+    network = mz.sparsify(Branching(), 0.5)
+    with caplog.at_level(logging.WARNING, "mezzotint.lowering.attach"):
+        network(torch.ones(1, 3, 5, 5))
+        network(-torch.ones(1, 3, 5, 5)).sum().backward()
+    assert len(caplog.records) == 1
+    assert "plain layout, because torch.fx cannot trace it" in caplog.text
+    assert "plain layout" in explain(network)
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    network, _ = pair(biased)
+    loss = network(torch.randn(2, 3, 16, 16)).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RunError, match=r"second pass.*layout='plain'"):
+        loss.backward()
+
+
+def test_a_plain_layout_can_be_chosen() -> None:
+    assert "forward" not in mz.sparsify(biased(), 0.5, layout="plain").__dict__
+    with pytest.raises(NotRegistered, match="native, plain"):
+        mz.sparsify(biased(), 0.5, layout="nativ")
+    layer: Any = mz.sparsify(nn.Conv2d(3, 4, 3), 0.5)
+    assert attach(layer) is layer
+    assert "forward" not in layer.__dict__
