@@ -53,7 +53,7 @@ class Net(nn.Module):
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
     torch.manual_seed(0)
-    return mz.sparsify(Net(), 0.3, exclude=("stem",)).eval()
+    return mz.sparsify(Net(), 0.3, exclude=("stem",), layout="plain").eval()
 
 
 @pytest.fixture(scope="module")
