@@ -113,7 +113,7 @@ def trained_on(network: nn.Module, x: Tensor, mode: str = "fp32") -> dict[str, T
 
 def error(found: Tensor, expected: Tensor) -> float:
     # A bias before a batch norm has no gradient: the plain layout gives it rounding errors, the native one zero.
-    return float((found - expected).norm() / (expected.norm() + 1e-4))
+    return float((found - expected).norm() / (expected.norm() + 1e-3))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
