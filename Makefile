@@ -63,10 +63,10 @@ bench-kernels: $(VENV)/.installed
 	$(BIN)/python bench/kernels.py
 
 bench-step: $(VENV)/.installed
-	$(BIN)/python bench/native_layers.py --network resnet50 --out bench/results/native_layers_resnet50.json
-	$(BIN)/python bench/native_layers.py --network wrn_28_2 --out bench/results/native_layers_wrn_28_2.json
-	$(BIN)/python bench/step.py --network resnet50 --batch 32 --out bench/results/step_resnet50.json
-	$(BIN)/python bench/step.py --network wrn_28_2 --batch 128 --out bench/results/step_wrn_28_2.json
+	$(BIN)/python bench/native_layers.py --network resnet50 --write
+	$(BIN)/python bench/native_layers.py --network wrn_28_2 --write
+	$(BIN)/python bench/step.py --network resnet50 --batch 32 --write
+	$(BIN)/python bench/step.py --network wrn_28_2 --batch 128 --write
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,22 +3,20 @@
 Dense: BF16 in channels_last. Sparse: BF16 in the native layout, where a network keeps it, random nonzeros. Dense and
 sparse are timed in turn; the medians of all rounds are compared, summed up weighted by how often a layer occurs.
 
-    python bench/native_layers.py --network resnet50 --out bench/results/native_layers_resnet50.json
+    python bench/native_layers.py --network resnet50 --write
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from machine import machine
+from machine import write_result
 from mezzotint import Pattern
 from mezzotint.kernels import native_layout
 from mezzotint.kernels.native_layout import ConvGeometry
@@ -108,7 +106,7 @@ def main() -> None:
     parser.add_argument("--densities", default="0.2,0.1,0.05")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--write", action="store_true", help="write bench/results/, the machine named")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
@@ -137,15 +135,9 @@ def main() -> None:
         each = [a / b for a, b in zip(sums[1.0], sums[density], strict=True)]
         totals[f"{density:g}"] = {"all": whole, **dict(zip(DIRECTIONS, each, strict=True))}
         print(f"{chosen.network} density {density:g}: " + " / ".join(f"{x:.2f}" for x in each) + f", all {whole:.2f}")
-    if chosen.out:
-        record = {
-            "machine": machine(),
-            "network": chosen.network,
-            "batch": batch,
-            "dense_over_ours": totals,
-            "rows": rows,
-        }
-        chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if chosen.write:
+        content = {"network": chosen.network, "batch": batch, "dense_over_ours": totals, "rows": rows}
+        write_result(f"native_layers_{chosen.network}", content)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,21 @@
 Dense: PyTorch's best on a CPU, BF16 autocast in channels_last. Sparse: the same network after ``mz.sparsify``, density
 uniform over its layers, stem and classifier dense, and nothing else changed. SGD with Nesterov momentum on both sides.
 
-    python bench/step.py --network resnet50 --batch 32 --densities 0.2,0.1,0.05 --out bench/results/step_resnet50.json
+    python bench/step.py --network resnet50 --batch 32 --densities 0.2,0.1,0.05 --write
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
 import mezzotint as mz
-from machine import machine
+from machine import write_result
 
 SIZES = {"resnet50": 224, "wrn_28_2": 32}
 
@@ -58,7 +56,7 @@ def main() -> None:
     parser.add_argument("--densities", default="0.2,0.1,0.05", help="comma-separated (default 0.2,0.1,0.05)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds after one to warm up (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="default 2")
-    parser.add_argument("--out", type=Path, help="write JSON here")
+    parser.add_argument("--write", action="store_true", help="write bench/results/, the machine named")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     densities = [1.0, *map(float, chosen.densities.split(","))]
@@ -78,9 +76,8 @@ def main() -> None:
         print(
             f"{chosen.network} batch {chosen.batch} {kind:>13}: step {whole:7.0f} ms, dense / ours {dense / whole:.2f}"
         )
-    if chosen.out:
-        record = {"machine": machine(), "network": chosen.network, "batch": chosen.batch, "rows": rows}
-        chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if chosen.write:
+        write_result(f"step_{chosen.network}", {"network": chosen.network, "batch": chosen.batch, "rows": rows})
 
 
 if __name__ == "__main__":

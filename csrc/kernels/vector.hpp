@@ -92,16 +92,5 @@ inline MEZZOTINT_INLINE Vec4 fold(VectorOf<16>::Float value) {
 }
 #endif
 
-inline MEZZOTINT_INLINE void transpose(Vec4 (&m)[4]) {
-  const Vec4 a = __builtin_shufflevector(m[0], m[1], 0, 4, 1, 5);
-  const Vec4 b = __builtin_shufflevector(m[0], m[1], 2, 6, 3, 7);
-  const Vec4 c = __builtin_shufflevector(m[2], m[3], 0, 4, 1, 5);
-  const Vec4 d = __builtin_shufflevector(m[2], m[3], 2, 6, 3, 7);
-  m[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-  m[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-  m[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-  m[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-}
-
 }  // namespace
 }  // namespace mezzotint

@@ -7,11 +7,12 @@
 
 #include "kernels/cell.hpp"
 #include "kernels/jobs.hpp"
+#include "kernels/square.hpp"
 
 namespace mezzotint {
 namespace {
 
-// The numbers of a cell as factors of a product that is summed over the images: kFactors<T> sums grow side by side.
+// The numbers of a cell as factors of a product that is summed over the images: kSums sums grow side by side.
 template <class T>
 struct Factor {
   static constexpr int kSums = kVecsOf<T> >= 2 ? 2 : 1;
@@ -58,15 +59,15 @@ inline MEZZOTINT_INLINE void add_totals(const Sums<T, kCount>& of, float* sums) 
   constexpr int kLast = Factor<T>::kSums - 1;
 #pragma GCC unroll 2
   for (int i = 0; i < kCount; i += 4) {
-    Vec4 m[4] = {};
+    Square<float, 4> m = {};
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       if (i + j < kCount) {
-        m[j] = fold(kLast == 1 ? of.sum[i + j][0] + of.sum[i + j][kLast] : of.sum[i + j][0]);
+        m.row[j] = fold(kLast == 1 ? of.sum[i + j][0] + of.sum[i + j][kLast] : of.sum[i + j][0]);
       }
     }
     transpose(m);
-    const Vec4 total = (m[0] + m[1]) + (m[2] + m[3]);
+    const Vec4 total = (m.row[0] + m.row[1]) + (m.row[2] + m.row[3]);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       if (i + j < kCount) {

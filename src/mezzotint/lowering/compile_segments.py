@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
 
 from torch import fx, nn
 
@@ -32,12 +32,8 @@ def compile_segments(graph_module: fx.GraphModule, plan: Plan) -> fx.GraphModule
         holder.add_module(name, DifferentiableSegment(_program(item, plan, graph_module)))
         results = graph.call_module(f"{HOLDER}.{name}", tuple(found[node] for node in item.inputs))
         for at, node in enumerate(item.outputs):
-            found[node] = graph.call_function(_item, (results, at))
+            found[node] = graph.call_function(operator.getitem, (results, at))
     return fx.GraphModule(_root(graph_module, holder), graph, type(graph_module).__name__)
-
-
-def _item(results: tuple[Any, ...], at: int) -> Any:
-    return results[at]
 
 
 def _root(graph_module: fx.GraphModule, holder: nn.Module) -> nn.Module:

@@ -252,6 +252,19 @@ class PointwiseStep(Tailed):
         return [after.weight, after.bias]
 
 
+class Pooling(TrainStep):
+    """A step without parameters."""
+
+    @property
+    def parameters(self) -> tuple[Tensor | None, ...]:
+        """None."""
+        return ()
+
+    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
+        """A sum of gradients is all that it takes."""
+        return Finishing(Epilogue(residual=pending), totals=False, halo=NO_HALO)
+
+
 @dataclass(frozen=True, slots=True)
 class _PoolSaved:
     x: NativeTensor
@@ -259,26 +272,17 @@ class _PoolSaved:
 
 
 @dataclass(frozen=True)
-class MaxPoolStep(TrainStep):
+class MaxPoolStep(Pooling):
     """A max pooling."""
 
     window: Window
     halo: Sides
-
-    @property
-    def parameters(self) -> tuple[Tensor | None, ...]:
-        """None."""
-        return ()
 
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PoolSaved | None]:
         """One pass."""
         (x,) = inputs
         y = native_layout.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
         return y, _PoolSaved(x, y) if keep else None
-
-    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
-        """A sum of gradients is all that it takes."""
-        return Finishing(Epilogue(residual=pending), totals=False, halo=NO_HALO)
 
     def backward(self, saved: _PoolSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """To the first maximum of each window."""
@@ -289,24 +293,15 @@ class MaxPoolStep(TrainStep):
 
 
 @dataclass(frozen=True)
-class GlobalAverageStep(TrainStep):
+class GlobalAverageStep(Pooling):
     """An average over all pixels."""
 
     halo: Sides
-
-    @property
-    def parameters(self) -> tuple[Tensor | None, ...]:
-        """None."""
-        return ()
 
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, tuple[int, int] | None]:
         """One pass."""
         (x,) = inputs
         return native_layout.global_average(x, self.halo), x.size if keep else None
-
-    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
-        """A sum of gradients is all that it takes."""
-        return Finishing(Epilogue(residual=pending), totals=False, halo=NO_HALO)
 
     def backward(self, saved: tuple[int, int], gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """The same share to every pixel."""
