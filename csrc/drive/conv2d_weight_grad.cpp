@@ -12,33 +12,40 @@
 namespace mezzotint {
 namespace {
 
-// FP32 sums of the nonzeros: the result itself where it is contiguous FP32, else scratch that is converted at the end.
+// FP32 sums of the nonzeros, one row for each chunk of bands: the first is the result itself where that is contiguous
+// FP32 and there is no other, else scratch that is added up and converted at the end.
 class SumsOf {
  public:
-  explicit SumsOf(const Vector& result) : result_(result) {
-    if (result.dtype == Dtype::kFloat32 && result.stride == 1) {
+  SumsOf(const Vector& result, std::int64_t chunks) : result_(result), chunks_(chunks) {
+    if (result.dtype == Dtype::kFloat32 && result.stride == 1 && chunks == 1) {
       sums_ = static_cast<float*>(result.data);
     } else {
-      scratch_ = Scratch<float>(result.size);
+      scratch_ = Scratch<float>(chunks * result.size);
       sums_ = scratch_.get();
     }
-    std::fill(sums_, sums_ + result.size, 0.0f);
+    std::fill(sums_, sums_ + chunks * result.size, 0.0f);
   }
   [[nodiscard]] float* get() const { return sums_; }
+  [[nodiscard]] std::int64_t chunks() const { return chunks_; }
   void finish() const {
     for (std::int64_t k = 0; scratch_.get() && k < result_.size; ++k) {
-      write_element(result_, k, sums_[k]);
+      float sum = sums_[k];
+      for (std::int64_t chunk = 1; chunk < chunks_; ++chunk) {
+        sum += sums_[chunk * result_.size + k];
+      }
+      write_element(result_, k, sum);
     }
   }
 
  private:
   Vector result_;
+  std::int64_t chunks_;
   Scratch<float> scratch_;
   float* sums_;
 };
 
 void sample(const SampleList& list, const Packed& x, const Packed& gy, const Band& band, const Conv& conv,
-            std::int64_t nnz, float* sums, const Context& with) {
+            std::int64_t nnz, const SumsOf& sums, const Context& with) {
   WeightGradJob job{};
   job.dtype = x.dtype;
   job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
@@ -57,8 +64,15 @@ void sample(const SampleList& list, const Packed& x, const Packed& gy, const Ban
   job.offsets = list.offsets.get();
   job.segments = list.segments.data();
   job.parts = list.parts;
-  job.sums = sums;
-  run_weight_grad(job, nnz, with);
+  job.part_channels = band.part_channels;
+  job.x_channel = x.channel;
+  if (conv.groups == 1 && (exceeds_caches(x) || exceeds_caches(gy))) {
+    const bool one_row = conv.kernel_h == 1;
+    job.fetch_span = (conv.kernel_h - 1) * conv.dilation_h + 1;
+    job.fetch_step = one_row ? 1 : conv.stride_h;
+    job.fetch_row = one_row ? job.x_row : x.row;
+  }
+  run_weight_grad(job, nnz, sums.chunks(), sums.get(), with);
 }
 
 }  // namespace
@@ -68,7 +82,7 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
   if (weight.nnz == 0) {
     return;
   }
-  const SumsOf sums(gvalues);
+  const SumsOf sums(gvalues, 1);
   const std::int64_t blocks = gy.c * gy.h * gy.w == 0 ? 0 : blocks_of(gy.n, gy.dtype);
   if (blocks > 0) {
     const bool linear = is_linear(conv, x, gy);
@@ -84,7 +98,7 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
       const std::int64_t count = std::min(step, blocks - first);
       pack(images_of(x, first, count), packed_x.for_copies(count), with);
       pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
-      sample(list, packed_x.for_kernels(count), packed_gy.for_kernels(count), band, conv, weight.nnz, sums.get(), with);
+      sample(list, packed_x.for_kernels(count), packed_gy.for_kernels(count), band, conv, weight.nnz, sums, with);
     }
   }
   sums.finish();
@@ -95,10 +109,10 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
   if (weight.nnz == 0) {
     return;
   }
-  const SumsOf sums(gvalues);
   const Band band = choose_band(conv, gy.height, gy.width, x.channel);
+  const SumsOf sums(gvalues, choose_chunks(x, gy, band, weight.nnz));
   const SampleList list = expand_weight_grad(weight, conv, x, band.part_channels, with.threads);
-  sample(list, x, gy, band, conv, weight.nnz, sums.get(), with);
+  sample(list, x, gy, band, conv, weight.nnz, sums, with);
   sums.finish();
 }
 

@@ -65,12 +65,18 @@ void run_gather(GatherJob job, const Context& with) {
   });
 }
 
-void run_weight_grad(const WeightGradJob& job, std::int64_t nnz, const Context& with) {
+void run_weight_grad(const WeightGradJob& job, std::int64_t nnz, std::int64_t chunks, float* sums,
+                     const Context& with) {
+  const std::int64_t bands = job.blocks * divide_up(job.rows, job.band_rows);
   const int team = useful_threads(nnz * job.blocks * job.rows * job.columns, with.threads);
-  const std::int64_t shares = team == 1 ? 1 : std::min(nnz, kSharesPerThread * team);
+  const std::int64_t wanted = team == 1 ? 1 : divide_up(kSharesPerThread * team, chunks);
+  const std::int64_t shares = std::min(nnz, wanted);
   const auto weight_grad = with.kernels.weight_grad;
-  parallel_for(shares, team,
-               [&](std::int64_t share) { weight_grad(job, nnz * share / shares, nnz * (share + 1) / shares); });
+  parallel_for(chunks * shares, team, [&](std::int64_t task) {
+    const std::int64_t chunk = task / shares, share = task % shares;
+    weight_grad(job, bands * chunk / chunks, bands * (chunk + 1) / chunks, nnz * share / shares,
+                nnz * (share + 1) / shares, sums + chunk * nnz);
+  });
 }
 
 }  // namespace mezzotint

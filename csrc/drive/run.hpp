@@ -12,7 +12,7 @@ std::int64_t tiles_of(const GatherJob& job);
 // Runs all tiles and channels; chooses the share of a thread.
 void run_gather(GatherJob job, const Context& with);
 
-// Runs all nonzeros.
-void run_weight_grad(const WeightGradJob& job, std::int64_t nnz, const Context& with);
+// Adds to sums [chunks][nnz]: the bands of the job are cut into as many chunks, whose sums do not depend on threads.
+void run_weight_grad(const WeightGradJob& job, std::int64_t nnz, std::int64_t chunks, float* sums, const Context& with);
 
 }  // namespace mezzotint

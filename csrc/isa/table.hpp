@@ -17,8 +17,9 @@ struct Kernels {
   // [first_channel, last_channel).
   void (*gather)(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
                  std::int64_t last_channel);
-  // Nonzeros [first, last) of the job.
-  void (*weight_grad)(const WeightGradJob& job, std::int64_t first, std::int64_t last);
+  // Bands [first_band, last_band) of the job, in the order (block, band), for the nonzeros [first, last): adds to sums.
+  void (*weight_grad)(const WeightGradJob& job, std::int64_t first_band, std::int64_t last_band, std::int64_t first,
+                      std::int64_t last, float* sums);
   // One stored row of a block: halo rows are zeroed.
   void (*normalise_row)(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row);
   void (*reduce_row)(const ReduceJob& job, std::int64_t block, std::int64_t row);

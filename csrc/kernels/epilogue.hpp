@@ -32,6 +32,29 @@ EpiloguePlace epilogue_place(const GatherJob& job, std::int64_t tile, std::int64
           place_of(e.companion, block, row, cells), e.sums ? e.sums + tile * job.channels * 2 : nullptr};
 }
 
+// Asks for what an epilogue will read beside the tile of `channel`, which lies too far from that of the channel before
+// it for a hardware prefetcher.
+template <int kRows, int kColumns>
+inline MEZZOTINT_INLINE void fetch_beside(const Epilogue& e, const EpiloguePlace& place, std::int64_t column,
+                                          std::int64_t channel) {
+  const auto fetch = [&](const Beside& beside, const Cell* at) MEZZOTINT_INLINE {
+    if (at) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+        for (int c = 0; c < kColumns; ++c) {
+          __builtin_prefetch(at + channel * beside.channel + r * beside.row + c * column, 0, 2);
+        }
+      }
+    }
+  };
+  fetch(e.residual, place.residual);
+  fetch(e.mask, place.mask);
+  if (e.companion.at != e.mask.at) {
+    fetch(e.companion, place.companion);
+  }
+}
+
 template <class T, int kRows, int kColumns>
 inline MEZZOTINT_INLINE void apply_mask(Tile<T, kRows, kColumns>& tile, const Epilogue& e, const Cell* mask,
                                         std::int64_t column, std::int64_t channel) {

@@ -21,32 +21,44 @@ struct TilePlace {
   EpiloguePlace epilogue;
 };
 
-// A weight as it meets cells of type T.
+// What an entry adds to a tile: the product of its weight and the input cells at its offset.
 template <class T>
-struct Weight {
-  Vec value;
-  explicit MEZZOTINT_INLINE Weight(float weight) : value(broadcast(weight)) {}
-  inline MEZZOTINT_INLINE void add_product(Wide<T>& sum, const Cell* x) const {
-    each_vec(sum, CellOf<T>::load(x), [&](Vec& s, Vec v) MEZZOTINT_INLINE { s += value * v; });
+struct OneProduct {
+  static constexpr int kEntries = 1;
+  const Cell* x;
+  Vec weight;
+  MEZZOTINT_INLINE OneProduct(const Cell* origin, const Entry* entry)
+      : x(origin + entry->offset), weight(broadcast(entry->weight)) {}
+  inline MEZZOTINT_INLINE void add_to(Wide<T>& sum, std::int64_t at) const {
+    each_vec(sum, CellOf<T>::load(x + at), [&](Vec& s, Vec v) MEZZOTINT_INLINE { s += weight * v; });
   }
 };
 
+// What one step along the entries adds.
+template <class T>
+struct Product : OneProduct<T> {
+  using OneProduct<T>::OneProduct;
+};
+
 #ifdef __AVX512BF16__
-// The dot product of pairs with (weight, 0) picks the even images, that with (0, weight) the odd ones: no shift, no
-// mask, and the rate of an FMA. The pairs of the layout are two images, so the weight gradient, whose sum runs over
-// the images, has the full rate of the instruction. An image that is not finite makes its neighbour in the pair NaN.
+// Dot products take two entries at a time: the words of their cells are joined to pairs, image by image.
 template <>
-struct Weight<BFloat16> {
-  __m512bh even, odd;
-  explicit MEZZOTINT_INLINE Weight(float weight) {
-    const __m512i bits = _mm512_castps_si512(_mm512_set1_ps(weight));
-    odd = (__m512bh)bits;
-    even = (__m512bh)_mm512_srli_epi32(bits, 16);
+struct Product<BFloat16> {
+  static constexpr int kEntries = 2;
+  const Cell* first;
+  const Cell* second;
+  __m512bh weights;
+  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
+      : first(origin + entry[0].offset), second(origin + entry[1].offset) {
+    const auto bits = [](float weight) MEZZOTINT_INLINE { return __builtin_bit_cast(std::uint32_t, weight); };
+    const std::uint32_t pair = bits(entry[0].weight) >> 16 | (bits(entry[1].weight) & 0xffff0000u);
+    weights = (__m512bh)_mm512_set1_epi32(static_cast<int>(pair));
   }
-  inline MEZZOTINT_INLINE void add_product(Wide<BFloat16>& sum, const Cell* x) const {
-    const __m512bh pairs = (__m512bh)once(*reinterpret_cast<const Bits*>(x));
-    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], pairs, even);
-    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], pairs, odd);
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
+    const __m512i a = (__m512i)once(*reinterpret_cast<const Bits*>(first + at));
+    const __m512i b = (__m512i)once(*reinterpret_cast<const Bits*>(second + at));
+    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], (__m512bh)_mm512_unpacklo_epi16(a, b), weights);
+    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], (__m512bh)_mm512_unpackhi_epi16(a, b), weights);
   }
 };
 #endif
@@ -56,11 +68,14 @@ template <class T, int kRows, int kColumns, int kStep>
 inline MEZZOTINT_INLINE void accumulate(Tile<T, kRows, kColumns>& tile, const GatherJob& job, const Cell* x,
                                         const Entry* entry, const Entry* end) {
   const std::int64_t step = kStep ? kStep : job.x_column;
-  for (; entry != end; ++entry) {
-    const Weight<T> weight(entry->weight);
-    const Cell* from = x + entry->offset;
-    each_cell(tile, job.x_row, step,
-              [&](Wide<T>& sum, std::int64_t at) MEZZOTINT_INLINE { weight.add_product(sum, from + at); });
+  const auto add = [&](const auto& product) MEZZOTINT_INLINE {
+    each_cell(tile, job.x_row, step, [&](Wide<T>& sum, std::int64_t at) MEZZOTINT_INLINE { product.add_to(sum, at); });
+  };
+  for (; end - entry >= Product<T>::kEntries; entry += Product<T>::kEntries) {
+    add(Product<T>(x, entry));
+  }
+  if (Product<T>::kEntries > 1 && entry != end) {
+    add(OneProduct<T>(x, entry));
   }
 }
 
@@ -81,6 +96,9 @@ inline MEZZOTINT_INLINE void fetch_ahead(const GatherJob& job, const Cell* next_
   }
 }
 
+// How many channels ahead what lies beside a tile is asked for: a memory's latency, counted in short sums.
+constexpr std::int64_t kChannelsAhead = 4;
+
 template <class T, int kRows, int kColumns, int kStep>
 void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t first_channel, std::int64_t last_channel) {
   const bool has_epilogue = needs_epilogue(job.epilogue);
@@ -93,6 +111,9 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
         const std::int64_t at = channel - first_channel;
         fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.x_channels / channels,
                                      (at + 1) * job.x_channels / channels);
+      }
+      if (has_epilogue && part + 1 == job.parts && channel + kChannelsAhead < last_channel) {
+        fetch_beside<kRows, kColumns>(job.epilogue, place.epilogue, job.y_column, channel + kChannelsAhead);
       }
       Tile<T, kRows, kColumns> tile;
       if (part == 0) {

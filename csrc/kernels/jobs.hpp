@@ -76,7 +76,10 @@ struct WeightGradJob {
   const std::int32_t* offsets;   // [nnz]
   const std::int32_t* segments;  // as in GatherJob
   std::int64_t parts;
-  float* sums;  // [nnz]
+  // For fetching ahead: the input channels of a part, and the input rows of a band of r output rows, which are
+  // fetch_span + (r - 1) * fetch_step, fetch_row cells apart. fetch_span = 0: nothing is fetched ahead.
+  std::int64_t part_channels, x_channel;
+  std::int64_t fetch_span, fetch_step, fetch_row;
 };
 
 // z = relu(x * scale[c] + shift[c] + other * other_scale[c] + other_shift[c] + addend); the halo of z and the lanes

@@ -35,75 +35,72 @@ struct Affine {
       : scale(broadcast(scales ? scales[channel] : 1.0f)), shift(broadcast(shifts ? shifts[channel] : 0.0f)) {}
 };
 
-// The operands of one channel in one row.
-struct NormaliseRun {
-  const Cell* x;
-  const Cell* other;
-  const Cell* addend;
-  Cell* z;
-  std::int64_t width;
-  Affine on_x, on_other;
-};
-
-// kOperands: x; and other; and the addend.
+// One channel of a row. kOperands: x; and other; and the addend.
 template <class T, int kOperands, bool kRelu, bool kStream>
-void normalise_run(const NormaliseRun& run) {
-  for (std::int64_t w = 0; w < run.width; ++w) {
-    Wide<T> sum = CellOf<T>::load(run.x + w);
-    each_vec(sum, [&](Vec& v) MEZZOTINT_INLINE { v = v * run.on_x.scale + run.on_x.shift; });
+inline MEZZOTINT_INLINE void normalise_run(const NormaliseJob& job, std::int64_t block, std::int64_t row,
+                                           std::int64_t channel, Cell* z) {
+  const Cell* const x = cell_at(job.x, block, row, channel, 0);
+  const Cell* const other = kOperands >= 2 ? cell_at(job.other, block, row, channel, 0) : nullptr;
+  const Cell* const addend = kOperands >= 3 ? cell_at(job.addend, block, row, channel, 0) : nullptr;
+  const Affine on_x(job.scale, job.shift, channel), on_other(job.other_scale, job.other_shift, channel);
+  const std::int64_t width = job.z.width;
+  for (std::int64_t w = 0; w < width; ++w) {
+    Wide<T> sum = CellOf<T>::load(x + w);
+    each_vec(sum, [&](Vec& v) MEZZOTINT_INLINE { v = v * on_x.scale + on_x.shift; });
     if constexpr (kOperands >= 2) {
-      each_vec(sum, CellOf<T>::load(run.other + w),
-               [&](Vec& v, Vec o) MEZZOTINT_INLINE { v += o * run.on_other.scale + run.on_other.shift; });
+      each_vec(sum, CellOf<T>::load(other + w),
+               [&](Vec& v, Vec o) MEZZOTINT_INLINE { v += o * on_other.scale + on_other.shift; });
     }
     if constexpr (kOperands >= 3) {
-      each_vec(sum, CellOf<T>::load(run.addend + w), [](Vec& v, Vec a) MEZZOTINT_INLINE { v += a; });
+      each_vec(sum, CellOf<T>::load(addend + w), [](Vec& v, Vec a) MEZZOTINT_INLINE { v += a; });
     }
     if constexpr (kRelu) {
       each_vec(sum, [](Vec& v) MEZZOTINT_INLINE { v = v < 0.0f ? Vec{} : v; });  // keeps NaN
     }
-    CellOf<T>::template store<kStream>(run.z + w, sum);
+    CellOf<T>::template store<kStream>(z + w, sum);
   }
 }
 
-using NormaliseFunction = void (*)(const NormaliseRun&);
+// All channels of a row, in one function: a write around the caches followed by an ordinary one, such as a call's
+// arguments on the stack, waits for the memory.
+template <class T, int kOperands, bool kRelu, bool kStream>
+void normalise_channels(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
+  const std::int64_t images = job.batch - block * (kCellBytes / static_cast<std::int64_t>(sizeof(T)));
+  const bool ragged = images < kCellBytes / static_cast<std::int64_t>(sizeof(T));
+  const Cell lanes = lanes_below<T>(images);
+  for (std::int64_t c = 0; c < job.z.channels; ++c) {
+    Cell* z = cell_at(job.z, block, row, c, 0);
+    normalise_run<T, kOperands, kRelu, kStream>(job, block, row, c, z);
+    for (std::int64_t w = 0; ragged && w < job.z.width; ++w) {
+      keep(z + w, lanes);
+    }
+    if (job.z.halo.left + job.z.halo.right > 0) {
+      zero_cells(z - job.z.halo.left, job.z.halo.left);
+      zero_cells(z + job.z.width, job.z.halo.right);
+    }
+  }
+  if (kStream) {
+    fence();
+  }
+}
+
+using NormaliseFunction = void (*)(const NormaliseJob&, std::int64_t, std::int64_t);
 
 template <class T, int kOperands>
 NormaliseFunction find_normalise(bool relu, bool stream) {
-  return relu     ? stream ? &normalise_run<T, kOperands, true, true> : &normalise_run<T, kOperands, true, false>
-             : stream ? &normalise_run<T, kOperands, false, true>
-                  : &normalise_run<T, kOperands, false, false>;
-}
-
-template <class T>
-NormaliseFunction find_normalise(const NormaliseJob& job, bool stream) {
-  return job.addend.data  ? find_normalise<T, 3>(job.relu, stream)
-         : job.other.data ? find_normalise<T, 2>(job.relu, stream)
-                          : find_normalise<T, 1>(job.relu, stream);
-}
-
-const Cell* row_of(const Packed& view, std::int64_t block, std::int64_t row, std::int64_t channel) {
-  return view.data ? cell_at(view, block, row, channel, 0) : nullptr;
+  return relu ? stream ? &normalise_channels<T, kOperands, true, true> : &normalise_channels<T, kOperands, true, false>
+         : stream ? &normalise_channels<T, kOperands, false, true>
+                  : &normalise_channels<T, kOperands, false, false>;
 }
 
 template <class T>
 void normalise(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
-  const std::int64_t images = job.batch - block * (kCellBytes / static_cast<std::int64_t>(sizeof(T)));
-  const bool ragged = images < kCellBytes / static_cast<std::int64_t>(sizeof(T));
-  const Cell lanes = lanes_below<T>(images);
-  const NormaliseFunction run = find_normalise<T>(job, job.stream && !ragged);
-  for (std::int64_t c = 0; c < job.z.channels; ++c) {
-    Cell* z = cell_at(job.z, block, row, c, 0);
-    run({row_of(job.x, block, row, c), row_of(job.other, block, row, c), row_of(job.addend, block, row, c), z,
-         job.z.width, Affine(job.scale, job.shift, c), Affine(job.other_scale, job.other_shift, c)});
-    for (std::int64_t w = 0; ragged && w < job.z.width; ++w) {
-      keep(z + w, lanes);
-    }
-    zero_cells(z - job.z.halo.left, job.z.halo.left);
-    zero_cells(z + job.z.width, job.z.halo.right);
-  }
-  if (job.stream) {
-    fence();
-  }
+  const bool whole = job.batch >= (block + 1) * (kCellBytes / static_cast<std::int64_t>(sizeof(T)));
+  const bool stream = job.stream && whole;
+  const NormaliseFunction run = job.addend.data  ? find_normalise<T, 3>(job.relu, stream)
+                                : job.other.data ? find_normalise<T, 2>(job.relu, stream)
+                                                 : find_normalise<T, 1>(job.relu, stream);
+  run(job, block, row);
 }
 
 void normalise_row(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row) {

@@ -12,10 +12,12 @@
 namespace mezzotint {
 namespace {
 
-// The numbers of a cell as factors of a product that is summed over the images: kSums sums grow side by side.
+// The numbers of a cell as factors of a product that is summed over the images: kSums sums grow side by side for each
+// of kColumns columns, so that no addition waits for the one before it.
 template <class T>
 struct Factor {
   static constexpr int kSums = kVecsOf<T> >= 2 ? 2 : 1;
+  static constexpr int kColumns = 1;
   Wide<T> wide;
   static inline MEZZOTINT_INLINE Factor load(const Cell* from) { return {CellOf<T>::load(from)}; }
   inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
@@ -32,6 +34,7 @@ struct Factor {
 template <>
 struct Factor<BFloat16> {
   static constexpr int kSums = 1;
+  static constexpr int kColumns = 2;
   __m512bh pairs;
   static inline MEZZOTINT_INLINE Factor load(const Cell* from) {
     return {(__m512bh) * reinterpret_cast<const Bits*>(from)};
@@ -46,24 +49,34 @@ struct Factor<BFloat16> {
 // beside the factors of one cell.
 constexpr int kSumRegisters = MEZZOTINT_REGISTERS == 32 ? 20 : 10;
 template <class T>
-constexpr int kTogether = kSumRegisters / Factor<T>::kSums < 8 ? kSumRegisters / Factor<T>::kSums : 8;
+constexpr int kSumsEach = Factor<T>::kSums * Factor<T>::kColumns;
+template <class T>
+constexpr int kTogether = kSumRegisters / kSumsEach<T> < 8 ? kSumRegisters / kSumsEach<T> : 8;
 
 template <class T, int kCount>
 struct Sums {
-  Vec sum[kCount][Factor<T>::kSums];
+  Vec sum[Factor<T>::kColumns][kCount][Factor<T>::kSums];
+
+  inline MEZZOTINT_INLINE Vec total(int i) const {
+    Vec all = sum[0][i][0];
+#pragma GCC unroll 4
+    for (int s = 1; s < kSumsEach<T>; ++s) {
+      all += sum[s / Factor<T>::kSums][i][s % Factor<T>::kSums];
+    }
+    return all;
+  }
 };
 
 // Adds the total of each nonzero's accumulators to sums[0 .. kCount).
 template <class T, int kCount>
 inline MEZZOTINT_INLINE void add_totals(const Sums<T, kCount>& of, float* sums) {
-  constexpr int kLast = Factor<T>::kSums - 1;
 #pragma GCC unroll 2
   for (int i = 0; i < kCount; i += 4) {
     Square<float, 4> m = {};
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       if (i + j < kCount) {
-        m.row[j] = fold(kLast == 1 ? of.sum[i + j][0] + of.sum[i + j][kLast] : of.sum[i + j][0]);
+        m.row[j] = fold(of.total(i + j));
       }
     }
     transpose(m);
@@ -88,15 +101,28 @@ void sample(const WeightGradJob& job, const Cell* x, const Cell* gy, std::int64_
   for (int i = 0; i < kCount; ++i) {
     from[i] = x + offsets[i];
   }
+  constexpr int kColumns = Factor<T>::kColumns;
   for (std::int64_t r = 0; r < rows; ++r) {
     const Cell* g = gy + r * job.gy_row;
     std::int64_t at = r * job.x_row;
-    for (std::int64_t c = 0; c < job.columns; ++c, ++g, at += step) {
+    const auto add = [&](int chain) MEZZOTINT_INLINE {
       const Factor<T> grad = Factor<T>::load(g);
 #pragma GCC unroll 8
       for (int i = 0; i < kCount; ++i) {
-        grad.add_product(tile.sum[i], from[i] + at);
+        grad.add_product(tile.sum[chain][i], from[i] + at);
       }
+      ++g;
+      at += step;
+    };
+    std::int64_t c = 0;
+    for (; c + kColumns <= job.columns; c += kColumns) {
+#pragma GCC unroll 2
+      for (int chain = 0; chain < kColumns; ++chain) {
+        add(chain);
+      }
+    }
+    for (; c < job.columns; ++c) {
+      add(0);
     }
   }
   add_totals<T, kCount>(tile, sums);
@@ -131,42 +157,82 @@ std::int64_t segment_of(const WeightGradJob& job, std::int64_t k) {
   return low;
 }
 
-// One band of rows of one block against the nonzeros [first, last) that belong to `part`.
+// A band of rows of one block: where its rows begin, channel 0.
+struct BandPlace {
+  const Cell* x;
+  const Cell* gy;
+  std::int64_t rows;
+};
+
+BandPlace band_place(const WeightGradJob& job, std::int64_t band) {
+  const std::int64_t bands = (job.rows + job.band_rows - 1) / job.band_rows;
+  const std::int64_t block = band / bands, row = band % bands * job.band_rows;
+  const std::int64_t left = job.rows - row;
+  return {job.x + block * job.x_block + row * job.x_row, job.gy + block * job.gy_block + row * job.gy_row,
+          left < job.band_rows ? left : job.band_rows};
+}
+
+// Asks for `rows` rows of `cells` neighbouring cells.
+inline void fetch_rows(const Cell* at, std::int64_t rows, std::int64_t row, std::int64_t cells) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < cells; ++i) {
+      __builtin_prefetch(at + r * row + i, 0, 2);
+    }
+  }
+}
+
+// The nonzeros [first, last) that belong to `part`, in one band. Meanwhile the rows that come next are asked for: those
+// of the next output channel, and bit by bit those of `next`, the next part of the input.
 template <class T>
-void sample_band(const WeightGradJob& job, const Cell* x, const Cell* gy, std::int64_t rows, std::int64_t part,
-                 std::int64_t first, std::int64_t last) {
+void sample_band(const WeightGradJob& job, const BandPlace& place, const Cell* next, std::int64_t part,
+                 std::int64_t first, std::int64_t last, float* sums) {
+  const std::int64_t begin_channel = segment_of(job, first) / job.parts;
   const std::int64_t end_channel = segment_of(job, last - 1) / job.parts + 1;
-  for (std::int64_t channel = segment_of(job, first) / job.parts; channel < end_channel; ++channel) {
+  const std::int64_t channels = end_channel - begin_channel;
+  const std::int64_t next_rows = job.fetch_span + (place.rows - 1) * job.fetch_step;
+  for (std::int64_t channel = begin_channel; channel < end_channel; ++channel) {
     const std::int32_t* segment = job.segments + channel * job.parts + part;
     std::int64_t k = segment[0] > first ? segment[0] : first;
     const std::int64_t end = segment[1] < last ? segment[1] : last;
+    const Cell* gy = place.gy + channel * job.gy_channel;
+    if (job.fetch_span > 0) {
+      if (channel + 1 < end_channel) {
+        fetch_rows(gy + job.gy_channel, place.rows, job.gy_row, job.columns);
+      }
+      const std::int64_t at = channel - begin_channel;
+      for (std::int64_t c = at * job.part_channels / channels; next && c < (at + 1) * job.part_channels / channels;
+           ++c) {
+        fetch_rows(next + c * job.x_channel, next_rows, job.fetch_row, job.x_channel);
+      }
+    }
     while (k < end) {
       const std::int64_t count = end - k < kTogether<T> ? end - k : kTogether<T>;
-      const Cell* g = gy + channel * job.gy_channel;
-      find_sample<T>(count, job.x_column)(job, x, g, rows, job.offsets + k, job.sums + k);
+      find_sample<T>(count, job.x_column)(job, place.x, gy, place.rows, job.offsets + k, sums + k);
       k += count;
     }
   }
 }
 
 template <class T>
-void sample_bands(const WeightGradJob& job, std::int64_t first, std::int64_t last) {
-  for (std::int64_t block = 0; block < job.blocks; ++block) {
-    for (std::int64_t row = 0; row < job.rows; row += job.band_rows) {
-      const std::int64_t left = job.rows - row;
-      const std::int64_t rows = left < job.band_rows ? left : job.band_rows;
-      const Cell* x = job.x + block * job.x_block + row * job.x_row;
-      const Cell* gy = job.gy + block * job.gy_block + row * job.gy_row;
-      for (std::int64_t part = 0; part < job.parts; ++part) {
-        sample_band<T>(job, x, gy, rows, part, first, last);
-      }
+void sample_bands(const WeightGradJob& job, std::int64_t first_band, std::int64_t last_band, std::int64_t first,
+                  std::int64_t last, float* sums) {
+  for (std::int64_t band = first_band; band < last_band; ++band) {
+    const BandPlace place = band_place(job, band);
+    for (std::int64_t part = 0; part < job.parts; ++part) {
+      const Cell* next = part + 1 < job.parts   ? place.x + (part + 1) * job.part_channels * job.x_channel
+                         : band + 1 < last_band ? band_place(job, band + 1).x
+                                                : nullptr;
+      sample_band<T>(job, place, next, part, first, last, sums);
     }
   }
 }
 
-void weight_grad(const WeightGradJob& job, std::int64_t first, std::int64_t last) {
+void weight_grad(const WeightGradJob& job, std::int64_t first_band, std::int64_t last_band, std::int64_t first,
+                 std::int64_t last, float* sums) {
   if (first < last) {
-    with_type(job.dtype, [&](auto type) MEZZOTINT_INLINE { sample_bands<decltype(type)>(job, first, last); });
+    with_type(job.dtype, [&](auto type) MEZZOTINT_INLINE {
+      sample_bands<decltype(type)>(job, first_band, last_band, first, last, sums);
+    });
   }
 }
 

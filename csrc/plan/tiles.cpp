@@ -6,10 +6,12 @@ namespace mezzotint {
 namespace {
 
 constexpr std::int64_t kLevel1Bytes = 24 << 10;   // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
-constexpr std::int64_t kLevel2Bytes = 448 << 10;  // of the usual 1 to 2 MiB
+constexpr std::int64_t kLevel2Bytes = 512 << 10;  // of the usual 1 to 2 MiB
 constexpr std::int64_t kOuterBytes = 8 << 20;     // the share of a last-level cache that a call may count on
 constexpr std::int64_t kNonzerosPerPart = 8;      // fewer would not pay for storing and loading the tile between parts
-constexpr std::int64_t kBandColumns = 64;         // pixels per summation that make the final folding cheap
+constexpr std::int64_t kChunks = 16;              // enough for the threads that share a memory
+constexpr std::int64_t kSumsBytes = 16 << 20;     // for all chunks
+constexpr std::int64_t kBandColumns = 56;         // pixels per summation that make the final folding cheap
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -44,9 +46,20 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells) {
   const std::int64_t wanted = divide_up(kBandColumns, std::max<std::int64_t>(1, columns));
   const std::int64_t band = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, rows));
-  const std::int64_t input_rows = (band - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
-  const std::int64_t fitting = kLevel2Bytes / std::max<std::int64_t>(1, input_rows * row_cells * kCellBytes);
+  const std::int64_t input_rows =
+      conv.kernel_h == 1 ? band : (band - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
+  const std::int64_t input_columns = conv.kernel_w == 1 ? columns : row_cells;
+  const std::int64_t fitting = kLevel2Bytes / std::max<std::int64_t>(1, input_rows * input_columns * kCellBytes);
   return {band, std::clamp<std::int64_t>(fitting, 1, std::max<std::int64_t>(1, conv.in_per_group))};
+}
+
+std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz) {
+  if (!exceeds_caches(x)) {
+    return 1;
+  }
+  const std::int64_t bands = gy.blocks * divide_up(gy.height, band.rows);
+  const std::int64_t fitting = kSumsBytes / std::max<std::int64_t>(1, nnz * static_cast<std::int64_t>(sizeof(float)));
+  return std::clamp<std::int64_t>(std::min(bands, fitting), 1, kChunks);
 }
 
 bool exceeds_caches(const Packed& view) {

@@ -37,6 +37,10 @@ struct Band {
 };
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells);
 
+// Chunks of bands whose sums are kept apart, so that each thread has images of its own: one where the input stays in a
+// cache, since there the threads may share the nonzeros instead.
+std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz);
+
 // Image blocks that are packed and worked on at a time, each of `block_bytes` bytes: as many as the outer cache holds.
 std::int64_t blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes);
 

@@ -178,8 +178,11 @@ def to_native(x: Tensor, halo: Sides = NO_HALO) -> NativeTensor:
 def from_native(x: NativeTensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
     """``[N, C, H, W]`` in the memory format given."""
     require()
-    shape = (x.batch, x.channels, *x.size)
-    y = torch.empty(shape, dtype=x.data.dtype, memory_format=memory_format)
+    batch, channels, (height, width) = x.batch, x.channels, x.size
+    if memory_format == torch.channels_last:
+        y = arena.empty((batch, height, width, channels), x.data.dtype).permute(0, 3, 1, 2)
+    else:
+        y = arena.empty((batch, channels, height, width), x.data.dtype)
     native.extension().unpack(x.packed(), argument(y), threads())
     return y
 
