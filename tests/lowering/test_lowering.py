@@ -89,7 +89,9 @@ def test_reference_networks_give_equal_outputs(name: str, size: int) -> None:
     model = prepared(mz.models.build(name, num_classes=5, image_size=size), exclude=("conv1", "fc"))
     lowered = lower(model, torch.zeros(1, 3, size, size))
     layers = sum(isinstance(module, SparseConv2d) for module in model.modules())
-    assert count(lowered, NativeConv) == layers
+    assert count(lowered, NativeConv) == layers + 1, (
+        "the dense convolution of the image's three channels goes with them"
+    )
     for batch in (1, 3, 17):
         close(lowered, model, torch.randn(batch, 3, size, size))
     close(lowered, model, torch.randn(2, 3, size + 5, size + 2))
@@ -391,3 +393,16 @@ def test_functional_calls_are_known() -> None:
     assert lowered.native_steps == 2
     close(lowered, model, torch.randn(2, 3, 6, 6))
     assert "add_1: plain: it is more than the sum of two tensors" in lowered.explain()
+
+
+def test_only_dense_convolutions_of_few_channels_are_native() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)).eval()
+    model = mz.sparsify(model, 0.5, exclude=("0", "1"))
+    lowered = lower(model, torch.zeros(1, 4, 9, 9))
+    assert "1: plain: it is dense, and has more than 4 input channels" in lowered.explain()
+    assert "0: plain: nothing that it reads is in the native layout" in lowered.explain()
+    close(lowered, model, torch.randn(3, 4, 9, 9))
+    model = mz.sparsify(nn.Sequential(nn.Conv2d(4, 8, 3, bias=False), nn.Conv2d(8, 8, 3)).eval(), 0.5, exclude=("0",))
+    lowered = lower(model, torch.zeros(1, 4, 9, 9))
+    assert "0: native: dense convolution" in lowered.explain()
+    close(lowered, model, torch.randn(3, 4, 9, 9))

@@ -111,6 +111,19 @@ def trained_on(network: nn.Module, x: Tensor, mode: str = "fp32") -> dict[str, T
     return found | {f"buffer {name}": buffer.detach().float() for name, buffer in network.named_buffers()}
 
 
+def test_a_dense_first_convolution_trains_natively_too() -> None:
+    torch.manual_seed(0)
+    network = TheirResNet18().to(memory_format=torch.channels_last)
+    network = mz.sparsify(network, 0.3, "uniform", exclude=("conv1", "fc"))
+    plain = detach(copy.deepcopy(network))
+    x = torch.randn(7, 3, 16, 16)
+    found, expected = trained_on(network, x), trained_on(plain, x)
+    assert "conv1: native, in one step with" in explain(network)
+    assert found["conv1.weight"].shape == (8, 3, 3, 3)
+    for key, value in expected.items():
+        assert error(found[key], value) < 2e-3, key
+
+
 def error(found: Tensor, expected: Tensor) -> float:
     # A bias before a batch norm has no gradient: the plain layout gives it rounding errors, the native one zero.
     return float((found - expected).norm() / (expected.norm() + 1e-3))

@@ -7,13 +7,13 @@ import operator
 from torch import fx, nn
 
 from mezzotint.lowering.differentiable import DifferentiableSegment, Program
-from mezzotint.lowering.plan import Plan, Step, geometry_of
+from mezzotint.lowering.plan import Plan, Step, conv_layer, geometry_of
 from mezzotint.lowering.pooling import window_at
 from mezzotint.lowering.roles import Role
 from mezzotint.lowering.segments import Segment, schedule
 from mezzotint.lowering.steps import ConvStep, GlobalAverageStep, MaxPoolStep, PointwiseStep, TrainStep
 from mezzotint.lowering.tail import Tail
-from mezzotint.sparse import SparseConv2d
+from mezzotint.lowering.weights import Weights
 
 #: Submodule of the rewritten model that holds the segments.
 HOLDER = "native_segments"
@@ -70,7 +70,7 @@ def _train_step(step: Step, slots: dict[fx.Node, int], plan: Plan, graph_module:
         return GlobalAverageStep(*places, halo=halo)
     norm = None if step.norm is None else graph_module.get_submodule(str(step.norm.target))
     tail = Tail(norm if isinstance(norm, nn.BatchNorm2d) else None, residual is not None, step.relu, halo)
-    layer = None if step.conv is None else graph_module.get_submodule(str(step.conv.target))
-    if isinstance(layer, SparseConv2d):
-        return ConvStep(*places, layer=layer, geometry=geometry_of(layer), tail=tail)
-    return PointwiseStep(*places, tail=tail)
+    if step.conv is None:
+        return PointwiseStep(*places, tail=tail)
+    layer = conv_layer(graph_module.get_submodule(str(step.conv.target)))
+    return ConvStep(*places, weights=Weights(layer), geometry=geometry_of(layer), tail=tail)

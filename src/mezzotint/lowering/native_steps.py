@@ -15,7 +15,7 @@ from mezzotint.lowering.batch_norm import from_running
 from mezzotint.lowering.border import checked_activations, native_type
 from mezzotint.lowering.plan import geometry_of
 from mezzotint.lowering.pooling import Window
-from mezzotint.sparse import SparseConv2d
+from mezzotint.lowering.weights import ConvLayer, Weights
 
 
 class ToNative(nn.Module):
@@ -43,7 +43,7 @@ class FromNative(nn.Module):
 
 
 class NativeConv(nn.Module):
-    """A sparse convolution, then batch norm, residual and ReLU, in one pass."""
+    """A convolution, then batch norm, residual and ReLU, in one pass."""
 
     values: Tensor
     indices: Tensor
@@ -51,11 +51,12 @@ class NativeConv(nn.Module):
     scale: Tensor | None
     shift: Tensor | None
 
-    def __init__(self, layer: SparseConv2d, norm: nn.BatchNorm2d | None, relu: bool, halo: Sides) -> None:
+    def __init__(self, layer: ConvLayer, norm: nn.BatchNorm2d | None, relu: bool, halo: Sides) -> None:
         super().__init__()
-        self.register_buffer("values", layer.values.detach())
-        self.register_buffer("indices", layer.pattern.indices)
-        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+        weights = Weights(layer)
+        self.register_buffer("values", weights.values)
+        self.register_buffer("indices", weights.pattern.indices)
+        self.register_buffer("bias", weights.bias)
         self.register_buffer("scale", None)
         self.register_buffer("shift", None)
         if norm is not None:

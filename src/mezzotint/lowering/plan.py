@@ -7,13 +7,14 @@ native tensors to each other; layouts are converted at their borders only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import fx, nn
 
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Sides
-from mezzotint.lowering.roles import Role, role_of, tensor_inputs
+from mezzotint.lowering.roles import CONVOLUTIONS, Role, role_of, tensor_inputs
+from mezzotint.lowering.weights import ConvLayer, Weights
 from mezzotint.sparse import SparseConv2d
 from mezzotint.sparse.geometry import explicit_padding
 
@@ -29,6 +30,7 @@ class Step:
         residual: the node whose tensor is added, if any.
         relu: whether negative numbers become zero at the end.
         pool: the kind of pooling, if it is one; nothing else is in such a step.
+        dense: whether the convolution is dense.
     """
 
     nodes: list[fx.Node]
@@ -38,6 +40,7 @@ class Step:
     residual: fx.Node | None = None
     relu: bool = False
     pool: Role | None = None
+    dense: bool = False
 
     @property
     def reads(self) -> tuple[fx.Node, ...]:
@@ -51,7 +54,8 @@ class Step:
 
     def describe(self) -> str:
         """Such as ``sparse convolution + batch norm + add + ReLU``."""
-        flags = ((Role.CONV, self.conv), (Role.NORM, self.norm), (Role.ADD, self.residual), (Role.RELU, self.relu))
+        conv = Role.DENSE_CONV if self.dense else Role.CONV
+        flags = ((conv, self.conv), (Role.NORM, self.norm), (Role.ADD, self.residual), (Role.RELU, self.relu))
         return self.pool.value if self.pool else " + ".join(role.value for role, there in flags if there)
 
 
@@ -86,7 +90,7 @@ def make_plan(graph_module: fx.GraphModule, *, folds: bool) -> Plan:
 def _native_nodes(
     nodes: Iterable[fx.Node], found: Mapping[fx.Node, Role | str]
 ) -> tuple[dict[fx.Node, Role], dict[fx.Node, str]]:
-    """Convolutions are native, and what follows something native or leads to it alone; the others have a reason."""
+    """Sparse convolutions are native, and what follows something native or leads to it alone; others have a reason."""
     native: dict[fx.Node, Role] = {}
     reasons: dict[fx.Node, str] = {}
     for node in nodes:
@@ -110,8 +114,8 @@ def _steps(nodes: list[fx.Node], roles: Mapping[fx.Node, Role]) -> list[Step]:
     """Steps grow from convolutions first, the last one first: where two meet in an add, the earlier one is read."""
     taken: set[fx.Node] = set()
     steps: list[Step] = []
-    convs_last_first = [node for node in reversed(nodes) if roles.get(node) is Role.CONV]
-    rest = [node for node in nodes if node in roles and roles[node] is not Role.CONV]
+    convs_last_first = [node for node in reversed(nodes) if roles.get(node) in CONVOLUTIONS]
+    rest = [node for node in nodes if node in roles and roles[node] not in CONVOLUTIONS]
     for node in [*convs_last_first, *rest]:
         if node not in taken:
             step = _begun(node, roles)
@@ -152,8 +156,8 @@ def _grow(step: Step, roles: Mapping[fx.Node, Role], taken: set[fx.Node]) -> Non
 
 
 def _take(step: Step, node: fx.Node, role: Role) -> None:
-    if role is Role.CONV:
-        step.conv = node
+    if role in CONVOLUTIONS:
+        step.conv, step.dense = node, role is Role.DENSE_CONV
     elif role is Role.NORM:
         step.norm = node
     elif role is Role.RELU:
@@ -182,21 +186,33 @@ def _halos(steps: Iterable[Step], graph_module: fx.GraphModule) -> dict[fx.Node,
             if node is not None:
                 halos.setdefault(node, NO_HALO)
         if step.conv is not None:
-            wanted = padding_of(graph_module.get_submodule(str(step.conv.target)))
+            wanted = padding_of(conv_layer(graph_module.get_submodule(str(step.conv.target))))
             top, bottom, left, right = (max(pair) for pair in zip(halos[step.source], wanted, strict=True))
             halos[step.source] = (top, bottom, left, right)
     return halos
 
 
-def padding_of(layer: nn.Module) -> Sides:
-    """What a sparse convolution pads on its four sides."""
-    if not isinstance(layer, SparseConv2d):
-        raise TypeError(f"{type(layer).__name__} is no SparseConv2d")
-    rows, columns = explicit_padding(layer.padding, layer.padding_mode, layer.kernel_size, layer.stride, layer.dilation)
+def conv_layer(module: nn.Module) -> ConvLayer:
+    """``module``, which must be a convolution, sparse or dense."""
+    if not isinstance(module, (SparseConv2d, nn.Conv2d)):
+        raise TypeError(f"{type(module).__name__} is no convolution of two dimensions")
+    return module
+
+
+def padding_of(layer: ConvLayer) -> Sides:
+    """What a convolution pads on its four sides."""
+    kernel, stride, dilation = (_pair(size) for size in (layer.kernel_size, layer.stride, layer.dilation))
+    padding = layer.padding if isinstance(layer.padding, str) else _pair(layer.padding)
+    rows, columns = explicit_padding(padding, layer.padding_mode, kernel, stride, dilation)
     return (*rows, *columns)
 
 
-def geometry_of(layer: SparseConv2d) -> ConvGeometry:
+def geometry_of(layer: ConvLayer) -> ConvGeometry:
     """The layer's shape as the native kernels take it."""
-    out, channels, height, width = layer.weight_shape
-    return ConvGeometry((out, channels, height, width), layer.stride, padding_of(layer), layer.dilation, layer.groups)
+    stride, dilation = _pair(layer.stride), _pair(layer.dilation)
+    return ConvGeometry(Weights(layer).shape, stride, padding_of(layer), dilation, layer.groups)
+
+
+def _pair(size: Sequence[int]) -> tuple[int, int]:
+    height, width = size
+    return height, width

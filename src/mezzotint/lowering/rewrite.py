@@ -15,10 +15,9 @@ from mezzotint.lowering.native_steps import (
     NativePointwise,
     ToNative,
 )
-from mezzotint.lowering.plan import Plan, Step
+from mezzotint.lowering.plan import Plan, Step, conv_layer
 from mezzotint.lowering.pooling import window_at
 from mezzotint.lowering.roles import Role
-from mezzotint.sparse import SparseConv2d
 
 #: Submodule of the rewritten model that holds the steps.
 HOLDER = "native_layout"
@@ -60,12 +59,12 @@ class _Writer:
         halo = self.plan.halos[step.result]
         batch_norm = norm if isinstance(norm, nn.BatchNorm2d) else None
         module: nn.Module
-        layer = None if step.conv is None else self.old.get_submodule(str(step.conv.target))
         if step.pool is Role.MAX_POOL:
             module = NativeMaxPool(window_at(step.nodes[0], self.old), halo)
         elif step.pool is Role.GLOBAL_AVERAGE:
             module = NativeGlobalAverage(halo)
-        elif isinstance(layer, SparseConv2d):
+        elif step.conv is not None:
+            layer = conv_layer(self.old.get_submodule(str(step.conv.target)))
             module = NativeConv(layer, batch_norm, step.relu, halo)
         else:
             module = NativePointwise(batch_norm, step.relu, halo)

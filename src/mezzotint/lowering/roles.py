@@ -14,6 +14,7 @@ from torch import fx, nn
 from mezzotint.lowering import pooling
 from mezzotint.lowering.batch_norm import uses_batch
 from mezzotint.lowering.trace import has_hooks
+from mezzotint.lowering.weights import Weights
 from mezzotint.sparse import SparseConv2d
 
 
@@ -21,12 +22,17 @@ class Role(Enum):
     """What a node does that the native layout knows how to do."""
 
     CONV = "sparse convolution"
+    DENSE_CONV = "dense convolution"
     NORM = "batch norm"
     RELU = "ReLU"
     ADD = "add"
     MAX_POOL = "max pooling"
     GLOBAL_AVERAGE = "global average pooling"
 
+
+CONVOLUTIONS: Final = frozenset({Role.CONV, Role.DENSE_CONV})
+#: A dense convolution of more input channels a group is left to oneDNN, which has no equal at it.
+_FEW_CHANNELS: Final = 4
 
 _RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
 _ADD: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
@@ -75,11 +81,13 @@ def _module_role(node: fx.Node, module: nn.Module) -> Role | str:
 
 
 def _refuse_conv(layer: nn.Module) -> str | None:
-    if not isinstance(layer, SparseConv2d):
-        return "it is no sparse convolution"
+    if not isinstance(layer, (SparseConv2d, nn.Conv2d)):
+        return "it is no convolution"
+    if isinstance(layer, nn.Conv2d) and layer.in_channels // layer.groups > _FEW_CHANNELS:
+        return f"it is dense, and has more than {_FEW_CHANNELS} input channels"
     if layer.padding_mode != "zeros":
         return f"its padding mode is {layer.padding_mode!r}; the native halo holds zeros"
-    tensors = [layer.values, *([] if layer.bias is None else [layer.bias])]
+    tensors = [Weights(layer).parameter, *([] if layer.bias is None else [layer.bias])]
     if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in tensors):
         return "its weights are not float32 on the CPU"
     return None
@@ -98,6 +106,7 @@ def _refuse_nothing(module: nn.Module) -> str | None:
 
 _MODULES: Final[dict[type[nn.Module], tuple[Role, Callable[[nn.Module], str | None]]]] = {
     SparseConv2d: (Role.CONV, _refuse_conv),
+    nn.Conv2d: (Role.DENSE_CONV, _refuse_conv),
     nn.BatchNorm2d: (Role.NORM, _refuse_norm),
     nn.ReLU: (Role.RELU, _refuse_nothing),
     nn.MaxPool2d: (Role.MAX_POOL, pooling.refuse_max_pool),

@@ -24,7 +24,7 @@ from mezzotint.lowering.gradients import Finishing, Gradients
 from mezzotint.lowering.native_steps import check_same
 from mezzotint.lowering.pooling import Window
 from mezzotint.lowering.tail import Tail, TailSaved, backward, finish, finishing, saved_of
-from mezzotint.sparse import SparseConv2d
+from mezzotint.lowering.weights import Weights
 
 Grads = list[Tensor | None]
 
@@ -108,16 +108,16 @@ class _ConvSaved:
 
 @dataclass(frozen=True)
 class ConvStep(Tailed):
-    """A sparse convolution and its tail."""
+    """A convolution and its tail."""
 
-    layer: SparseConv2d
+    weights: Weights
     geometry: ConvGeometry
     tail: Tail
 
     @property
     def parameters(self) -> tuple[Tensor | None, ...]:
         """Values, bias, and the batch norm's weight and bias."""
-        return (self.layer.values, self.layer.bias, *_affine(self.tail.norm))
+        return (self.weights.parameter, self.weights.layer.bias, *_affine(self.tail.norm))
 
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _ConvSaved | None]:
         """One pass without batch statistics, two with them."""
@@ -128,8 +128,8 @@ class ConvStep(Tailed):
         norm = self.tail.norm
         if norm is not None and (keep or batch_norm.uses_batch(norm)):
             return self._in_two_passes(x, residual, norm, keep)
-        bias = None if norm is not None else self._bias()
-        folded = self._statistics(None, 0, self._bias())
+        bias = None if norm is not None else self.weights.bias
+        folded = self._statistics(None, 0, self.weights.bias)
         scale, shift = (folded.scale, folded.shift) if folded is not None else (None, None)
         epilogue = Epilogue(scale=scale, shift=shift, residual=residual, relu=self.tail.relu)
         z = self._convolve(x, epilogue, self.tail.halo, bias=bias)
@@ -143,20 +143,17 @@ class ConvStep(Tailed):
         if batch_norm.uses_batch(norm):
             totals = torch.empty(self.geometry.weight_shape[0], 2, dtype=torch.float64)
         y = self._convolve(x, native_layout.PLAIN, NO_HALO, totals=totals)
-        normalised = self._statistics(totals, y.count, self._bias())
+        normalised = self._statistics(totals, y.count, self.weights.bias)
         z = self.tail.apply(y, normalised, residual)
         return z, _ConvSaved(x, y.size, saved_of(self.tail, y, z, normalised)) if keep else None
 
     def _convolve(self, x: NativeTensor, epilogue: Epilogue, halo: Sides, **rest: Tensor | None) -> NativeTensor:
-        values, indices = self.layer.values.detach(), self.layer.pattern.indices
+        values, indices = self.weights.values, self.weights.pattern.indices
         return native_layout.conv2d_output(x, values, indices, self.geometry, epilogue=epilogue, halo=halo, **rest)
-
-    def _bias(self) -> Tensor | None:
-        return None if self.layer.bias is None else self.layer.bias.detach()
 
     @property
     def _wants_totals(self) -> bool:
-        return self.tail.norm is not None or self.layer.bias is not None
+        return self.tail.norm is not None or self.weights.layer.bias is not None
 
     def _halo(self, saved: _ConvSaved) -> Sides:
         """Without batch norm the finished gradient is the convolution's own output gradient."""
@@ -174,16 +171,17 @@ class ConvStep(Tailed):
         del finished
         values = None
         if wanted[0]:
-            indices = self.layer.pattern.indices
-            values = native_layout.conv2d_weight_grad(saved.x, after.y, indices, self.geometry)
+            indices = self.weights.pattern.indices
+            found = native_layout.conv2d_weight_grad(saved.x, after.y, indices, self.geometry)
+            values = self.weights.like_parameter(found)
             self._feed_window(saved.x, after.y)
         if gradients.wants(self.source):
             gradients.add_convolved(self.source, lambda rule: self._input_grad(saved, after.y, rule))
         return [values, after.total if wanted[1] else None, after.weight, after.bias]
 
     def _input_grad(self, saved: _ConvSaved, gy: NativeTensor, rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
-        layer = self.layer
-        weight = (layer.values.detach(), layer.pattern.indices, layer.pattern.transposed)
+        pattern = self.weights.pattern
+        weight = (self.weights.values, pattern.indices, pattern.transposed)
         totals = torch.empty(saved.x.channels, 2, dtype=torch.float64) if rule.totals else None
         gx = native_layout.conv2d_input_grad(
             gy, *weight, self.geometry, saved.x.size, epilogue=rule.epilogue, halo=rule.halo, totals=totals
@@ -192,7 +190,7 @@ class ConvStep(Tailed):
 
     def _feed_window(self, x: NativeTensor, gy: NativeTensor) -> None:
         """In the dense window: the whole weight gradient, by a dense kernel; it lives for one layer at a time."""
-        window = self.layer.training_window
+        window = self.weights.training_window
         if window is None:
             return
         geometry = self.geometry
