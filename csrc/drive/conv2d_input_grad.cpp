@@ -92,13 +92,17 @@ std::vector<GatherJob> phase_jobs(const GatherList& list, const Epilogue& epilog
       job.parts = list.parts;
       job.epilogue = of_phase(epilogue, vertical, horizontal, conv);
       job.stream = exceeds_caches(gx);
-      job.x_channels = gy.channels;
-      job.x_channel = gy.channel;
       if (exceeds_caches(gy)) {
-        job.window_rows = (conv.kernel_h - 1) * conv.dilation_h / conv.stride_h + 1;
-        job.window_columns = (conv.kernel_w - 1) * conv.dilation_w / conv.stride_w + 1;
-        job.window_row = 1 - job.window_rows;
-        job.window_column = 1 - job.window_columns;
+        const std::int64_t rows = (conv.kernel_h - 1) * conv.dilation_h / conv.stride_h + 1;
+        const std::int64_t columns = (conv.kernel_w - 1) * conv.dilation_w / conv.stride_w + 1;
+        job.window = {.rows = rows,
+                      .columns = columns,
+                      .top = 1 - rows,
+                      .left = 1 - columns,
+                      .row_step = 1,
+                      .row = gy.row,
+                      .channel = gy.channel,
+                      .channels = gy.channels};
       }
       jobs.push_back(job);
     }

@@ -43,11 +43,13 @@ void gather(const GatherList& list, const float* bias, const Epilogue& epilogue,
   job.bias = bias;
   job.epilogue = epilogue;
   job.stream = exceeds_caches(y);
-  job.x_channels = x.channels;
-  job.x_channel = x.channel;
   if (exceeds_caches(x)) {
-    job.window_rows = (conv.kernel_h - 1) * conv.dilation_h + 1;
-    job.window_columns = (conv.kernel_w - 1) * conv.dilation_w + 1;
+    job.window = {.rows = (conv.kernel_h - 1) * conv.dilation_h + 1,
+                  .columns = (conv.kernel_w - 1) * conv.dilation_w + 1,
+                  .row_step = conv.stride_h,
+                  .row = x.row,
+                  .channel = x.channel,
+                  .channels = x.channels};
   }
   const Totals sums(totals, tiles_of(job), conv.out);
   job.epilogue.sums = sums.sums();

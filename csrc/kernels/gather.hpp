@@ -80,17 +80,20 @@ inline MEZZOTINT_INLINE void accumulate(Tile<T, kRows, kColumns>& tile, const Ga
 }
 
 // Asks for the input cells of the next tile, channels [first, last): gathers jump between channels, which no hardware
-// prefetcher foresees.
+// prefetcher foresees. Only the rows that the row of tiles above did not read.
 template <int kRows, int kColumns>
 inline MEZZOTINT_INLINE void fetch_ahead(const GatherJob& job, const Cell* next_x, std::int64_t first,
                                          std::int64_t last) {
-  const std::int64_t rows = (kRows - 1) + job.window_rows;
-  const std::int64_t columns = (kColumns - 1) * job.x_column + job.window_columns;
+  const Window& window = job.window;
+  const std::int64_t rows = (kRows - 1) * window.row_step + window.rows;
+  const std::int64_t fresh = kRows * window.row_step < rows ? kRows * window.row_step : rows;
+  const std::int64_t columns = (kColumns - 1) * job.x_column + window.columns;
+  const Cell* begin = next_x + (window.top + rows - fresh) * window.row + window.left;
   for (std::int64_t c = first; c < last; ++c) {
-    const Cell* at = next_x + c * job.x_channel + job.window_column;
-    for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t r = 0; r < fresh; ++r) {
+      const Cell* at = begin + c * window.channel + r * window.row;
       for (std::int64_t w = 0; w < columns; ++w) {
-        __builtin_prefetch(at + (job.window_row + r) * job.x_row + w, 0, 2);
+        __builtin_prefetch(at + w, 0, 2);
       }
     }
   }
@@ -109,8 +112,8 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
       Cell* y = place.y + channel * job.y_channel;
       if (place.next_x) {
         const std::int64_t at = channel - first_channel;
-        fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.x_channels / channels,
-                                     (at + 1) * job.x_channels / channels);
+        fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.window.channels / channels,
+                                     (at + 1) * job.window.channels / channels);
       }
       if (has_epilogue && part + 1 == job.parts && channel + kChannelsAhead < last_channel) {
         fetch_beside<kRows, kColumns>(job.epilogue, place.epilogue, job.y_column, channel + kChannelsAhead);
@@ -208,7 +211,7 @@ template <class T>
 void gather_tiles(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
                   std::int64_t last_channel) {
   for (std::int64_t number = first_tile; number < last_tile; ++number) {
-    const bool ahead = job.window_rows > 0 && job.parts == 1 && number + 1 < last_tile;
+    const bool ahead = job.window.rows > 0 && job.parts == 1 && number + 1 < last_tile;
     const Cell* next_x = ahead ? input_of(job, grid_tile(job, number + 1)) : nullptr;
     gather_grid_tile<T>(job, grid_tile(job, number), next_x, first_channel, last_channel);
   }

@@ -39,6 +39,16 @@ struct Epilogue {
   float* sums = nullptr;  // [tiles][channels][2]; the caller clears it
 };
 
+// What one output position of a gather reads, for fetching it ahead: stored rows and columns of the input, the first of
+// them relative to its own position. rows = 0: nothing is fetched ahead.
+struct Window {
+  std::int64_t rows = 0, columns = 0;
+  std::int64_t top = 0, left = 0;
+  std::int64_t row_step = 0;          // stored rows for one output row
+  std::int64_t row = 0, channel = 0;  // in cells
+  std::int64_t channels = 0;
+};
+
 // y[block, row, o, col] = bias[o] + sum over the entries e of o of e.weight * x[block, row, col] at e.offset.
 // x_* is the step of the input for one step of the output, y_* that of the output itself.
 // The entries of (channel o, part p) are segments[o * parts + p] up to segments[o * parts + p + 1]. A part is a range
@@ -58,10 +68,7 @@ struct GatherJob {
   const float* bias;  // [channels] or null
   Epilogue epilogue;
   bool stream;  // y is too large to stay in a cache: write around it
-  // What a tile reads, for fetching it ahead: channels of x, and the input rows and columns that one output position
-  // reads, the first of them relative to it. window_rows = 0: nothing is fetched ahead.
-  std::int64_t x_channels, x_channel;
-  std::int64_t window_row, window_rows, window_column, window_columns;
+  Window window;
 };
 
 // sums[k] += sum over (block, row, column, image) of gy[..] of k's output channel * x[..] at offsets[k].
