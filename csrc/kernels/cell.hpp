@@ -80,6 +80,12 @@ struct CellOf<BFloat16> {
     const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
     return (Bits)_mm512_permutexvar_epi16(order, halves);
   }
+#elif defined(MEZZOTINT_NEON_BF16)
+  static inline MEZZOTINT_INLINE Bits interleaved(Vec even, Vec odd) {
+    const uint16x8_t low = vreinterpretq_u16_bf16(vcvtq_low_bf16_f32((float32x4_t)even));
+    const uint16x8_t high = vreinterpretq_u16_bf16(vcvtq_low_bf16_f32((float32x4_t)odd));
+    return (Bits)vzip1q_u16(low, high);
+  }
 #else
   // Round to nearest even in the upper half; NaN stays NaN.
   static inline MEZZOTINT_INLINE Bits rounded(Vec value) {
@@ -128,6 +134,14 @@ struct CellOf<Float16> {
   }
   static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
     _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
+  }
+#elif defined(MEZZOTINT_NEON)
+  typedef std::uint16_t Halves __attribute__((vector_size(8), may_alias));
+  static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {
+    return (Vec)vcvt_f32_f16((float16x4_t) * reinterpret_cast<const Halves*>(from));
+  }
+  static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
+    *reinterpret_cast<Halves*>(to) = (Halves)vcvt_f16_f32((float32x4_t)value);
   }
 #else
   static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {

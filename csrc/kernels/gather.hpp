@@ -49,6 +49,22 @@ struct Weight<BFloat16> {
     sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], pairs, odd);
   }
 };
+#elif defined(MEZZOTINT_NEON_BF16)
+// Multiply-adds of the even and of the odd images that widen on the way: no shift, no mask, and no neighbour in a pair.
+template <>
+struct Weight<BFloat16> {
+  bfloat16x8_t value;
+  explicit MEZZOTINT_INLINE Weight(float weight)
+      : value(vreinterpretq_bf16_u16(vdupq_n_u16(static_cast<std::uint16_t>(bits_of(weight) >> 16)))) {}
+  inline MEZZOTINT_INLINE void add_product(Wide<BFloat16>& sum, const Cell* x) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      const bfloat16x8_t pairs = (bfloat16x8_t) reinterpret_cast<const Bits*>(x)[i / 2];
+      sum.v[i] = (Vec)vbfmlalbq_f32((float32x4_t)sum.v[i], pairs, value);
+      sum.v[i + 1] = (Vec)vbfmlaltq_f32((float32x4_t)sum.v[i + 1], pairs, value);
+    }
+  }
+};
 #endif
 
 // kStep: input cells from one output column to the next; 0 = read it from the job.

@@ -41,13 +41,17 @@ def unavailable() -> str | None:
 
 
 def isa() -> str:
-    """The instruction-set variant in use: ``"avx512_bf16"``, ``"avx512"``, ``"avx2"`` or ``"portable"``."""
+    """The instruction-set variant in use: one of :func:`isas`."""
     require()
     return _native.isa()
 
 
 def isas() -> tuple[str, ...]:
-    """The variants that this CPU can run, best first."""
+    """The variants that this CPU can run, best first.
+
+    On x86-64 out of ``"avx512_bf16"``, ``"avx512"``, ``"avx2"``; on AArch64 ``"neon_bf16"``, ``"neon"``; everywhere
+    ``"portable"``.
+    """
     require()
     return tuple(_native.isas())
 
