@@ -12,7 +12,8 @@ bottom, left, right)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 import torch
@@ -66,6 +67,21 @@ def force_isa(name: str | None) -> None:
     """
     require()
     _native.force_isa(name or "")
+
+
+@contextmanager
+def using_isa(name: str) -> Iterator[None]:
+    """Within the block, in the whole process, the variant ``name``; afterwards the one that was in use before.
+
+    Raises:
+        InputError: as :func:`force_isa`.
+    """
+    before = isa()
+    force_isa(name)
+    try:
+        yield
+    finally:
+        force_isa(before)
 
 
 def extension() -> ModuleType:
