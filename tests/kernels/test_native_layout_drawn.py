@@ -1,47 +1,27 @@
 """Is the native layout right for any convolution, to the last bit, in every instruction set that this CPU runs?
 
 All numbers are small multiples of 1/4, of which every sum is exact in float32 in any order: results must equal the
-float64 reference, rounded once to the type of the activations. Memory is full of NaN before it is written, so that a
-cell that was forgotten shows.
+float64 reference, rounded once to the type of the activations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 import torch
 from convolutions import DTYPES, Problem, Sample, depthwise, expected, problems, sample, work_for_two
+from exactly import HALOS, ISAS, assert_is, assert_totals, channelwise, halves, sums_of, threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels import arena, native, native_layout
-from mezzotint.kernels.native_layout import ConvGeometry, Epilogue, NativeTensor, Sides
+from mezzotint.kernels import native, native_layout
+from mezzotint.kernels.native_layout import ConvGeometry, Epilogue, Sides
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
-ISAS = native.isas() if native.unavailable() is None else ()
-HALOS = st.tuples(*[st.integers(0, 3)] * 4)
-
-
-@pytest.fixture(autouse=True)
-def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = arena.empty
-    monkeypatch.setattr(arena, "empty", lambda shape, dtype: empty(shape, dtype).fill_(torch.nan))
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """PyTorch's, and therefore the library's, number of threads within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -85,17 +65,6 @@ class Finish:
         signal = self.mask.double() * channelwise(self.mask_scale, 1.0) + channelwise(self.mask_shift, 0.0)
         return torch.where(signal <= 0, 0.0, v)
 
-    def totals(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """``[C, 2]`` of the finished ``v``, and the same sums of magnitudes."""
-        other = v if self.companion is None else self.companion.double()
-        terms = torch.stack((v, v * other))
-        return terms.sum((1, 3, 4)).t(), terms.abs().sum((1, 3, 4)).t()
-
-
-def channelwise(coefficients: Tensor | None, otherwise: float) -> Tensor:
-    """``[1, C, 1, 1]`` in float64."""
-    return torch.tensor(otherwise).double() if coefficients is None else coefficients.double().view(1, -1, 1, 1)
-
 
 @st.composite
 def finishes(draw: st.DrawFn) -> Callable[[tuple[int, ...], torch.dtype, bool], Finish]:
@@ -107,8 +76,7 @@ def finishes(draw: st.DrawFn) -> Callable[[tuple[int, ...], torch.dtype, bool], 
         generator = torch.Generator().manual_seed(seed)
 
         def numbers(present: bool, size: tuple[int, ...]) -> Tensor | None:
-            drawn = torch.randint(-4, 5, size, generator=generator) / 2
-            return drawn if present else None
+            return halves(size, generator) if present else None
 
         channels = (shape[1],)
         scale, shift = numbers(chosen["scale"], channels), numbers(chosen["shift"] and not totals, channels)
@@ -127,17 +95,6 @@ def finishes(draw: st.DrawFn) -> Callable[[tuple[int, ...], torch.dtype, bool], 
         )
 
     return finish
-
-
-def assert_is(result: NativeTensor, right: Tensor, halo: Sides) -> None:
-    """The result is ``right``, rounded, and zero in the halo and behind the last image."""
-    assert result.halo == halo
-    assert torch.equal(result.data, native_layout.to_native(right.to(result.data.dtype), halo).data)
-
-
-def assert_totals(totals: Tensor, right: tuple[Tensor, Tensor]) -> None:
-    """Products with a companion may need more than 24 bits, and so may their sums over a tile."""
-    assert bool(((totals - right[0]).abs() <= 1e-6 * right[1]).all())
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -175,7 +132,7 @@ def test_convolution(
         finished = at.applied(right)
         assert_is(result, finished, halos[2])
         if total is not None:
-            assert_totals(total, at.totals(finished))
+            assert_totals(total, sums_of(finished, at.companion))
 
 
 def results(problem: Problem, s: Sample) -> list[Tensor]:
