@@ -55,7 +55,7 @@ def _restored() -> Iterator[None]:
 
 @pytest.mark.parametrize("isa", ISAS)
 @given(problem=st.one_of(problems(), depthwise()))
-@settings(max_examples=100)
+@settings(max_examples=200)
 def test_convolution_against_float64(isa: str, problem: Problem) -> None:
     s = sample(problem)
     with native.using_isa(isa):

@@ -104,7 +104,7 @@ def finishes(draw: st.DrawFn) -> Callable[[tuple[int, ...], torch.dtype, bool], 
     totals=st.booleans(),
     halos=st.tuples(HALOS, HALOS, HALOS),
 )
-@settings(max_examples=100)
+@settings(max_examples=200)
 def test_convolution(
     isa: str,
     problem: Problem,
