@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := PIP_CONSTRAINT=$(abspath constraints.txt) PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 SOURCES := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test lint format install docs native-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step
+.PHONY: demo test lint format install docs native-test neon-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step
 
 demo: $(VENV)/.installed
 	$(BIN)/mezzotint demo
@@ -46,6 +46,13 @@ sanitize: $(VENV)/.installed
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python -DMEZZOTINT_SANITIZE=ON >/dev/null
 	$(BIN)/cmake --build build/sanitize
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+
+# The same tests for AArch64, with Debian's cross compiler and QEMU's user mode.
+neon-test: $(VENV)/.installed
+	@command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null || { echo "A cross compiler and an emulator are needed: apt-get install g++-aarch64-linux-gnu qemu-user"; exit 2; }
+	$(BIN)/cmake -S . -B build/neon -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_TOOLCHAIN_FILE=csrc/toolchains/aarch64.cmake -DMEZZOTINT_BINDINGS=OFF -DMEZZOTINT_DEV=ON >/dev/null
+	$(BIN)/cmake --build build/neon
+	$(BIN)/ctest --test-dir build/neon --output-on-failure
 
 wheel: $(VENV)/.installed
 	$(BIN)/python -m build --outdir dist

@@ -18,20 +18,23 @@ add_library(
   csrc/runtime/threads.cpp)
 
 set(MEZZOTINT_ISA_UNITS csrc/isa/portable.cpp)
+set(MEZZOTINT_PLATFORM)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  target_compile_definitions(mezzotint_kernels PUBLIC MEZZOTINT_X86)
+  set(MEZZOTINT_PLATFORM MEZZOTINT_X86)
   list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/avx2.cpp csrc/isa/avx512.cpp csrc/isa/avx512_bf16.cpp)
   set_source_files_properties(csrc/isa/avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
   set(MEZZOTINT_AVX512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
   set_source_files_properties(csrc/isa/avx512.cpp PROPERTIES COMPILE_OPTIONS "${MEZZOTINT_AVX512}")
   set_source_files_properties(csrc/isa/avx512_bf16.cpp PROPERTIES COMPILE_OPTIONS "${MEZZOTINT_AVX512};-mavx512bf16")
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  set(MEZZOTINT_PLATFORM MEZZOTINT_ARM64)
+  list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/neon.cpp csrc/isa/neon_bf16.cpp)
+  set_source_files_properties(csrc/isa/neon_bf16.cpp PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+bf16")
 endif()
 add_library(mezzotint_isa OBJECT ${MEZZOTINT_ISA_UNITS})
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  target_compile_definitions(mezzotint_isa PUBLIC MEZZOTINT_X86)
-endif()
 
 foreach(target mezzotint_kernels mezzotint_isa)
+  target_compile_definitions(${target} PUBLIC ${MEZZOTINT_PLATFORM})
   target_include_directories(${target} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/csrc)
   # Sums are fused multiply-adds wherever the instruction set has them. Vectors are passed between inlined functions
   # only, so their calling convention (-Wpsabi) does not matter.

@@ -60,7 +60,7 @@ void repack(const PackedArgument& from, const PackedArgument& to, int threads) {
   copy_packed(packed_of(from, "from"), packed_of(to, "to"), threads);
 }
 
-// batch: images in y; the lanes behind them and the halo of y become zero.
+// batch: images in the result; the lanes behind them and its halo become zero.
 void output_packed(const PackedArgument& x, const TensorArgument& values, const TensorArgument& indices,
                    const Optional& bias, const EpilogueArgument& epilogue, const PackedArgument& y,
                    const ConvArgument& conv, std::int64_t batch, const Optional& totals, int threads) {
@@ -72,11 +72,11 @@ void output_packed(const PackedArgument& x, const TensorArgument& values, const 
 
 void input_grad_packed(const PackedArgument& gy, const TensorArgument& values, const TensorArgument& indices,
                        const TensorArgument& transposed, const EpilogueArgument& epilogue, const PackedArgument& gx,
-                       const ConvArgument& conv, const Optional& totals, int threads) {
+                       const ConvArgument& conv, std::int64_t batch, const Optional& totals, int threads) {
   const Packed from = packed_of(gy, "gy"), to = packed_of(gx, "gx");
   conv2d_input_grad_packed(from, weight_of(values, indices, transposed, from.dtype), epilogue_of(epilogue), to,
                            conv_of(conv), totals_of(totals, to.channels), on(threads));
-  clear_borders(to, to.blocks * lanes_of(to.dtype), threads);
+  clear_borders(to, batch, threads);
 }
 
 void weight_grad_packed(const PackedArgument& x, const PackedArgument& gy, const TensorArgument& indices,

@@ -8,18 +8,6 @@
 namespace mezzotint {
 namespace {
 
-// One stored row: all of it when it belongs to the halo, else what lies left and right of the interior.
-void clear_halo_row(const Packed& view, std::int64_t block, std::int64_t row) {
-  if (row < 0 || row >= view.height) {
-    zero_cells(cell_at(view, block, row, 0, -view.halo.left), view.row);
-    return;
-  }
-  for (std::int64_t c = 0; c < view.channels; ++c) {
-    zero_cells(cell_at(view, block, row, c, -view.halo.left), view.halo.left);
-    zero_cells(cell_at(view, block, row, c, view.width), view.halo.right);
-  }
-}
-
 void clear_lanes(const Packed& view, std::int64_t row, std::int64_t first_lane) {
   const auto kept = static_cast<std::size_t>(first_lane * size_of(view.dtype));
   for (std::int64_t c = 0; c < view.channels; ++c) {
@@ -70,8 +58,7 @@ void copy_packed(const Packed& from, const Packed& to, int threads) {
   const auto bytes = static_cast<std::size_t>(from.width) * sizeof(Cell);
   for_rows(to, stored_rows(to), threads, [&](std::int64_t block, std::int64_t stored_row) {
     const std::int64_t row = stored_row - to.halo.top;
-    clear_halo_row(to, block, row);
-    if (row >= 0 && row < to.height) {
+    if (zero_halo(to, block, row)) {
       for (std::int64_t c = 0; c < to.channels; ++c) {
         std::memcpy(cell_at(to, block, row, c, 0), cell_at(from, block, row, c, 0), bytes);
       }
@@ -86,10 +73,9 @@ void clear_borders(const Packed& view, std::int64_t batch, int threads) {
   }
   for_rows(view, stored_rows(view), threads, [&](std::int64_t block, std::int64_t stored_row) {
     const std::int64_t row = stored_row - view.halo.top;
-    clear_halo_row(view, block, row);
     const std::int64_t images = batch % lanes_of(view.dtype);
     const bool ragged = images != 0 && block + 1 == view.blocks;
-    if (ragged && row >= 0 && row < view.height) {
+    if (zero_halo(view, block, row) && ragged) {
       clear_lanes(view, row, images);
     }
   });

@@ -1,4 +1,4 @@
-// The kernels for any CPU: 128-bit vectors (SSE2 on x86-64, NEON on aarch64).
+// The kernels for any CPU: 128-bit vectors of the compiler, no intrinsics.
 #define MEZZOTINT_UNIT_NAME "portable"
 #define MEZZOTINT_UNIT_TABLE kPortable
 #define MEZZOTINT_VECTOR_FLOATS 4

@@ -3,6 +3,9 @@
 #ifdef MEZZOTINT_X86
 #include <cpuid.h>
 #endif
+#if defined(MEZZOTINT_ARM64) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #include <atomic>
 #include <cstdlib>
@@ -25,6 +28,18 @@ bool has_bf16_dot() {
 }
 #endif
 
+#ifdef MEZZOTINT_ARM64
+// Linux tells programs; elsewhere nobody is asked, and the unit that every AArch64 CPU can run does the work.
+bool has_bf16_products() {
+#ifdef __linux__
+  constexpr unsigned long kHwcap2Bf16 = 1UL << 14;  // of <asm/hwcap.h>, where it is missing before Linux 5.6
+  return getauxval(AT_HWCAP2) & kHwcap2Bf16;
+#else
+  return false;
+#endif
+}
+#endif
+
 std::vector<const Kernels*> detect() {
   std::vector<const Kernels*> found;
 #ifdef MEZZOTINT_X86
@@ -41,6 +56,12 @@ std::vector<const Kernels*> detect() {
   if (avx2) {
     found.push_back(&kAvx2);
   }
+#endif
+#ifdef MEZZOTINT_ARM64
+  if (has_bf16_products()) {
+    found.push_back(&kNeonBf16);
+  }
+  found.push_back(&kNeon);
 #endif
   found.push_back(&kPortable);
   return found;

@@ -39,5 +39,9 @@ extern const Kernels kAvx2;
 extern const Kernels kAvx512;
 extern const Kernels kAvx512Bf16;
 #endif
+#ifdef MEZZOTINT_ARM64
+extern const Kernels kNeon;
+extern const Kernels kNeonBf16;
+#endif
 
 }  // namespace mezzotint

@@ -39,15 +39,12 @@ void average_grad(const AverageJob& job, std::int64_t block, std::int64_t row) {
     for (std::int64_t w = 0; w < job.image.width; ++w) {
       CellOf<T>::template store<false>(gx + w, share);
     }
-    zero_cells(gx - job.image.halo.left, job.image.halo.left);
-    zero_cells(gx + job.image.width, job.image.halo.right);
   }
 }
 
 void average_grad_row(const AverageJob& job, std::int64_t block, std::int64_t stored_row) {
   const std::int64_t row = stored_row - job.image.halo.top;
-  if (row < 0 || row >= job.image.height) {
-    zero_cells(cell_at(job.image, block, row, 0, -job.image.halo.left), job.image.row);
+  if (!zero_halo(job.image, block, row)) {
     return;
   }
   with_type(job.image.dtype, [&](auto type) MEZZOTINT_INLINE { average_grad<decltype(type)>(job, block, row); });

@@ -91,6 +91,13 @@ struct CellOf<BFloat16> {
   }
 
  private:
+#ifdef MEZZOTINT_NEON_BF16
+  static inline MEZZOTINT_INLINE Bits interleaved(Vec even, Vec odd) {
+    const uint16x8_t low = vreinterpretq_u16_bf16(vcvtq_low_bf16_f32((float32x4_t)even));
+    const uint16x8_t high = vreinterpretq_u16_bf16(vcvtq_low_bf16_f32((float32x4_t)odd));
+    return (Bits)vzip1q_u16(low, high);
+  }
+#else
   // Round to nearest even in the upper half; NaN stays NaN.
   static inline MEZZOTINT_INLINE Bits rounded(Vec value) {
     const Bits bits = reinterpret_cast<Bits>(value);
@@ -100,6 +107,7 @@ struct CellOf<BFloat16> {
   static inline MEZZOTINT_INLINE Bits interleaved(Vec even, Vec odd) {
     return (rounded(odd) & 0xffff0000u) | (rounded(even) >> 16);
   }
+#endif
 };
 #endif
 
@@ -138,6 +146,14 @@ struct CellOf<Float16> {
   }
   static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
     _mm_store_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT));
+  }
+#elif defined(MEZZOTINT_NEON)
+  typedef std::uint16_t Halves __attribute__((vector_size(8), may_alias));
+  static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {
+    return (Vec)vcvt_f32_f16((float16x4_t) * reinterpret_cast<const Halves*>(from));
+  }
+  static inline MEZZOTINT_INLINE void narrowed(Vec value, Float16* to) {
+    *reinterpret_cast<Halves*>(to) = (Halves)vcvt_f16_f32((float32x4_t)value);
   }
 #else
   static inline MEZZOTINT_INLINE Vec widened(const Float16* from) {

@@ -50,8 +50,7 @@ struct Product<BFloat16> {
   __m512bh weights;
   MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
       : first(origin + entry[0].offset), second(origin + entry[1].offset) {
-    const auto bits = [](float weight) MEZZOTINT_INLINE { return __builtin_bit_cast(std::uint32_t, weight); };
-    const std::uint32_t pair = bits(entry[0].weight) >> 16 | (bits(entry[1].weight) & 0xffff0000u);
+    const std::uint32_t pair = bits_of(entry[0].weight) >> 16 | (bits_of(entry[1].weight) & 0xffff0000u);
     weights = (__m512bh)_mm512_set1_epi32(static_cast<int>(pair));
   }
   inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
@@ -59,6 +58,25 @@ struct Product<BFloat16> {
     const __m512i b = (__m512i)once(*reinterpret_cast<const Bits*>(second + at));
     sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], (__m512bh)_mm512_unpacklo_epi16(a, b), weights);
     sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], (__m512bh)_mm512_unpackhi_epi16(a, b), weights);
+  }
+};
+#elif defined(MEZZOTINT_NEON_BF16)
+// Multiply-adds of the even and of the odd images that widen on the way: no shift, no mask.
+template <>
+struct Product<BFloat16> {
+  static constexpr int kEntries = 1;
+  const Cell* x;
+  bfloat16x8_t weight;
+  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
+      : x(origin + entry->offset),
+        weight(vreinterpretq_bf16_u16(vdupq_n_u16(static_cast<std::uint16_t>(bits_of(entry->weight) >> 16)))) {}
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      const bfloat16x8_t pairs = (bfloat16x8_t) reinterpret_cast<const Bits*>(x + at)[i / 2];
+      sum.v[i] = (Vec)vbfmlalbq_f32((float32x4_t)sum.v[i], pairs, weight);
+      sum.v[i + 1] = (Vec)vbfmlaltq_f32((float32x4_t)sum.v[i + 1], pairs, weight);
+    }
   }
 };
 #endif

@@ -74,10 +74,6 @@ void normalise_channels(const NormaliseJob& job, std::int64_t block, std::int64_
     for (std::int64_t w = 0; ragged && w < job.z.width; ++w) {
       keep(z + w, lanes);
     }
-    if (job.z.halo.left + job.z.halo.right > 0) {
-      zero_cells(z - job.z.halo.left, job.z.halo.left);
-      zero_cells(z + job.z.width, job.z.halo.right);
-    }
   }
   if (kStream) {
     fence();
@@ -105,8 +101,7 @@ void normalise(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
 
 void normalise_row(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row) {
   const std::int64_t row = stored_row - job.z.halo.top;
-  if (row < 0 || row >= job.z.height) {
-    zero_cells(cell_at(job.z, block, row, 0, -job.z.halo.left), job.z.row);
+  if (!zero_halo(job.z, block, row)) {
     return;
   }
   with_type(job.z.dtype, [&](auto type) MEZZOTINT_INLINE { normalise<decltype(type)>(job, block, row); });

@@ -160,22 +160,11 @@ void copy_row(const PackJob& job, std::int64_t block, std::int64_t row) {
   }
 }
 
-void zero_sides(const Packed& p, std::int64_t block, std::int64_t row) {
-  for (std::int64_t c = 0; c < p.channels; ++c) {
-    zero_cells(cell_at(p, block, row, c, -p.halo.left), p.halo.left);
-    zero_cells(cell_at(p, block, row, c, p.width), p.halo.right);
-  }
-}
-
 void pack_row(const PackJob& job, std::int64_t block, std::int64_t stored_row) {
-  const Packed& p = job.packed;
-  const std::int64_t row = stored_row - p.halo.top;
-  if (row < 0 || row >= p.height) {
-    zero_cells(cell_at(p, block, row, 0, -p.halo.left), p.row);
-    return;
+  const std::int64_t row = stored_row - job.packed.halo.top;
+  if (zero_halo(job.packed, block, row)) {
+    copy_row<true>(job, block, row);
   }
-  zero_sides(p, block, row);
-  copy_row<true>(job, block, row);
 }
 
 void unpack_row(const PackJob& job, std::int64_t block, std::int64_t row) {

@@ -76,10 +76,7 @@ void max_pool(const MaxPoolJob& job, std::int64_t block, std::int64_t row, Cell*
       const Cell* x = cell_at(job.x, block, link->at, c, 0);
       link == rows.first ? order_row<T, false>(line, x, job.x.width) : order_row<T, true>(line, x, job.x.width);
     }
-    Cell* y = cell_at(job.y, block, row, c, 0);
-    max_columns<T, kStream>(line, job.columns, lanes, y, job.y.width);
-    zero_cells(y - job.y.halo.left, job.y.halo.left);
-    zero_cells(y + job.y.width, job.y.halo.right);
+    max_columns<T, kStream>(line, job.columns, lanes, cell_at(job.y, block, row, c, 0), job.y.width);
   }
   if constexpr (kStream) {
     fence();
@@ -88,8 +85,7 @@ void max_pool(const MaxPoolJob& job, std::int64_t block, std::int64_t row, Cell*
 
 void max_pool_row(const MaxPoolJob& job, std::int64_t block, std::int64_t stored_row, Cell* scratch) {
   const std::int64_t row = stored_row - job.y.halo.top;
-  if (row < 0 || row >= job.y.height) {
-    zero_cells(cell_at(job.y, block, row, 0, -job.y.halo.left), job.y.row);
+  if (!zero_halo(job.y, block, row)) {
     return;
   }
   with_type(job.y.dtype, [&](auto type) MEZZOTINT_INLINE {

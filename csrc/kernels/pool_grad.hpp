@@ -88,9 +88,7 @@ __attribute__((noinline)) void collect_row(const MaxPoolGradJob& job, const Sent
 template <class T, bool kStream>
 void max_pool_grad(const MaxPoolGradJob& job, std::int64_t block, std::int64_t channel, MaxPoolRings rings) {
   for (std::int64_t row = -job.gx.halo.top; row < job.gx.height + job.gx.halo.bottom; ++row) {
-    Cell* gx = cell_at(job.gx, block, row, channel, 0);
-    if (row < 0 || row >= job.gx.height) {
-      zero_cells(gx - job.gx.halo.left, job.gx.channel);
+    if (!zero_halo(job.gx, block, row, channel, channel + 1)) {
       continue;
     }
     const LinkRange windows = links_of(job.window_rows, row);
@@ -105,9 +103,8 @@ void max_pool_grad(const MaxPoolGradJob& job, std::int64_t block, std::int64_t c
       find_firsts<T>(job, cell_at(job.y, block, made, channel, 0), cell_at(job.gy, block, made, channel, 0),
                      rings.ordered, rows, rings.sent + (made & (job.held_windows - 1)) * job.y.width);
     }
-    collect_row<T, kStream>(job, rings.sent, windows, cell_at(job.x, block, row + job.held_rows, channel, 0), gx);
-    zero_cells(gx - job.gx.halo.left, job.gx.halo.left);
-    zero_cells(gx + job.gx.width, job.gx.halo.right);
+    collect_row<T, kStream>(job, rings.sent, windows, cell_at(job.x, block, row + job.held_rows, channel, 0),
+                            cell_at(job.gx, block, row, channel, 0));
   }
   if constexpr (kStream) {
     fence();

@@ -4,6 +4,12 @@
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
+#ifdef MEZZOTINT_NEON  // the unit asks for it: the portable one does without, whatever the CPU
+#include <arm_neon.h>
+#ifdef __ARM_FEATURE_BF16_VECTOR_ARITHMETIC
+#define MEZZOTINT_NEON_BF16
+#endif
+#endif
 
 #include <cstdint>
 

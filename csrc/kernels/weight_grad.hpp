@@ -43,6 +43,28 @@ struct Factor<BFloat16> {
     sum[0] = (Vec)_mm512_dpbf16_ps((__m512)sum[0], pairs, (__m512bh) * reinterpret_cast<const Bits*>(x));
   }
 };
+#elif defined(MEZZOTINT_NEON_BF16)
+template <>
+struct Factor<BFloat16> {
+  static constexpr int kSums = 2;
+  static constexpr int kColumns = 1;
+  Bits pairs[kVecsOf<BFloat16> / 2];
+  static inline MEZZOTINT_INLINE Factor load(const Cell* from) {
+    Factor factor;
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16> / 2; ++i) {
+      factor.pairs[i] = reinterpret_cast<const Bits*>(from)[i];
+    }
+    return factor;
+  }
+  inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16> / 2; ++i) {
+      const bfloat16x8_t other = (bfloat16x8_t) reinterpret_cast<const Bits*>(x)[i];
+      sum[i % kSums] = (Vec)vbfdotq_f32((float32x4_t)sum[i % kSums], (bfloat16x8_t)pairs[i], other);
+    }
+  }
+};
 #endif
 
 // Nonzeros that go together: enough independent sums to hide the latency of an FMA, few enough to stay in registers

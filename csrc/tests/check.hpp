@@ -24,6 +24,7 @@ inline bool check(bool good, const std::string& what, const char* file, int line
 void test_dtype();
 void test_scratch();
 void test_threads();
+void test_fork();
 void test_pack(const Kernels& kernels);
 void test_conv2d(const Kernels& kernels);
 void test_packed(const Kernels& kernels);

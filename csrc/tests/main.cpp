@@ -1,13 +1,29 @@
 // Do the kernels compute what they should? Every table of kernels that this CPU can run against a naive reference in
 // double precision, and the runtime beneath them. `mezzotint_tests`; it exits with 1 when a check fails.
+//   --names       only tell which instruction sets this CPU can run
+//   --user-mode   this is a user-mode emulator, where a forked child cannot start threads (QEMU 7.2 aborts)
+#include <cstring>
+
 #include "tests/check.hpp"
 #include "tests/tables.hpp"
 
-int main() {
+int main(int count, char** arguments) {
   using namespace mezzotint::tests;
+  const char* option = count > 1 ? arguments[1] : "";
+  std::printf("runnable:");
+  for (const mezzotint::Kernels* kernels : mezzotint::runnable()) {
+    std::printf(" %s", kernels->name);
+  }
+  std::printf("\n");
+  if (std::strcmp(option, "--names") == 0) {
+    return 0;
+  }
   test_dtype();
   test_scratch();
   test_threads();
+  if (std::strcmp(option, "--user-mode") != 0) {
+    test_fork();
+  }
   test_refusals();
   for (const mezzotint::Kernels* kernels : tables()) {
     const int before = failures;

@@ -9,7 +9,7 @@
 namespace mezzotint {
 
 extern const Kernels kEmulated512;   // the widths of avx512.cpp
-extern const Kernels kEmulatedNeon;  // the widths of portable.cpp on aarch64
+extern const Kernels kEmulatedNeon;  // the widths of neon.cpp
 
 namespace tests {
 

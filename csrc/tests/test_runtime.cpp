@@ -39,16 +39,6 @@ void check_exceptions() {
   CHECK(caught, "an exception reaches the caller");
 }
 
-void check_fork() {
-  const pid_t child = fork();
-  if (child == 0) {
-    _exit(parallel_sum(10000, 3) == 49995000 ? 0 : 1);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "threads work in a forked child");
-}
-
 }  // namespace
 
 void test_scratch() {
@@ -77,7 +67,6 @@ void test_threads() {
     }
   }
   check_exceptions();
-  check_fork();
   std::vector<std::thread> callers;
   callers.reserve(4);
   std::atomic<int> good{0};
@@ -92,6 +81,16 @@ void test_threads() {
     caller.join();
   }
   CHECK(good == 200, "several callers at once");
+}
+
+void test_fork() {
+  const pid_t child = fork();
+  if (child == 0) {
+    _exit(parallel_sum(10000, 3) == 49995000 ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "threads work in a forked child");
 }
 
 void test_refusals() {

@@ -56,6 +56,7 @@ def conv2d_input_grad_packed(
     epilogue: _Epilogue,
     gx: _Packed,
     conv: _Conv,
+    batch: int,
     totals: _Tensor | None,
     threads: int,
     /,

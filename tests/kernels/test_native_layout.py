@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mezzotint.errors import InputError
 from mezzotint.kernels import native, native_layout
 from mezzotint.kernels.arena import Arena
 from mezzotint.kernels.native_layout import ConvGeometry, Epilogue
@@ -143,6 +144,20 @@ def test_normalise_and_reduce(dtype: torch.dtype) -> None:
     assert torch.equal(native_layout.from_native(xp), kept)
     sums = torch.stack([kept.double().sum((0, 2, 3)), (kept.double() * addend.double()).sum((0, 2, 3))], 1)
     torch.testing.assert_close(totals, sums, rtol=1e-4, atol=1e-3)
+
+
+def test_totals_beside_a_bias_or_a_shift_are_refused() -> None:
+    """The images that fill up a cell would be counted."""
+    geometry, totals = ConvGeometry((2, 2, 1, 1)), torch.empty(2, 2, dtype=torch.float64)
+    x, one = native_layout.to_native(torch.randn(3, 2, 4, 4)), torch.ones(2)
+    weight = (torch.ones(2), torch.tensor([0, 3], dtype=torch.int32))
+    for arguments in ({"bias": one}, {"epilogue": Epilogue(shift=one)}):
+        with pytest.raises(InputError, match="a bias or a shift"):
+            native_layout.conv2d_output(x, *weight, geometry, totals=totals, **arguments)
+    with pytest.raises(InputError, match="a bias or a shift"):
+        native_layout.conv2d_input_grad(
+            x, *weight, weight[1] // 3, geometry, (4, 4), epilogue=Epilogue(shift=one), totals=totals
+        )
 
 
 def test_results_do_not_depend_on_threads() -> None:

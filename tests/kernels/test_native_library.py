@@ -34,6 +34,11 @@ def test_forcing_an_instruction_set() -> None:
         assert native.isa() == name
     with pytest.raises(InputError, match="portable"):
         native.force_isa("sse9")
+    native.force_isa(native.isas()[-1])
+    for name in native.isas():
+        with native.using_isa(name):
+            assert native.isa() == name
+        assert native.isa() == native.isas()[-1]
     native.force_isa(None)
     assert native.isa() == os.environ.get("MEZZOTINT_ISA", native.isas()[0])
 

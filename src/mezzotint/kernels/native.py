@@ -12,7 +12,8 @@ bottom, left, right)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 import torch
@@ -41,13 +42,17 @@ def unavailable() -> str | None:
 
 
 def isa() -> str:
-    """The instruction-set variant in use: ``"avx512_bf16"``, ``"avx512"``, ``"avx2"`` or ``"portable"``."""
+    """The instruction-set variant in use: one of :func:`isas`."""
     require()
     return _native.isa()
 
 
 def isas() -> tuple[str, ...]:
-    """The variants that this CPU can run, best first."""
+    """The variants that this CPU can run, best first.
+
+    On x86-64 out of ``"avx512_bf16"``, ``"avx512"``, ``"avx2"``; on AArch64 ``"neon_bf16"``, ``"neon"``; everywhere
+    ``"portable"``.
+    """
     require()
     return tuple(_native.isas())
 
@@ -62,6 +67,21 @@ def force_isa(name: str | None) -> None:
     """
     require()
     _native.force_isa(name or "")
+
+
+@contextmanager
+def using_isa(name: str) -> Iterator[None]:
+    """Within the block, in the whole process, the variant ``name``; afterwards the one that was in use before.
+
+    Raises:
+        InputError: as :func:`force_isa`.
+    """
+    before = isa()
+    force_isa(name)
+    try:
+        yield
+    finally:
+        force_isa(before)
 
 
 def extension() -> ModuleType:

@@ -214,12 +214,14 @@ def conv2d_output(
 
     Args:
         values: ``[nnz]``; ``indices``: int32 ``[nnz]``; ``bias``: float32 ``[O]`` or ``None``.
-        totals: float64 ``[O, 2]``, filled with the epilogue's totals; asked for only without bias.
+        totals: float64 ``[O, 2]``, filled with the epilogue's totals.
 
     Raises:
+        InputError: totals are asked for beside a bias or a shift.
         ShapeError: ``x`` has other channels than the weight, or is smaller than the kernel.
     """
     require()
+    _check_totals(totals, bias, epilogue)
     wanted = geometry.weight_shape[1] * geometry.groups
     if x.channels != wanted:
         raise ShapeError(message("input channels of a convolution", received=x.channels, allowed=str(wanted)))
@@ -257,6 +259,7 @@ def conv2d_input_grad(
     ``gy`` is copied if its halo is narrower than :meth:`ConvGeometry.input_grad_halo`.
     """
     require()
+    _check_totals(totals, None, epilogue)
     gx = empty(gy.batch, geometry.weight_shape[1] * geometry.groups, size, gy.data.dtype, halo)
     padded = with_halo(gy, geometry.input_grad_halo(size, gy.size))
     native.extension().conv2d_input_grad_packed(
@@ -267,6 +270,7 @@ def conv2d_input_grad(
         epilogue.packed(),
         gx.packed(),
         geometry.code,
+        gy.batch,
         _totals(totals),
         threads(),
     )
@@ -373,6 +377,15 @@ def global_average_grad(gy: NativeTensor, size: tuple[int, int]) -> NativeTensor
     gx = empty(gy.batch, gy.channels, size, gy.data.dtype)
     native.extension().global_average_grad_packed(gy.packed(), gx.packed(), threads())
     return gx
+
+
+def _check_totals(totals: Tensor | None, bias: Tensor | None, epilogue: Epilogue) -> None:
+    """The lanes behind the last image are zero until something is added to them, and totals are taken before that is
+    undone."""
+    if totals is not None and (bias is not None or epilogue.shift is not None):
+        received = "totals beside a bias or a shift"
+        allowed = "totals of a convolution with neither; add them up with reduce() afterwards"
+        raise InputError(message("totals", received=received, allowed=allowed))
 
 
 def _totals(sums: Tensor | None) -> Argument | None:
