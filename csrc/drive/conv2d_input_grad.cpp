@@ -35,8 +35,8 @@ TileShape tile_of(const Axes& axes, Dtype dtype, const Context& with) {
 
 GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy,
                   const Context& with) {
-  const std::int64_t part =
-      gather_part(gy.dtype, conv, tile_of(axes, gy.dtype, with), 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
+  const std::int64_t part = gather_part(gy.dtype, conv, tile_of(axes, gy.dtype, with), 1, 1,
+                                        {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
   return expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads);
 }
 

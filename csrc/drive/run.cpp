@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
 
 namespace mezzotint {
@@ -49,19 +50,22 @@ void run_gather(GatherJob job, const Context& with) {
   if (pixels == 0 || job.channels == 0) {
     return;
   }
-  const auto gather = with.kernels.gather;
+  const std::int64_t tile_floats = with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype);
+  const auto gather = [&](std::int64_t first_tile, std::int64_t last_tile, std::int64_t first, std::int64_t last) {
+    const Scratch<float> kept(job.parts > 1 ? (last - first) * tile_floats : 0);
+    with.kernels.gather(job, first_tile, last_tile, first, last, kept.get());
+  };
   const std::int64_t tiles = tiles_of(job);
   const int team = useful_threads(cost_before(job, job.channels) * pixels, with.threads);
   if (team == 1 || tiles >= kTasksPerThread * team) {
-    parallel_ranges(tiles, team,
-                    [&](std::int64_t begin, std::int64_t end) { gather(job, begin, end, 0, job.channels); });
+    parallel_ranges(tiles, team, [&](std::int64_t begin, std::int64_t end) { gather(begin, end, 0, job.channels); });
     return;
   }
   const std::int64_t shares = std::min(job.channels, divide_up(kTasksPerThread * team, tiles));
   parallel_for(tiles * shares, team, [&](std::int64_t task) {
     const std::int64_t tile = task / shares;
     const std::int64_t share = task % shares;
-    gather(job, tile, tile + 1, first_channel(job, share, shares), first_channel(job, share + 1, shares));
+    gather(tile, tile + 1, first_channel(job, share, shares), first_channel(job, share + 1, shares));
   });
 }
 

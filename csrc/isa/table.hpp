@@ -14,9 +14,9 @@ struct Kernels {
   std::int64_t (*tile_cells)(Dtype dtype);
 
   // Tiles [first_tile, last_tile) of the job, in the order (block, row tile, column tile), for output channels
-  // [first_channel, last_channel).
+  // [first_channel, last_channel). kept: scratch of a tile in FP32 for each of these channels, where a job has parts.
   void (*gather)(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
-                 std::int64_t last_channel);
+                 std::int64_t last_channel, void* kept);
   // Bands [first_band, last_band) of the job, in the order (block, band), for the nonzeros [first, last): adds to sums.
   void (*weight_grad)(const WeightGradJob& job, std::int64_t first_band, std::int64_t last_band, std::int64_t first,
                       std::int64_t last, float* sums);

@@ -18,6 +18,7 @@ struct TilePlace {
   const Cell* x;
   Cell* y;
   const Cell* next_x;  // of the tile that comes next, null if it need not be fetched
+  void* kept;          // sums that wait for their next part
   EpiloguePlace epilogue;
 };
 
@@ -124,11 +125,12 @@ template <class T, int kRows, int kColumns, int kStep>
 void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t first_channel, std::int64_t last_channel) {
   const bool has_epilogue = needs_epilogue(job.epilogue);
   const std::int64_t channels = last_channel - first_channel;
+  auto* const tiles = static_cast<Tile<T, kRows, kColumns>*>(place.kept);
   for (std::int64_t part = 0; part < job.parts; ++part) {
     for (std::int64_t channel = first_channel; channel < last_channel; ++channel) {
       const std::int32_t* segment = job.segments + channel * job.parts + part;
       Cell* y = place.y + channel * job.y_channel;
-      if (place.next_x) {
+      if (place.next_x && part + 1 == job.parts) {
         const std::int64_t at = channel - first_channel;
         fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.window.channels / channels,
                                      (at + 1) * job.window.channels / channels);
@@ -137,16 +139,21 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
         fetch_beside<kRows, kColumns>(job.epilogue, place.epilogue, job.y_column, channel + kChannelsAhead);
       }
       Tile<T, kRows, kColumns> tile;
+      Tile<T, kRows, kColumns>* const kept = tiles + (channel - first_channel);
       if (part == 0) {
         fill(tile, job.bias ? job.bias[channel] : 0.0f);
       } else {
-        read(tile, y, job.y_row, job.y_column);
+        tile = *kept;
       }
       accumulate<T, kRows, kColumns, kStep>(tile, job, place.x, job.entries + segment[0], job.entries + segment[1]);
-      if (has_epilogue && part + 1 == job.parts) {
+      if (part + 1 < job.parts) {
+        *kept = tile;
+        continue;
+      }
+      if (has_epilogue) {
         finish(tile, job.epilogue, place.epilogue, job.y_column, channel);
       }
-      if (job.stream && job.parts == 1) {
+      if (job.stream) {
         write<true>(tile, y, job.y_row, job.y_column);
       } else {
         write<false>(tile, y, job.y_row, job.y_column);
@@ -211,13 +218,13 @@ const Cell* input_of(const GatherJob& job, const GridTile& tile) {
 // A tile at the lower edge is cut into tiles of 4, 2 and 1 rows.
 template <class T>
 void gather_grid_tile(const GatherJob& job, GridTile tile, const Cell* next_x, std::int64_t first_channel,
-                      std::int64_t last_channel) {
+                      std::int64_t last_channel, void* kept) {
   const std::int64_t left = job.rows - tile.row;
   const std::int64_t end = tile.row + (left < job.tile_rows ? left : job.tile_rows);
   while (tile.row < end) {
     const std::int64_t rows = rows_at_once<T>(job, end - tile.row);
     Cell* y = job.y + tile.block * job.y_block + tile.row * job.y_row + tile.column * job.y_column;
-    const TilePlace place{input_of(job, tile), y, next_x,
+    const TilePlace place{input_of(job, tile), y, next_x, kept,
                           epilogue_place(job, tile.number, tile.block, tile.row, tile.column)};
     find_tile<T>(rows, tile.columns, job.x_column)(job, place, first_channel, last_channel);
     next_x = nullptr;
@@ -227,11 +234,11 @@ void gather_grid_tile(const GatherJob& job, GridTile tile, const Cell* next_x, s
 
 template <class T>
 void gather_tiles(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
-                  std::int64_t last_channel) {
+                  std::int64_t last_channel, void* kept) {
   for (std::int64_t number = first_tile; number < last_tile; ++number) {
-    const bool ahead = job.window.rows > 0 && job.parts == 1 && number + 1 < last_tile;
+    const bool ahead = job.window.rows > 0 && number + 1 < last_tile;
     const Cell* next_x = ahead ? input_of(job, grid_tile(job, number + 1)) : nullptr;
-    gather_grid_tile<T>(job, grid_tile(job, number), next_x, first_channel, last_channel);
+    gather_grid_tile<T>(job, grid_tile(job, number), next_x, first_channel, last_channel, kept);
   }
   if (job.stream) {
     fence();
@@ -239,9 +246,9 @@ void gather_tiles(const GatherJob& job, std::int64_t first_tile, std::int64_t la
 }
 
 void gather(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
-            std::int64_t last_channel) {
+            std::int64_t last_channel, void* kept) {
   with_type(job.dtype, [&](auto type) MEZZOTINT_INLINE {
-    gather_tiles<decltype(type)>(job, first_tile, last_tile, first_channel, last_channel);
+    gather_tiles<decltype(type)>(job, first_tile, last_tile, first_channel, last_channel, kept);
   });
 }
 

@@ -53,7 +53,7 @@ struct Window {
 // x_* is the step of the input for one step of the output, y_* that of the output itself.
 // The entries of (channel o, part p) are segments[o * parts + p] up to segments[o * parts + p + 1]. A part is a range
 // of input channels small enough that the input of a tile stays in the cache while all output channels pass over it;
-// only FP32 has more than one, because the sums wait in y between the parts.
+// the sums wait in scratch between the parts.
 struct GatherJob {
   Dtype dtype;
   const Cell* x;

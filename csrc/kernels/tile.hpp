@@ -54,13 +54,6 @@ inline MEZZOTINT_INLINE void fill(Tile<T, kRows, kColumns>& tile, float value) {
   });
 }
 
-template <class T, int kRows, int kColumns>
-inline MEZZOTINT_INLINE void read(Tile<T, kRows, kColumns>& tile, const Cell* from, std::int64_t row,
-                                  std::int64_t column) {
-  each_cell(tile, row, column,
-            [&](Wide<T>& sum, std::int64_t at) MEZZOTINT_INLINE { sum = CellOf<T>::load(from + at); });
-}
-
 template <bool kStream, class T, int kRows, int kColumns>
 inline MEZZOTINT_INLINE void write(Tile<T, kRows, kColumns>& tile, Cell* to, std::int64_t row, std::int64_t column) {
   each_cell(tile, row, column,

@@ -5,13 +5,14 @@
 namespace mezzotint {
 namespace {
 
-constexpr std::int64_t kLevel1Bytes = 24 << 10;   // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
-constexpr std::int64_t kLevel2Bytes = 512 << 10;  // of the usual 1 to 2 MiB
-constexpr std::int64_t kOuterBytes = 8 << 20;     // the share of a last-level cache that a call may count on
-constexpr std::int64_t kNonzerosPerPart = 8;      // fewer would not pay for storing and loading the tile between parts
-constexpr std::int64_t kChunks = 16;              // enough for the threads that share a memory
-constexpr std::int64_t kSumsBytes = 16 << 20;     // for all chunks
-constexpr std::int64_t kBandColumns = 56;         // pixels per summation that make the final folding cheap
+constexpr std::int64_t kLevel1Bytes = 24 << 10;    // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
+constexpr std::int64_t kLevel2Bytes = 512 << 10;   // of the usual 1 to 2 MiB
+constexpr std::int64_t kOuterBytes = 8 << 20;      // the share of a last-level cache that a call may count on
+constexpr std::int64_t kNonzerosPerPart = 8;       // fewer would not pay for storing and loading the tile between parts
+constexpr std::int64_t kHalfNonzerosPerPart = 24;  // of a 16-bit type, which takes a cell of 32 images in half the time
+constexpr std::int64_t kChunks = 16;               // enough for the threads that share a memory
+constexpr std::int64_t kSumsBytes = 16 << 20;      // for all chunks
+constexpr std::int64_t kBandColumns = 56;          // pixels per summation that make the final folding cheap
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -32,15 +33,16 @@ TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cell
 
 std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w,
                          Channels channels, std::int64_t nnz) {
-  if (dtype != Dtype::kFloat32) {
-    return std::max<std::int64_t>(1, channels.summed);
-  }
   const std::int64_t height = (tile.rows - 1) * step_h + conv.kernel_h;
   const std::int64_t width = (tile.columns - 1) * step_w + (conv.kernel_w - 1) * conv.dilation_w + 1;
-  const std::int64_t fitting = std::max<std::int64_t>(1, kLevel1Bytes / (height * width * kCellBytes));
+  const std::int64_t channel_bytes = height * width * kCellBytes;
+  const std::int64_t fitting = std::max<std::int64_t>(1, kLevel1Bytes / channel_bytes);
   const std::int64_t pairs = channels.summed * channels.gathered;  // of channels, which share the nonzeros
-  const std::int64_t enough = divide_up(kNonzerosPerPart * pairs, std::max<std::int64_t>(1, nnz));
-  return std::clamp<std::int64_t>(std::max(fitting, enough), 1, std::max<std::int64_t>(1, channels.summed));
+  const bool half = dtype != Dtype::kFloat32;
+  const std::int64_t least = (half ? kHalfNonzerosPerPart : kNonzerosPerPart) * pairs;
+  const std::int64_t part = std::max(fitting, divide_up(least, std::max<std::int64_t>(1, nnz)));
+  const std::int64_t all = std::max<std::int64_t>(1, channels.summed);
+  return half && part * channel_bytes > 2 * kLevel1Bytes ? all : std::min(part, all);
 }
 
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells) {

@@ -17,12 +17,12 @@ struct TileShape {
 TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells);
 
 // How many channels of the summed side make a part of a gather: as many as keep the input of one tile in the level-1
-// cache, but enough that a part has several nonzeros for every channel of the other side. 16-bit results have one part:
-// between parts the sums would be rounded.
+// cache, but enough that a part has several nonzeros for every channel of the other side; all where that is too many for
+// the cache. Between parts the sums of a tile wait in scratch.
 // `step_h`, `step_w`: input positions for one output position.
 struct Channels {
   std::int64_t summed;    // of a group
-  std::int64_t gathered;  // of the result, in all
+  std::int64_t gathered;  // of the result, in all, counted for each phase
 };
 std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w,
                          Channels channels, std::int64_t nnz);
