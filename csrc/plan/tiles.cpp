@@ -12,7 +12,7 @@ constexpr std::int64_t kNonzerosPerPart = 8;       // fewer would not pay for st
 constexpr std::int64_t kHalfNonzerosPerPart = 24;  // of a 16-bit type, which takes a cell of 32 images in half the time
 constexpr std::int64_t kChunks = 16;               // enough for the threads that share a memory
 constexpr std::int64_t kSumsBytes = 16 << 20;      // for all chunks
-constexpr std::int64_t kBandColumns = 56;          // pixels per summation that make the final folding cheap
+constexpr std::int64_t kBandColumns = 60;          // pixels per summation that make the final folding cheap
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -46,7 +46,7 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
 }
 
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells) {
-  const std::int64_t wanted = divide_up(kBandColumns, std::max<std::int64_t>(1, columns));
+  const std::int64_t wanted = (kBandColumns + columns / 2) / std::max<std::int64_t>(1, columns);
   const std::int64_t band = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, rows));
   const std::int64_t input_rows =
       conv.kernel_h == 1 ? band : (band - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;

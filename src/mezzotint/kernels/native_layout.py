@@ -44,11 +44,14 @@ class NativeTensor:
         data: ``[ceil(N / lanes), top + H + bottom, C, left + W + right, lanes]``.
         halo: rows and columns of zeros stored around the image.
         batch: N, the number of images.
+        totals: float64 ``[C, 2]``: sums over images and pixels of a channel's numbers and of their squares, where the
+            pass that made them left their totals, for a batch norm to come.
     """
 
     data: Tensor
     halo: Sides
     batch: int
+    totals: Tensor | None = None
 
     @property
     def channels(self) -> int:

@@ -60,6 +60,17 @@ def _program(segment: Segment, plan: Plan, graph_module: fx.GraphModule) -> Prog
     )
 
 
+def _norm_of(step: Step, graph_module: fx.GraphModule) -> nn.BatchNorm2d | None:
+    norm = None if step.norm is None else graph_module.get_submodule(str(step.norm.target))
+    return norm if isinstance(norm, nn.BatchNorm2d) else None
+
+
+def _reader_of(step: Step, plan: Plan, graph_module: fx.GraphModule) -> nn.BatchNorm2d | None:
+    """The batch norm of a step without a convolution that reads the result."""
+    readers = (later for later in plan.steps if later.conv is None and later.source is step.result)
+    return next((norm for later in readers if (norm := _norm_of(later, graph_module)) is not None), None)
+
+
 def _train_step(step: Step, slots: dict[fx.Node, int], plan: Plan, graph_module: fx.GraphModule) -> TrainStep:
     halo = plan.halos[step.result]
     residual = None if step.residual is None else slots[step.residual]
@@ -68,8 +79,9 @@ def _train_step(step: Step, slots: dict[fx.Node, int], plan: Plan, graph_module:
         return MaxPoolStep(*places, window=window_at(step.nodes[0], graph_module), halo=halo)
     if step.pool is Role.GLOBAL_AVERAGE:
         return GlobalAverageStep(*places, halo=halo)
-    norm = None if step.norm is None else graph_module.get_submodule(str(step.norm.target))
-    tail = Tail(norm if isinstance(norm, nn.BatchNorm2d) else None, residual is not None, step.relu, halo)
+    tail = Tail(
+        _norm_of(step, graph_module), residual is not None, step.relu, halo, _reader_of(step, plan, graph_module)
+    )
     if step.conv is None:
         return PointwiseStep(*places, tail=tail)
     layer = conv_layer(graph_module.get_submodule(str(step.conv.target)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -86,7 +86,7 @@ class Tailed(TrainStep):
         """The finished gradient of the result, and its totals."""
         found = gradients.take(self.result)
         if not found.finished:
-            return finish(self.tail, saved, found.tensor, found.owned)
+            return finish(self.tail, saved, found.tensor, owned=found.owned, summed=self._wants_totals)
         totals = torch.zeros(found.tensor.channels, 2, dtype=torch.float64) if found.totals is None else found.totals
         return found.tensor, totals
 
@@ -132,7 +132,10 @@ class ConvStep(Tailed):
         folded = self._statistics(None, 0, self.weights.bias)
         scale, shift = (folded.scale, folded.shift) if folded is not None else (None, None)
         epilogue = Epilogue(scale=scale, shift=shift, residual=residual, relu=self.tail.relu)
-        z = self._convolve(x, epilogue, self.tail.halo, bias=bias)
+        totals = None
+        if bias is None and scale is None and self.tail.reader is not None and batch_norm.uses_batch(self.tail.reader):
+            totals = torch.empty(self.geometry.weight_shape[0], 2, dtype=torch.float64)
+        z = replace(self._convolve(x, epilogue, self.tail.halo, bias=bias, totals=totals), totals=totals)
         return z, _ConvSaved(x, z.size, saved_of(self.tail, z, z, None)) if keep else None
 
     def _in_two_passes(
@@ -224,12 +227,14 @@ class PointwiseStep(Tailed):
         return _affine(self.tail.norm)
 
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PointwiseSaved | None]:
-        """One pass, and one before it for statistics."""
+        """One pass, and one before it for statistics that nobody has taken yet."""
         y, residual = inputs[0], inputs[1] if self.tail.adds else None
         if residual is not None:
             check_same(residual, (y.batch, y.channels, *y.size))
         totals = None
         if self.tail.norm is not None and batch_norm.uses_batch(self.tail.norm):
+            totals = y.totals
+        if totals is None and self.tail.norm is not None and batch_norm.uses_batch(self.tail.norm):
             totals = torch.empty(y.channels, 2, dtype=torch.float64)
             native_layout.reduce(y, totals=totals)
         normalised = self._statistics(totals, y.count, None)

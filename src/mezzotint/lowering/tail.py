@@ -22,12 +22,14 @@ class Tail:
         adds: whether a residual is added.
         relu: whether negative numbers become zero.
         halo: that readers of z want around it.
+        reader: a batch norm that reads z in a step of its own, if any: a convolution can hand it its totals.
     """
 
     norm: nn.BatchNorm2d | None
     adds: bool
     relu: bool
     halo: Sides = NO_HALO
+    reader: nn.BatchNorm2d | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -78,14 +80,19 @@ def finishing(tail: Tail, saved: TailSaved, pending: NativeTensor | None) -> Epi
     return Epilogue(residual=pending, mask=saved.y, mask_scale=scale, mask_shift=shift, companion=saved.y)
 
 
-def finish(tail: Tail, saved: TailSaved, gradient: NativeTensor, owned: bool) -> tuple[NativeTensor, Tensor]:
+def finish(
+    tail: Tail, saved: TailSaved, gradient: NativeTensor, *, owned: bool, summed: bool
+) -> tuple[NativeTensor, Tensor]:
     """The finished gradient and its totals, from a gradient that no convolution could finish on the way.
 
     Args:
         owned: whether ``gradient`` may be overwritten.
+        summed: whether the totals are wanted; if not, they are zeros.
     """
     rule = finishing(tail, saved, None)
-    totals = torch.empty(gradient.channels, 2, dtype=torch.float64)
+    totals = torch.zeros(gradient.channels, 2, dtype=torch.float64)
+    if rule.mask is None and not summed:
+        return gradient, totals
     in_place = rule.mask is None or (owned and gradient.halo == NO_HALO)
     finished = gradient if in_place else gradient.like()
     native_layout.reduce(
@@ -95,7 +102,7 @@ def finish(tail: Tail, saved: TailSaved, gradient: NativeTensor, owned: bool) ->
         mask_shift=rule.mask_shift,
         companion=rule.companion,
         masked=None if rule.mask is None else finished,
-        totals=totals,
+        totals=totals if summed else None,
     )
     return finished, totals
 
