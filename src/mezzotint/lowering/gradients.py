@@ -89,6 +89,11 @@ class Gradients:
         """What has come together so far."""
         return self._slots[slot].tensor
 
+    def halo(self, slot: int) -> Sides:
+        """What the step that made ``slot`` wants around its gradient."""
+        rule = self._slots[slot].finishing
+        return NO_HALO if rule is None else rule(None).halo
+
     def skip(self, slots: Sequence[int]) -> None:
         """A reader of ``slots`` has no gradient to hand in."""
         for slot in slots:

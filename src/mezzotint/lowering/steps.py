@@ -250,7 +250,7 @@ class PointwiseStep(Tailed):
             gradients.add(self.source, finished, owned=False)
             return [None, None]
         pending = gradients.pending(self.source)
-        after = backward(saved.tail, finished, totals, NO_HALO, addend=pending)
+        after = backward(saved.tail, finished, totals, gradients.halo(self.source), addend=pending)
         gradients.replace(self.source, after.y)
         return [after.weight, after.bias]
 
