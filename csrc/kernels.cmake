@@ -6,6 +6,7 @@ add_library(
   csrc/drive/conv2d_input_grad.cpp
   csrc/drive/conv2d_output.cpp
   csrc/drive/conv2d_weight_grad.cpp
+  csrc/drive/batch_norm.cpp
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp

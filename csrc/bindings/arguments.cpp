@@ -127,15 +127,17 @@ const float* floats_of(const Optional& argument, const char* name) {
   return static_cast<const float*>(contiguous(argument, Dtype::kFloat32, name));
 }
 
-double* totals_of(const Optional& argument, std::int64_t channels) {
-  if (!argument) {
-    return nullptr;
-  }
-  const auto& [address, code, shape, strides] = *argument;
-  if (code != kFloat64Code || shape.size() != 2 || shape[0] != channels || shape[1] != 2) {
-    refuse("totals", "float64 [channels, 2]");
+double* doubles_of(const TensorArgument& argument, std::array<std::int64_t, 2> wanted, const char* name) {
+  const auto& [address, code, shape, strides] = argument;
+  const bool fits = shape.size() == 2 && shape[0] == wanted[0] && shape[1] == wanted[1];
+  if (code != kFloat64Code || !fits || strides[0] != shape[1] || strides[1] != 1) {
+    refuse(name, "contiguous float64 [" + std::to_string(wanted[0]) + ", " + std::to_string(wanted[1]) + "]");
   }
   return reinterpret_cast<double*>(address);
+}
+
+double* totals_of(const Optional& argument, std::int64_t channels) {
+  return argument ? doubles_of(*argument, {channels, 2}, "totals") : nullptr;
 }
 
 Epilogue epilogue_of(const EpilogueArgument& argument) {

@@ -4,6 +4,7 @@
 
 #include "bindings/arguments.hpp"
 #include "drive/activations.hpp"
+#include "drive/batch_norm.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/pointwise.hpp"
 #include "drive/pool.hpp"
@@ -114,6 +115,44 @@ void reduce(const PackedArgument& x, const OptionalPacked& mask, const Optional&
   reduce_packed(job, totals_of(totals, job.x.channels), on(threads));
 }
 
+// One float32 a channel; absent: null.
+float* a_channel(const Optional& argument, std::int64_t channels, const char* name) {
+  if (argument && std::get<2>(*argument) != Ints{channels}) {
+    throw InvalidInput(std::string(name) + ": its size is not the number of channels, " + std::to_string(channels));
+  }
+  return const_cast<float*>(floats_of(argument, name));
+}
+
+// (weight, bias, left_out, running_mean, running_var).
+using NormArgument = std::tuple<Optional, Optional, Optional, Optional, Optional>;
+
+void norm_coefficients(const TensorArgument& totals, double count, const NormArgument& norm, double eps, double share,
+                       const TensorArgument& scale, const TensorArgument& shift, const TensorArgument& state) {
+  const auto& [weight, bias, left_out, running_mean, running_var] = norm;
+  const std::int64_t channels = std::get<2>(totals)[0];
+  double* const mean = doubles_of(state, {2, channels}, "state");
+  const BatchNorm of{channels,
+                     eps,
+                     a_channel(weight, channels, "weight"),
+                     a_channel(bias, channels, "bias"),
+                     a_channel(running_mean, channels, "running_mean"),
+                     a_channel(running_var, channels, "running_var"),
+                     share,
+                     a_channel(left_out, channels, "left_out")};
+  batch_norm_coefficients(of, doubles_of(totals, {channels, 2}, "totals"), count, a_channel(scale, channels, "scale"),
+                          a_channel(shift, channels, "shift"), mean, mean + channels);
+}
+
+void norm_gradient(const TensorArgument& totals, double count, const TensorArgument& scale, const TensorArgument& state,
+                   const TensorArgument& weight, const TensorArgument& bias, const TensorArgument& companion,
+                   const TensorArgument& constant) {
+  const std::int64_t channels = std::get<2>(totals)[0];
+  const double* const mean = doubles_of(state, {2, channels}, "state");
+  batch_norm_gradient(channels, doubles_of(totals, {channels, 2}, "totals"), count, a_channel(scale, channels, "scale"),
+                      mean, mean + channels, a_channel(weight, channels, "weight"), a_channel(bias, channels, "bias"),
+                      a_channel(companion, channels, "companion"), a_channel(constant, channels, "constant"));
+}
+
 // (kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w).
 using WindowArgument = std::array<std::int64_t, 8>;
 
@@ -183,6 +222,8 @@ NB_MODULE(_native, m) {
   m.def("conv2d_weight_grad_packed", &b::weight_grad_packed, call_guard<gil_scoped_release>());
   m.def("normalise_packed", &b::normalise, call_guard<gil_scoped_release>());
   m.def("reduce_packed", &b::reduce, call_guard<gil_scoped_release>());
+  m.def("norm_coefficients", &b::norm_coefficients);
+  m.def("norm_gradient", &b::norm_gradient);
   m.def("max_pool_packed", &b::max_pool, call_guard<gil_scoped_release>());
   m.def("max_pool_grad_packed", &b::max_pool_grad, call_guard<gil_scoped_release>());
   m.def("global_average_packed", &b::global_average, call_guard<gil_scoped_release>());

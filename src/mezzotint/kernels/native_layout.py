@@ -44,8 +44,7 @@ class NativeTensor:
         data: ``[ceil(N / lanes), top + H + bottom, C, left + W + right, lanes]``.
         halo: rows and columns of zeros stored around the image.
         batch: N, the number of images.
-        totals: float64 ``[C, 2]``: sums over images and pixels of a channel's numbers and of their squares, where the
-            pass that made them left their totals, for a batch norm to come.
+        totals: float64 ``[C, 2]``: sums of a channel's numbers and of their squares, where they were taken on the way.
     """
 
     data: Tensor
@@ -239,7 +238,7 @@ def conv2d_output(
         y.packed(),
         geometry.code,
         x.batch,
-        _totals(totals),
+        None if totals is None else doubles(totals),
         threads(),
     )
     return y
@@ -274,7 +273,7 @@ def conv2d_input_grad(
         gx.packed(),
         geometry.code,
         gy.batch,
-        _totals(totals),
+        None if totals is None else doubles(totals),
         threads(),
     )
     return gx
@@ -342,7 +341,12 @@ def reduce(
     require()
     masks = (_maybe_packed(mask), maybe(mask_scale), maybe(mask_shift))
     native.extension().reduce_packed(
-        x.packed(), *masks, _maybe_packed(companion), _maybe_packed(masked), _totals(totals), threads()
+        x.packed(),
+        *masks,
+        _maybe_packed(companion),
+        _maybe_packed(masked),
+        None if totals is None else doubles(totals),
+        threads(),
     )
 
 
@@ -391,9 +395,9 @@ def _check_totals(totals: Tensor | None, bias: Tensor | None, epilogue: Epilogue
         raise InputError(message("totals", received=received, allowed=allowed))
 
 
-def _totals(sums: Tensor | None) -> Argument | None:
-    """float64 has a code of its own, since no kernel takes it for anything else."""
-    return None if sums is None else (sums.data_ptr(), 4, sums.shape, sums.stride())
+def doubles(tensor: Tensor) -> Argument:
+    """What the extension takes for a float64 tensor: it has a code of its own, no kernel takes it for anything else."""
+    return tensor.data_ptr(), 4, tensor.shape, tensor.stride()
 
 
 def _maybe_packed(x: NativeTensor | None) -> _Packed | None:

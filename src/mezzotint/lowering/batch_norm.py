@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mezzotint.kernels import native_norm
+
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
@@ -20,14 +22,13 @@ class Normalised:
 
     Attributes:
         scale, shift: float32 ``[C]``, what is applied.
-        mean, rstd: float64 ``[C]``.
+        state: float64 ``[2, C]``: mean and reciprocal standard deviation.
         count: numbers of a channel that the statistics were taken over; 0 when they are the running ones.
     """
 
     scale: Tensor
     shift: Tensor
-    mean: Tensor
-    rstd: Tensor
+    state: Tensor
     count: int
 
 
@@ -41,11 +42,14 @@ def from_batch(norm: nn.BatchNorm2d, totals: Tensor, count: int, bias: Tensor | 
 
     ``bias [C]`` was left out of the numbers that the totals are of: it shifts the mean, which a batch norm takes away.
     """
-    mean = totals[:, 0] / count
-    var = (totals[:, 1] / count - mean * mean).clamp_(min=0.0)
+    running, share = None, 0.0
     if norm.training and norm.running_mean is not None and norm.running_var is not None:
-        _update_running(norm, mean if bias is None else mean + bias.double(), var, count)
-    return _normalised(norm, mean, var, count)
+        running, share = (norm.running_mean, norm.running_var), _share(norm)
+    weight, shift_by = (None if tensor is None else tensor.detach() for tensor in (norm.weight, norm.bias))
+    scale, shift, state = native_norm.norm_coefficients(
+        totals, count, weight=weight, bias=shift_by, eps=norm.eps, running=running, share=share, left_out=bias
+    )
+    return Normalised(scale, shift, state, count)
 
 
 def from_running(norm: nn.BatchNorm2d, bias: Tensor | None = None) -> Normalised:
@@ -53,31 +57,23 @@ def from_running(norm: nn.BatchNorm2d, bias: Tensor | None = None) -> Normalised
     if norm.running_mean is None or norm.running_var is None:
         raise TypeError("a batch norm without running statistics has only those of the batch")
     mean = norm.running_mean.double()
-    return _normalised(norm, mean if bias is None else mean - bias.double(), norm.running_var.double(), 0)
-
-
-def _normalised(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> Normalised:
-    rstd = torch.rsqrt(var + norm.eps)
+    mean = mean if bias is None else mean - bias.double()
+    rstd = torch.rsqrt(norm.running_var.double() + norm.eps)
     scale = rstd if norm.weight is None else rstd * norm.weight.detach().double()
     shift = -mean * scale
     if norm.bias is not None:
         shift = shift + norm.bias.detach().double()
-    return Normalised(scale.float(), shift.float(), mean, rstd, count)
+    return Normalised(scale.float(), shift.float(), torch.stack([mean, rstd]), 0)
 
 
 @torch.no_grad()
-def _update_running(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
-    """As PyTorch does: an exponential average, or with ``momentum=None`` the plain one; variance unbiased."""
-    if norm.running_mean is None or norm.running_var is None:
-        return
+def _share(norm: nn.BatchNorm2d) -> float:
+    """This batch's share of the running statistics, as in PyTorch: ``momentum``, or with ``None`` the plain average."""
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    share = norm.momentum
-    if share is None:
-        share = 1.0 if norm.num_batches_tracked is None else 1.0 / float(norm.num_batches_tracked)
-    unbiased = var * (count / max(1, count - 1))
-    norm.running_mean.mul_(1.0 - share).add_(mean.to(norm.running_mean.dtype), alpha=share)
-    norm.running_var.mul_(1.0 - share).add_(unbiased.to(norm.running_var.dtype), alpha=share)
+    if norm.momentum is not None:
+        return norm.momentum
+    return 1.0 if norm.num_batches_tracked is None else 1.0 / float(norm.num_batches_tracked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +94,8 @@ class NormGradient:
 
 def gradient(normalised: Normalised, totals: Tensor) -> NormGradient:
     """From ``totals [C, 2]``: the sums over the batch of g, and of g * y."""
+    if normalised.count:
+        return NormGradient(*native_norm.norm_gradient(totals, normalised.count, normalised.scale, normalised.state))
+    mean, rstd = normalised.state
     total = totals[:, 0]
-    weight = normalised.rstd * (totals[:, 1] - normalised.mean * total)
-    if not normalised.count:
-        return NormGradient(weight.float(), total.float(), None, None)
-    scale = normalised.scale.double()
-    companion = -scale * normalised.rstd * weight / normalised.count
-    constant = -scale * total / normalised.count - companion * normalised.mean
-    return NormGradient(weight.float(), total.float(), companion.float(), constant.float())
+    return NormGradient((rstd * (totals[:, 1] - mean * total)).float(), total.float(), None, None)
