@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels import native, native_layout
+from mezzotint.kernels import native, native_layout, native_pool
 from mezzotint.kernels.native_layout import NativeTensor, Sides
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
@@ -122,9 +122,9 @@ def test_max_pool(isa: str, draw: Draw, kernel: tuple[int, int], geometry: tuple
     window = (*kernel, *stride, *padding, *dilation)
     with native.using_isa(isa):
         xp, gyp = packed([x, gy], draw.halos)
-        yp = native_layout.max_pool(xp, (y.shape[2], y.shape[3]), window, draw.halos[2])
+        yp = native_pool.max_pool(xp, (y.shape[2], y.shape[3]), window, draw.halos[2])
         assert_is(yp, y.detach(), draw.halos[2])
-        assert_is(native_layout.max_pool_grad(xp, yp, gyp, window), gx, native_layout.NO_HALO)
+        assert_is(native_pool.max_pool_grad(xp, yp, gyp, window), gx, native_layout.NO_HALO)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -136,8 +136,8 @@ def test_global_average(isa: str, draw: Draw) -> None:
     pixels = draw.shape[2] * draw.shape[3]
     with native.using_isa(isa):
         xp, gyp = packed([x, gy], draw.halos)
-        y = native_layout.global_average(xp, draw.halos[2])
-        gx = native_layout.global_average_grad(gyp, (draw.shape[2], draw.shape[3]))
+        y = native_pool.global_average(xp, draw.halos[2])
+        gx = native_pool.global_average_grad(gyp, (draw.shape[2], draw.shape[3]))
     assert_is(y, x.double().sum((2, 3), keepdim=True).float() / pixels, draw.halos[2])
     assert_is(gx, (gy.float() / pixels).expand(draw.shape), native_layout.NO_HALO)
 
@@ -156,8 +156,8 @@ def test_results_too_large_for_a_cache_on_one_thread_and_two(isa: str, dtype: to
         for count in (1, 2):
             with threads(count):
                 z = native_layout.normalise(xp, other=op, relu=True, halo=(1, 0, 0, 1))
-                y = native_layout.max_pool(xp, (33, 34), window, (0, 1, 1, 0))
-                gx = native_layout.max_pool_grad(xp, y, y, window)
+                y = native_pool.max_pool(xp, (33, 34), window, (0, 1, 1, 0))
+                gx = native_pool.max_pool_grad(xp, y, y, window)
                 found.append([z.data, y.data, gx.data])
     assert_is(z, right, (1, 0, 0, 1))
     assert_is(y, F.max_pool2d(x.float(), 2, 1), (0, 1, 1, 0))

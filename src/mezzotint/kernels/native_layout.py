@@ -180,11 +180,11 @@ def to_native(x: Tensor, halo: Sides = NO_HALO) -> NativeTensor:
 def from_native(x: NativeTensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
     """``[N, C, H, W]`` in the memory format given."""
     require()
-    batch, channels, (height, width) = x.batch, x.channels, x.size
+    shape, dtype = (x.batch, x.channels, *x.size), x.data.dtype
     if memory_format == torch.channels_last:
-        y = arena.empty((batch, height, width, channels), x.data.dtype).permute(0, 3, 1, 2)
+        y = arena.empty([shape[axis] for axis in (0, 2, 3, 1)], dtype).permute(0, 3, 1, 2)
     else:
-        y = arena.empty((batch, channels, height, width), x.data.dtype)
+        y = arena.empty(shape, dtype)
     native.extension().unpack(x.packed(), argument(y), threads())
     return y
 
@@ -348,42 +348,6 @@ def reduce(
         None if totals is None else doubles(totals),
         threads(),
     )
-
-
-def max_pool(x: NativeTensor, size: tuple[int, int], window: tuple[int, ...], halo: Sides = NO_HALO) -> NativeTensor:
-    """The maximum of each window; ``size`` is the (H, W) that results.
-
-    Args:
-        window: kernel, stride, padding (of minus infinity) and dilation, each as (height, width), in one tuple.
-    """
-    require()
-    y = empty(x.batch, x.channels, size, x.data.dtype, halo)
-    native.extension().max_pool_packed(x.packed(), y.packed(), window, x.batch, threads())
-    return y
-
-
-def max_pool_grad(x: NativeTensor, y: NativeTensor, gy: NativeTensor, window: tuple[int, ...]) -> NativeTensor:
-    """The gradient for ``x``: that of a window goes to the first of its maxima."""
-    require()
-    gx = x.like()
-    native.extension().max_pool_grad_packed(x.packed(), y.packed(), gy.packed(), gx.packed(), window, threads())
-    return gx
-
-
-def global_average(x: NativeTensor, halo: Sides = NO_HALO) -> NativeTensor:
-    """The average over all pixels, as an image of one."""
-    require()
-    y = empty(x.batch, x.channels, (1, 1), x.data.dtype, halo)
-    native.extension().global_average_packed(x.packed(), y.packed(), threads())
-    return y
-
-
-def global_average_grad(gy: NativeTensor, size: tuple[int, int]) -> NativeTensor:
-    """The gradient for an input of ``size`` (H, W)."""
-    require()
-    gx = empty(gy.batch, gy.channels, size, gy.data.dtype)
-    native.extension().global_average_grad_packed(gy.packed(), gx.packed(), threads())
-    return gx
 
 
 def _check_totals(totals: Tensor | None, bias: Tensor | None, epilogue: Epilogue) -> None:

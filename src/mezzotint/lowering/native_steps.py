@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import native_layout, native_pool
 from mezzotint.kernels.native_layout import Epilogue, NativeTensor, Sides
 from mezzotint.lowering.batch_norm import from_running
 from mezzotint.lowering.border import checked_activations, native_type
@@ -120,7 +120,7 @@ class NativeMaxPool(nn.Module):
 
     def forward(self, x: NativeTensor) -> NativeTensor:
         """The native result, with this step's halo."""
-        return native_layout.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
+        return native_pool.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
 
 
 class NativeGlobalAverage(nn.Module):
@@ -132,7 +132,7 @@ class NativeGlobalAverage(nn.Module):
 
     def forward(self, x: NativeTensor) -> NativeTensor:
         """An image of one pixel, with this step's halo."""
-        return native_layout.global_average(x, self.halo)
+        return native_pool.global_average(x, self.halo)
 
 
 def check_same(residual: NativeTensor, expected: tuple[int, int, int, int]) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint import ops
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import native_layout, native_pool
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides
 from mezzotint.lowering import batch_norm
 from mezzotint.lowering.batch_norm import Normalised
@@ -284,13 +284,13 @@ class MaxPoolStep(Pooling):
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PoolSaved | None]:
         """One pass."""
         (x,) = inputs
-        y = native_layout.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
+        y = native_pool.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
         return y, _PoolSaved(x, y) if keep else None
 
     def backward(self, saved: _PoolSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """To the first maximum of each window."""
         found = gradients.take(self.result)
-        gx = native_layout.max_pool_grad(saved.x, saved.y, found.tensor, self.window.code)
+        gx = native_pool.max_pool_grad(saved.x, saved.y, found.tensor, self.window.code)
         gradients.add(self.source, gx, owned=True)
         return []
 
@@ -304,12 +304,12 @@ class GlobalAverageStep(Pooling):
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, tuple[int, int] | None]:
         """One pass."""
         (x,) = inputs
-        return native_layout.global_average(x, self.halo), x.size if keep else None
+        return native_pool.global_average(x, self.halo), x.size if keep else None
 
     def backward(self, saved: tuple[int, int], gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """The same share to every pixel."""
         found = gradients.take(self.result)
-        gradients.add(self.source, native_layout.global_average_grad(found.tensor, saved), owned=True)
+        gradients.add(self.source, native_pool.global_average_grad(found.tensor, saved), owned=True)
         return []
 
 
