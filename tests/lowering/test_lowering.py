@@ -18,13 +18,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint.errors import InputError, ShapeError
+from mezzotint import lowering
+from mezzotint.errors import InputError, NotRegistered, ShapeError
 from mezzotint.kernels import native
-from mezzotint.lowering import LoweredModel, lower
+from mezzotint.lowering import LoweredModel
 from mezzotint.lowering.native_steps import FromNative, NativeConv, NativePointwise, NativeTensor, ToNative
 from mezzotint.sparse import SparseConv2d
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+
+def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
+    """In the native layout, whatever the batch."""
+    return lowering.lower(model, example_input, layout="native")
 
 
 def close(lowered: LoweredModel, model: nn.Module, *inputs: Tensor) -> None:
@@ -406,3 +412,20 @@ def test_only_dense_convolutions_of_few_channels_are_native() -> None:
     lowered = lower(model, torch.zeros(1, 4, 9, 9))
     assert "0: native: dense convolution" in lowered.explain()
     close(lowered, model, torch.randn(3, 4, 9, 9))
+
+
+def test_batches_that_waste_the_lanes_run_in_the_plain_layout() -> None:
+    model = prepared(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)), density=0.2)
+    lowered = lowering.lower(model)
+    seen: list[int] = []
+    hook = lambda module, inputs, output: seen.append(inputs[0].shape[0])  # noqa: E731
+    lowered.plan(torch.zeros(1, 3, 9, 9))
+    for module in lowered.plain.modules():
+        if isinstance(module, SparseConv2d):
+            module.register_forward_hook(hook)
+    for batch in (1, 7, 16, 17, 32):  # of 16 lanes in float32
+        with torch.no_grad():
+            torch.testing.assert_close(lowered(x := torch.randn(batch, 3, 9, 9)), model(x), rtol=1e-4, atol=1e-5)
+    assert set(seen) == {1, 7, 17}, "full cells cost 0.57 of the dense work, and 17 images take two"
+    with pytest.raises(NotRegistered, match=r"layout.*nativ.*auto, native"):
+        lowering.lower(model, layout="nativ")

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from mezzotint.kernels.native_layout import lanes_of
 from mezzotint.kernels.problem import Problem
 
 #: Time of a multiply-add on a nonzero, in the time of one inside a dense convolution of the same machine.
@@ -35,7 +36,15 @@ def dense(problem: Problem) -> float:
 def native(problem: Problem) -> float:
     """Multiply-adds on nonzeros at their price, and the packing of the activations."""
     density = 1.0 if problem.density is None else problem.density
-    return SPARSE_PENALTY * density * _multiply_adds(problem) + PACKING * _activations(problem)
+    positions = problem.shape("gy" if "gy" in dict(problem.shapes) else "x")
+    waste = wasted_lanes(positions[0], problem.dtype)
+    return waste * (SPARSE_PENALTY * density * _multiply_adds(problem) + PACKING * _activations(problem))
+
+
+def wasted_lanes(batch: int, dtype: torch.dtype) -> float:
+    """Lanes of the native layout's cells for each image: at least 1, which is reached where the batch fills them."""
+    lanes = lanes_of(dtype)
+    return -(-batch // lanes) * lanes / max(batch, 1)
 
 
 def gather(problem: Problem) -> float:

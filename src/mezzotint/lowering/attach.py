@@ -28,8 +28,9 @@ from mezzotint.lowering.compile_segments import compile_segments
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
+from mezzotint.lowering.worth import convolutions_of, worth
 from mezzotint.precision import half_forward
-from mezzotint.sparse import SparseLayer
+from mezzotint.sparse import SparseConv2d, SparseLayer
 
 _log = logging.getLogger(__name__)
 #: Plans remembered for a model: training and evaluation, and a few variants of either.
@@ -44,13 +45,16 @@ class _Lowered:
     plan: Plan | None
     traced: fx.GraphModule | None
     reason: str | None
+    convolutions: tuple[tuple[SparseConv2d, int], ...] = ()
 
 
 class NativeForward:
     """The ``forward`` of an attached model."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, always: bool = False) -> None:
+        """``always``: also where the plain layout costs less."""
+        self.model, self.always = model, always
+        self._left: str | None = None
         self._modules: tuple[tuple[str, nn.Module], ...] = ()
         self._lowered: dict[tuple[Any, ...], _Lowered] = {}
         self._told: set[str] = set()
@@ -59,7 +63,9 @@ class NativeForward:
         if torch.compiler.is_compiling() or named or not _native_input(inputs):
             return self._plain(*inputs, **named)
         lowered = self._lowered_for(inputs)
-        return self._plain(*inputs) if lowered.module is None else lowered.module(*inputs)
+        if lowered.module is None or not self._pays(lowered, inputs):
+            return self._plain(*inputs)
+        return lowered.module(*inputs)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -71,6 +77,14 @@ class NativeForward:
         """That of the class's own forward: ``torch.export`` asks every forward for it."""
         code: CodeType = type(self.model).forward.__code__
         return code
+
+    def _pays(self, lowered: _Lowered, inputs: tuple[Any, ...]) -> bool:
+        """Whether the batch is led natively."""
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        batch = tensors[0].shape[0]
+        found = worth(lowered.convolutions, batch, native_type(tensors))
+        self._left = None if self.always or found.pays else found.in_words(batch)
+        return self._left is None
 
     def _plain(self, *inputs: Any, **named: Any) -> Any:
         return type(self.model).forward(self.model, *inputs, **named)
@@ -101,7 +115,8 @@ class NativeForward:
             plan = make_plan(graph_module, folds=False)
             if not any(step.conv for step in plan.steps):
                 raise Untraceable("no sparse convolution of it can work in the native layout")
-            return _Lowered(compile_segments(graph_module, plan), plan, graph_module, None)
+            segments = compile_segments(graph_module, plan)
+            return _Lowered(segments, plan, graph_module, None, convolutions_of(plan, graph_module))
         except Untraceable as error:
             return _Lowered(None, None, None, str(error))
 
@@ -118,20 +133,25 @@ class NativeForward:
         lowered = list(self._lowered.values())[-1]
         if lowered.plan is None or lowered.traced is None:
             return f"{name}: plain layout, because {lowered.reason}."
-        return explain_plan(name, lowered.traced.graph, lowered.plan)
+        told = explain_plan(name, lowered.traced.graph, lowered.plan)
+        return told if self._left is None else f"{told}\n  The last call ran in the plain layout: {self._left}."
 
     def __getstate__(self) -> Mapping[str, Any]:
         """Copies and pickles plan for themselves."""
-        return {"model": self.model}
+        return {"model": self.model, "always": self.always}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__init__(state["model"])  # type: ignore[misc]
+        self.__init__(state["model"], state["always"])  # type: ignore[misc]
 
 
-def attach(model: nn.Module) -> nn.Module:
-    """Let ``model`` run in the native layout wherever it can; returns ``model``. A lone sparse layer stays as it is."""
+def attach(model: nn.Module, *, always: bool = False) -> nn.Module:
+    """Let ``model`` run in the native layout wherever that pays; returns ``model``. A lone sparse layer stays as it is.
+
+    Args:
+        always: wherever it can, whether it pays or not.
+    """
     if not isinstance(model, SparseLayer):
-        model.__dict__["forward"] = NativeForward(model)
+        model.__dict__["forward"] = NativeForward(model, always)
     return model
 
 

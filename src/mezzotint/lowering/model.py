@@ -11,17 +11,21 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from mezzotint.errors import InputError, message
+from mezzotint.errors import InputError, NotRegistered, message, suggest
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
+from mezzotint.lowering.border import native_type
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rewrite import rewrite
 from mezzotint.lowering.trace import Untraceable, record_shapes, traced
+from mezzotint.lowering.worth import convolutions_of, worth
+from mezzotint.sparse import SparseConv2d
 
 _log = logging.getLogger(__name__)
 _planning = threading.Lock()
+_LAYOUTS = ("auto", "native")
 
 
 class LoweredModel(nn.Module):
@@ -34,9 +38,11 @@ class LoweredModel(nn.Module):
     Make one with :func:`lower`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, always: bool = False) -> None:
         super().__init__()
         self.training = False
+        self._always = always
+        self._convolutions: tuple[tuple[SparseConv2d, int], ...] = ()
         self._name = type(model).__name__
         self._plan: Plan | None = None
         self._native: fx.GraphModule | None = None
@@ -55,7 +61,11 @@ class LoweredModel(nn.Module):
             if named:
                 return self.plain(*inputs, **named)
             lowered = self.plan(*inputs) if self._native is None else self._native
-            return lowered(*inputs)
+            return lowered(*inputs) if self._always or self._pays(inputs) else self.plain(*inputs)
+
+    def _pays(self, inputs: tuple[Any, ...]) -> bool:
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        return worth(self._convolutions, tensors[0].shape[0], native_type(tensors)).pays
 
     def plan(self, *inputs: Any) -> nn.Module:
         """Plan the lowering for inputs of these shapes, once; returns the module that runs from now on."""
@@ -66,6 +76,7 @@ class LoweredModel(nn.Module):
                     make_pure(self.plain)
                     self._plan = make_plan(self.plain, folds=True)
                     self._native = rewrite(self.plain, self._plan)
+                    self._convolutions = convolutions_of(self._plan, self.plain)
                 except Untraceable as reason:
                     self._refuse(str(reason))
             return self.plain if self._native is None else self._native
@@ -117,7 +128,7 @@ class LoweredModel(nn.Module):
             )
 
 
-def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
+def lower(model: nn.Module, example_input: Any = None, *, layout: str = "auto") -> LoweredModel:
     """An inference copy of ``model`` that keeps activations in the native layout between sparse convolutions.
 
     Args:
@@ -125,6 +136,8 @@ def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
             convolutions (batch norm, ReLU, residual adds) is fused into them; everything else runs as it was.
         example_input: a tensor, or a tuple of positional arguments, that decides what can be lowered; other batch and
             image sizes work too. Without one, the first call's inputs decide.
+        layout: "auto": batches that would cost more in the native layout than dense run in the plain one;
+            "native": whatever the batch.
 
     Returns:
         A module with the model's own call. A model that cannot be traced runs in the plain layout: the log (logger
@@ -133,7 +146,10 @@ def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
 
     Raises:
         InputError: the model is in training mode.
+        NotRegistered: an unknown layout.
     """
+    if layout not in _LAYOUTS:
+        raise NotRegistered(message("layout", received=layout, allowed=", ".join(_LAYOUTS)) + suggest(layout, _LAYOUTS))
     if model.training:
         raise InputError(
             message(
@@ -143,7 +159,7 @@ def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
                 fix="Call model.eval() first.",
             )
         )
-    lowered = LoweredModel(model)
+    lowered = LoweredModel(model, always=layout == "native")
     if example_input is not None:
         lowered.plan(*(example_input if isinstance(example_input, tuple) else (example_input,)))
     return lowered

@@ -11,7 +11,7 @@ from mezzotint.errors import NotRegistered, message, suggest
 from mezzotint.lowering.attach import attach, detach
 from mezzotint.sparse.selection import Exclude
 
-LAYOUTS = ("native", "plain")
+LAYOUTS = ("auto", "native", "plain")
 
 
 def sparsify(
@@ -22,17 +22,19 @@ def sparsify(
     choose: str = "random",
     seed: int = 0,
     init: str = "keep",
-    layout: str = "native",
+    layout: str = "auto",
 ) -> nn.Module:
     """:func:`mezzotint.sparse.sparsify`, after which the model also computes in the native layout where it can.
 
     Args:
         model, density, distribution, exclude, choose, seed, init: see :func:`mezzotint.sparse.sparsify`.
-        layout: "native": on the CPU, convolutions, batch norms, ReLUs, residual sums and poolings keep their
+        layout: "auto": on the CPU, convolutions, batch norms, ReLUs, residual sums and poolings keep their
             activations in the library's own layout, in training and evaluation, and convert at the borders only. The
             model's class, parameters, state dict, hooks and modes are untouched. A model that ``torch.fx`` cannot trace
             runs in the plain layout; the log (logger ``mezzotint.lowering.attach``) says so once, with the reason, and
-            :func:`mezzotint.lowering.explain` tells it node by node. "plain": ordinary tensors from layer to layer.
+            :func:`mezzotint.lowering.explain` tells it node by node. A batch that fills so little of the layout's cells
+            of 16 (float32) or 32 images that dense would cost less runs in the plain layout, too. "native": whatever
+            the batch. "plain": ordinary tensors from layer to layer.
 
     Raises:
         NotRegistered: an unknown layout, and what the other arguments may raise.
@@ -40,7 +42,7 @@ def sparsify(
     if layout not in LAYOUTS:
         raise NotRegistered(message("layout", received=layout, allowed=", ".join(LAYOUTS)) + suggest(layout, LAYOUTS))
     made = sparse.sparsify(model, density, distribution, exclude, choose, seed, init)
-    return made if layout == "plain" else attach(made)
+    return made if layout == "plain" else attach(made, always=layout == "native")
 
 
 def densify(model: nn.Module) -> nn.Module:

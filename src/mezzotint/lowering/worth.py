@@ -1,0 +1,64 @@
+"""Does the native layout pay for a batch? A model's convolutions in it against the same ones dense, by a fixed rule.
+
+A cell of the native layout holds 16 images of float32 or 32 of a 16-bit type; a batch that fills a part of it costs as
+much as a full one. So small batches and high densities are left to the plain layout, whose launcher decides for each
+layer and direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from mezzotint.kernels.cost import SPARSE_PENALTY, wasted_lanes
+from mezzotint.lowering.plan import Plan, conv_layer
+from mezzotint.sparse import SparseConv2d
+
+#: What a native convolution and the passes around it cost beside the nonzeros, in dense multiply-adds. From ResNet-50 on
+#: two Zen 4 cores, batches of 4 to 64 at densities of 0.05 to 0.2.
+BESIDE = 0.07
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """Costs of a model's sparse convolutions, in dense multiply-adds an image.
+
+    Attributes:
+        native: in the native layout, the lanes that stay empty included.
+        dense: of the dense convolutions.
+    """
+
+    native: float
+    dense: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether the native layout costs less."""
+        return self.native < self.dense
+
+    def in_words(self, batch: int) -> str:
+        """Why the plain layout was taken."""
+        ratio = self.native / max(self.dense, 1.0)
+        return f"a batch of {batch} would cost {ratio:.1f} times its dense multiply-adds in the native layout"
+
+
+def convolutions_of(plan: Plan, modules: torch.nn.Module) -> tuple[tuple[SparseConv2d, int], ...]:
+    """The sparse convolutions of a plan, each with the pixels of its result."""
+    found = []
+    for step in plan.steps:
+        layer = None if step.conv is None else conv_layer(modules.get_submodule(str(step.conv.target)))
+        if step.conv is not None and isinstance(layer, SparseConv2d):
+            height, width = step.conv.meta["shape"][2:]
+            found.append((layer, int(height) * int(width)))
+    return tuple(found)
+
+
+def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: torch.dtype) -> Worth:
+    """What ``batch`` images of ``dtype`` cost; the layers' densities are read as they are now."""
+    native = dense = 0.0
+    for layer, pixels in convolutions:
+        native += layer.nnz * pixels
+        dense += layer.pattern.numel * pixels
+    return Worth((native * SPARSE_PENALTY + dense * BESIDE) * wasted_lanes(batch, dtype), dense)
