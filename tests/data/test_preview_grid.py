@@ -48,7 +48,7 @@ def test_the_grid_shows_what_the_loader_gives() -> None:
 def test_pictures_stand_in_their_cells() -> None:
     image, other = specimen(100, 112), specimen(112, 80)
     sheet = np.array(draw_rows([("one", [image, other])], ["a", "b"], title="t"))
-    assert np.array_equal(sheet[8 + 36 + 6 : 8 + 36 + 106, 158:270], image.numpy())
+    assert np.array_equal(sheet[44 + 6 : 44 + 106, 158:270], image.numpy())
     page = np.array(draw_sheet([image, other, image], ["x", "y", "z"], columns=2))
     assert np.array_equal(page[8 + 6 + 138 : 8 + 106 + 138, 8:120], image.numpy())
 
@@ -66,7 +66,7 @@ def test_grids_of_all_augmentations_are_repeatable(tmp_path: Path) -> None:
     one = draw_augmentations(image, tmp_path / "1.png", epoch=4, sample=9, count=3)
     two = draw_augmentations(image, tmp_path / "2.png", epoch=4, sample=9, count=3)
     assert one.read_bytes() == two.read_bytes()
-    assert read_image(one).shape[0] > len(AUGMENTATIONS) * 112
+    assert read_image(one).shape[0] > len(AUGMENTATIONS) * 48
     later = draw_augmentations(image, tmp_path / "3.png", epoch=5, sample=9, count=3)
     assert later.read_bytes() != one.read_bytes()
     protocol = augmentation_grid(image, [("squash256", Evaluate("squash256"))], count=1)
@@ -108,7 +108,7 @@ def test_the_command_draws_grids_and_sheets(tmp_path: Path) -> None:
     ):
         assert main(["preview", *arguments, "-o", out]) == 0
         sizes.add(read_image(out).shape)
-    assert len(sizes) == 3
+    assert len(sizes) == 4
     for wrong in ([], ["--config", str(config), "--sample", "-1"], [str(photo), "--augment", "sharpen"]):
         assert main(["preview", *wrong, "-o", out]) == 2
 

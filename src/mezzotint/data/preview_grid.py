@@ -121,21 +121,24 @@ def draw_contact_sheet(source: Source, output: str | PathLike[str], *, count: in
 
 
 def draw_rows(rows: Sequence[Row], heads: Sequence[str], *, title: str = "", cell: int = 112) -> Image.Image:
-    """A table of pictures: ``heads`` above the columns, each row's words at its left; nothing is enlarged unevenly."""
-    columns = max(len(images) for _, images in rows)
+    """A table of pictures at most ``cell`` pixels wide and high: ``heads`` above, each row's words at its left."""
+    shown = [[thumbnail(image, cell) for image in images] for _, images in rows]
+    heights = [max(picture.height for picture in pictures) for pictures in shown]
     top = _GAP + (_LINE if title else 0) + (_LINE if heads else 0)
-    width = _GAP + _LABEL + columns * (cell + _GAP)
-    sheet = Image.new("RGB", (width, top + len(rows) * (cell + _GAP)), _PAPER)
+    width = _GAP + _LABEL + max(map(len, shown)) * (cell + _GAP)
+    sheet = Image.new("RGB", (width, top + sum(heights) + len(rows) * _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
         _write(draw, _GAP, _GAP, title, _INK, width - 2 * _GAP)
     for place, head in enumerate(heads):
         _write(draw, _GAP + _LABEL + place * (cell + _GAP), top - _LINE, head, _GREY, cell)
-    for line, (words, images) in enumerate(rows):
-        y = top + line * (cell + _GAP)
-        _write(draw, _GAP, y + cell // 2 - _LINE // 2, words, _INK, _LABEL - _GAP)
-        for place, image in enumerate(images):
-            _paste(sheet, image, _GAP + _LABEL + place * (cell + _GAP), y, cell)
+    y = top
+    for (words, _), pictures, height in zip(rows, shown, heights, strict=True):
+        _write(draw, _GAP, y + (height - _LINE) // 2, words, _INK, _LABEL - _GAP)
+        for place, picture in enumerate(pictures):
+            left = _GAP + _LABEL + place * (cell + _GAP)
+            sheet.paste(picture, (left + (cell - picture.width) // 2, y + (height - picture.height) // 2))
+        y += height + _GAP
     return sheet
 
 
@@ -153,7 +156,8 @@ def draw_sheet(
         _write(draw, _GAP, _GAP // 2, title, _INK, width - 2 * _GAP)
     for place, (image, text) in enumerate(zip(images, words, strict=True)):
         x, y = _GAP + place % columns * (cell + _GAP), top + place // columns * (cell + _LINE + _GAP)
-        _paste(sheet, image, x, y, cell)
+        picture = thumbnail(image, cell)
+        sheet.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
         _write(draw, x, y + cell, text, _GREY, cell)
     return sheet
 
@@ -172,11 +176,6 @@ def thumbnail(image: Tensor, cell: int) -> Image.Image:
         return picture.resize((width * times, height * times), Image.Resampling.NEAREST)
     factor = cell / max(height, width)
     return picture.resize((max(1, round(width * factor)), max(1, round(height * factor))), Image.Resampling.LANCZOS)
-
-
-def _paste(sheet: Image.Image, image: Tensor, left: int, top: int, cell: int) -> None:
-    picture = thumbnail(image, cell)
-    sheet.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
 
 
 def _write(
