@@ -105,10 +105,11 @@ def test_the_command_draws_grids_and_sheets(tmp_path: Path) -> None:
         [str(photo), "--config", str(config)],
         ["--config", str(config), "--sample", "11"],
         ["digits", "--contact", "10", "--split", "test"],
+        [str(photo), "--protocol", "torchvision"],
     ):
         assert main(["preview", *arguments, "-o", out]) == 0
         sizes.add(read_image(out).shape)
-    assert len(sizes) == 4
+    assert len(sizes) == 5
     for wrong in ([], ["--config", str(config), "--sample", "-1"], [str(photo), "--augment", "sharpen"]):
         assert main(["preview", *wrong, "-o", out]) == 2
 
