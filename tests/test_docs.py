@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mezzotint import ops
+from mezzotint.data.augment import AUGMENTATIONS
+from mezzotint.data.augment.mix import MIXES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "csrc").rglob("*.md")]
@@ -30,3 +32,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_guide_to_images_names_every_augmentation_and_mix() -> None:
+    guide = (ROOT / "docs" / "guide" / "images.md").read_text(encoding="utf-8")
+    missing = [name for name in (*AUGMENTATIONS, *MIXES) if f"`{name}`" not in guide]
+    assert not missing, "describe them in docs/guide/images.md"

@@ -131,6 +131,7 @@ WRONG = {
     DIGITS + "mean = [0.5]\nstd = 1e400": ("data.std",),
     DIGITS + '[[data.augment]]\nname = "random_cropp"': ("data.augment[0]", "Did you mean 'random_crop'?"),
     DIGITS + '[[data.augment]]\nname = "random_crop"\npading = 2': ("data.augment[0]", "padding"),
+    DIGITS + '[[data.mix]]\nname = "cut_mix"': ("data.mix[0]", "Did you mean 'cutmix'?"),
     "[data]\nbatch_size = 10": ("data.path", "digits"),
     "seed = 1": ("section [data]",),
     "data = 3": ("data", "a section"),

@@ -40,6 +40,7 @@ def crash() -> None:
 
 
 VARIANTS = {
+    "mixed images": {"data": {"mix": [{"name": "mixup", "p": 0.5}, {"name": "cutmix"}]}},
     "sgd": {},
     "dense": {"sparsity": {"density": 1.0}},
     "fp16 with overflows": {

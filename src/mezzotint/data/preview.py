@@ -6,20 +6,16 @@ import os
 import random
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-
-from PIL.PngImagePlugin import PngInfo
 
 from mezzotint.data.decode import read_image
 from mezzotint.data.magic import FORMATS, HEAD_BYTES, image_format
 from mezzotint.data.picture import View, compose
+from mezzotint.data.preview_file import check_output, write_sheet
 from mezzotint.data.protocols import get_protocol
 from mezzotint.errors import ImageError, InputError, message
 
-_MARK = b"tEXtSoftware\0mezzotint preview"  # the chunk that this module writes right after the PNG's header
 _FORMATS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
@@ -68,7 +64,7 @@ def draw_preview(
         NotRegistered: there is no protocol of that name.
     """
     source, target = Path(image_or_folder), Path(output)
-    _check_output(target)
+    check_output(target)
     if not protocols:
         raise InputError(message("protocols", received="no name", allowed="at least one name of a protocol"))
     chosen = [get_protocol(name) for name in protocols]
@@ -83,9 +79,7 @@ def draw_preview(
     height, width = image.shape[0], image.shape[1]
     title = str(source.relative_to(folder)) if folder else source.name
     sheet = compose(image, views, title=title, subtitle=f"{_kind(source)}, {width} x {height} pixels")
-    data = BytesIO()
-    sheet.save(data, "PNG", pnginfo=_mark())
-    _write_whole(target, data.getvalue())
+    write_sheet(sheet, target)
     return PreviewResult(
         source=source, output=target, height=height, width=width, protocols=tuple(protocols), seed=seed
     )
@@ -141,49 +135,3 @@ def _kind(path: Path) -> str | None:
 
 def _same(one: Path, other: Path) -> bool:
     return one.name == other.name and one.resolve() == other.resolve()
-
-
-def _check_output(target: Path) -> None:
-    allowed = "the path of a PNG file to write, in a folder that exists"
-    if target.suffix.lower() != ".png":
-        fix = f"Name it {target.with_suffix('.png').name!r}." if target.name else ""
-        raise InputError(message(str(target), received="a name that does not end in .png", allowed=allowed, fix=fix))
-    if not target.parent.is_dir():
-        fix = f"Make the folder first: mkdir -p {target.parent}"
-        raise InputError(message(str(target), received="a folder that does not exist", allowed=allowed, fix=fix))
-    if target.is_dir():
-        raise InputError(message(str(target), received="a folder", allowed=allowed))
-    if target.exists() and not _is_preview(target):
-        fix = "Choose another name, or remove it yourself; only earlier previews are replaced."
-        raise InputError(message(str(target), received="an existing file", allowed=allowed, fix=fix))
-
-
-def _is_preview(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _MARK in file.read(256)
-    except OSError:
-        return False
-
-
-def _mark() -> PngInfo:
-    keyword, text = _MARK[4:].decode().split("\0")
-    mark = PngInfo()
-    mark.add_text(keyword, text)
-    return mark
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Write beside the target first, then rename: whoever looks sees the old file or the new one, whole."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        received = f"{error.strerror or error}"
-        fix = "Check the folder's permissions and the space on its disk, or choose another place."
-        raise InputError(
-            message(str(target), received=received, allowed="a place that can be written", fix=fix)
-        ) from error

@@ -81,8 +81,18 @@ class EncodedSource(ABC):
         """The sample's name inside the source."""
 
     @abstractmethod
+    def describe(self) -> str:
+        """One line: the kind, the place, the number of samples and of classes."""
+
+    @abstractmethod
     def place(self, index: int) -> str:
         """The sample's full path, or archive and member, for messages."""
+
+    def _repr_html_(self) -> str:
+        """A few images with their classes, for notebooks."""
+        from mezzotint.data.notebook import source_html
+
+        return source_html(self)
 
     def read(self, index: int) -> tuple[Tensor, int]:
         """Sample ``index``: a uint8 RGB image [H, W, 3] and its label.

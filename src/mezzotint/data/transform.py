@@ -75,6 +75,12 @@ class Compose:
         """What ``build_transform`` makes this chain from, every setting written out."""
         return [{"name": step.name, **step.settings()} for step in self.steps]
 
+    def _repr_html_(self) -> str:
+        """The steps in words and on a drawn scene, for notebooks."""
+        from mezzotint.data.notebook import chain_html
+
+        return chain_html(self)
+
 
 def _child_names(names: Sequence[str]) -> tuple[str, ...]:
     counts: dict[str, int] = {}

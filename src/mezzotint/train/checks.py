@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from mezzotint.data.augment.mix import build_mix
 from mezzotint.data.transform import build_augmentation
 from mezzotint.errors import ConfigError, MezzotintError, message, suggest
 
@@ -49,5 +50,13 @@ def require_augmentation(place: str, settings: dict[str, Any]) -> None:
     """The settings make an augmentation."""
     try:
         build_augmentation(settings)
+    except MezzotintError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def require_mix(place: str, settings: dict[str, Any]) -> None:
+    """The settings make a mix of the images of a batch."""
+    try:
+        build_mix(settings)
     except MezzotintError as error:
         raise ConfigError(f"{place}: {error}") from error

@@ -18,6 +18,7 @@ from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, METHODS
 from mezzotint.train.checks import (
     require_augmentation,
     require_channels,
+    require_mix,
     require_number,
     require_one_of,
     require_whole,
@@ -42,6 +43,7 @@ class DataConfig:
         batch_size: images a training step. The last batch of an epoch is dropped when it is smaller.
         test_batch_size: images a step of the evaluation; does not change its result beyond rounding.
         augment: augmentations of training images, in order: ``[{name = "random_crop", padding = 2}]``.
+        mix: mixes of training images within a batch, in order, on the training device: ``[{name = "mixup"}]``.
         protocol: evaluation protocol of the test images ("squash256" ...); None: they enter as they are.
         mean: per channel, of pixels in [0, 1]; "auto": of the training images.
         std: likewise.
@@ -58,6 +60,7 @@ class DataConfig:
     batch_size: int = 128
     test_batch_size: int = 500
     augment: tuple[dict[str, Any], ...] = ()
+    mix: tuple[dict[str, Any], ...] = ()
     protocol: str | None = None
     mean: str | tuple[float, ...] = "auto"
     std: str | tuple[float, ...] = "auto"
@@ -88,6 +91,8 @@ class DataConfig:
         require_whole("data.threads", self.threads, 0)
         for place, settings in enumerate(self.augment):
             require_augmentation(f"data.augment[{place}]", settings)
+        for place, settings in enumerate(self.mix):
+            require_mix(f"data.mix[{place}]", settings)
         require_channels("data.mean", self.mean, above=False)
         require_channels("data.std", self.std, above=True)
         if "auto" in (self.mean, self.std) and self.mean != self.std:

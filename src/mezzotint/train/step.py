@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.data.augment.mix import build_mix, mix_batch
 from mezzotint.data.batch import Batch
+from mezzotint.data.random import Key
 from mezzotint.sparse import TopologyReport
 from mezzotint.train.evaluate import check_labels
 from mezzotint.train.layout import channels_last
@@ -69,11 +71,12 @@ def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> Step
     model, precision, optimizer = parts.model, parts.precision, parts.optimizer
     check_labels(batch.labels, len(parts.inputs.record.classes), parts.inputs.train, batch.indices)
     images, labels = batch.to(precision.device)
+    images, targets = _mixed(parts, images, labels)
     set_learning_rate(optimizer, rate)
     before = _copies(model)
     with precision.autocast():
         logits = model(channels_last(images))
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=parts.config.optimizer.label_smoothing)
+    loss = F.cross_entropy(logits.float(), targets, label_smoothing=parts.config.optimizer.label_smoothing)
     clock.lap("forward")
     optimizer.zero_grad(set_to_none=True)
     precision.backward(loss)
@@ -91,6 +94,15 @@ def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> Step
         stepped=stepped,
         topology=report,
     )
+
+
+def _mixed(parts: Parts, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The batch after the mixes of the configuration, with soft targets; without any, the batch and its labels."""
+    settings, loader = parts.config.data.mix, parts.inputs.train
+    if not settings:
+        return images, labels
+    key = Key(parts.config.seed, loader.epoch, loader.position).child("mix")
+    return mix_batch([build_mix(one) for one in settings], images, labels, len(parts.inputs.record.classes), key)
 
 
 def _copies(model: nn.Module) -> list[tuple[Tensor, Tensor]]:

@@ -30,6 +30,7 @@ class Augmentation(ABC):
 
     name: ClassVar[str]
     batched: ClassVar[bool] = False
+    needs_colour: ClassVar[bool] = False  # whether images of one channel stay as they are
 
     @abstractmethod
     def sample(self, key: Key | Keys, height: int, width: int) -> dict[str, Any]:
@@ -62,6 +63,13 @@ class Augmentation(ABC):
     def settings(self) -> dict[str, Any]:
         """The settings by name, as a configuration file would give them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _repr_html_(self) -> str:
+        """What it does to a drawn scene, for notebooks."""
+        from mezzotint.data.notebook import chain_html
+        from mezzotint.data.transform import Compose
+
+        return chain_html(Compose([self]))
 
 
 def require(condition: bool, name: str, received: object, allowed: str) -> None:

@@ -56,6 +56,12 @@ class ArraySource:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
+    def _repr_html_(self) -> str:
+        """A few images with their classes, for notebooks."""
+        from mezzotint.data.notebook import source_html
+
+        return source_html(self)
+
     def read(self, index: int) -> tuple[Tensor, int]:
         """Sample ``index``: a copy of its image [H, W, C], and its label."""
         if not 0 <= index < len(self):
