@@ -16,8 +16,8 @@ from mezzotint.kernels.cost import SPARSE_PENALTY, wasted_lanes
 from mezzotint.lowering.plan import Plan, conv_layer
 from mezzotint.sparse import SparseConv2d
 
-#: What a native convolution and the passes around it cost beside the nonzeros, in dense multiply-adds. From ResNet-50 on
-#: two Zen 4 cores, batches of 4 to 64 at densities of 0.05 to 0.2.
+#: What a native convolution and the passes around it cost beside the nonzeros, in dense multiply-adds. Taken from
+#: ResNet-50 on two Zen 4 cores, batches of 4 to 64 at densities of 0.05 to 0.2.
 BESIDE = 0.07
 
 
