@@ -275,3 +275,12 @@ def test_a_refusal_for_one_nnz_decides_for_it_alone_and_is_not_stored(
         assert (alone.kernel.name, alone.source, trial.runs) == ("native", "rule", 0)
         launch.forget()
         assert launch.decide(problem(0.05), timed()).kernel.name == "scatter"
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(1, "scatter"), (8, "scatter"), (32, "native")])
+def test_batches_that_leave_lanes_empty_cost_as_much_as_full_ones(batch: int, expected: str) -> None:
+    shapes = (("x", (batch, 64, 28, 28)), *problem(0.1).shapes[1:])
+    attrs = (("weight_shape", (64, 64, 3, 3)), *problem(0.1).attrs[1:])
+    assert (
+        launch.decide(replace(problem(0.1), dtype=torch.bfloat16, shapes=shapes, attrs=attrs)).kernel.name == expected
+    )

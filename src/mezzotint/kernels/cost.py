@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from mezzotint.kernels.hardware import computes_in
 from mezzotint.kernels.native_layout import lanes_of
 from mezzotint.kernels.problem import Problem
 
@@ -19,6 +20,8 @@ SPARSE_PENALTY = 2.5
 PACKING = 40.0
 #: Channels that a dense kernel computes together.
 VECTOR = 8
+#: Time of a multiply-add of 32 bits, in the time of one of 16.
+WIDENING = 2.0
 #: Time of scattering one weight into a dense one, in dense multiply-adds.
 SCATTERING = 8.0
 #: Time of a multiply-add on a nonzero whose activation a GPU gathers, in dense ones, by the bytes of the type that the
@@ -30,7 +33,8 @@ def dense(problem: Problem) -> float:
     """Multiply-adds of the dense convolution or product, and the scattering of its weight when it is sparse."""
     if problem.density is None:
         return _multiply_adds(problem)
-    return _channel_padding(problem) * _multiply_adds(problem) + SCATTERING * _weights(problem)
+    work = _channel_padding(problem) * _widening(problem) * _multiply_adds(problem)
+    return work + SCATTERING * _weights(problem)
 
 
 def native(problem: Problem) -> float:
@@ -76,6 +80,13 @@ def _multiply_adds(problem: Problem) -> float:
         pixels = max(1, pixels // (stride[0] * stride[1]))
     weight = problem.shape("weight") if "weight" in names else problem.attr("weight_shape")
     return float(positions[0] * pixels * math.prod(weight))
+
+
+def _widening(problem: Problem) -> float:
+    """How much longer a weight gradient takes that is summed in a wider type than the activations have."""
+    out_dtype = dict(problem.attrs).get("out_dtype", problem.dtype)
+    wider = out_dtype.itemsize > problem.dtype.itemsize and computes_in(problem.dtype, problem.device)
+    return WIDENING if wider else 1.0
 
 
 def _channel_padding(problem: Problem) -> float:
