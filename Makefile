@@ -71,10 +71,11 @@ bench-kernels: $(VENV)/.installed
 	$(BIN)/python bench/kernels.py
 
 bench-step: $(VENV)/.installed
-	$(BIN)/python bench/native_layers.py --network resnet50 --write
-	$(BIN)/python bench/native_layers.py --network wrn_28_2 --write
-	$(BIN)/python bench/step.py --network resnet50 --batch 32 --write
-	$(BIN)/python bench/step.py --network wrn_28_2 --batch 128 --write
+	for network in resnet50 wrn_28_2; do \
+	  $(BIN)/mezzotint bench kernels --network $$network -o bench/results && \
+	  $(BIN)/mezzotint bench train --network $$network -o bench/results && \
+	  $(BIN)/mezzotint bench train --network $$network --mode eval --batch 64 -o bench/results || exit; \
+	done
 
 clean:
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +22,12 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from machine import write_result
 from mezzotint import ops
+from mezzotint.bench.machine import write_result
 from mezzotint.kernels.hardware import computes_in
 from mezzotint.ops.sparse_family import transposed_order
 
+RESULTS = Path(__file__).parent / "results"
 #: name -> (batch, [(layer, input channels, output channels, kernel, stride, input side)]).
 NETWORKS: dict[str, tuple[int, list[tuple[str, int, int, int, int, int]]]] = {
     "lenet5": (128, [("conv1", 1, 20, 5, 1, 28), ("conv2", 20, 50, 5, 1, 12)]),
@@ -149,7 +151,7 @@ def main() -> None:
             ratios = [f"{r['dense'] / r['sparse']:.2f}x" for r in same]
             table.add_row(row["network"], row["layer"], row["direction"], *ratios)
     Console().print(table)
-    Console().print(f"written to {write_result('kernels', {'rows': rows})}")
+    Console().print(f"written to {write_result(RESULTS / 'kernels.json', {'rows': rows})}")
 
 
 if __name__ == "__main__":

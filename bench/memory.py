@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,10 +23,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mezzotint as mz
-from machine import write_result
 from mezzotint import models
+from mezzotint.bench.machine import write_result
 from mezzotint.sparse import sparse_layers
 
+RESULTS = Path(__file__).parent / "results"
 PARTS = ("weights", "gradients", "optimizer", "index", "working copies")
 _CASTS = ("aten::_to_copy", "aten::to.dtype", "aten::clone")
 
@@ -140,7 +142,7 @@ def main() -> None:
     table.add_row("all", f"{sum(dense.values()):,}", f"{sum(sparse.values()):,}", f"{ratio:.3f}")
     Console().print(table)
     path = write_result(
-        "memory",
+        RESULTS / "memory.json",
         {
             "model": "resnet50",
             "density": options.density,

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from machine import write_result
+from mezzotint.bench.machine import write_result
 from mezzotint.cli import main as mezzotint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +60,8 @@ def main() -> None:
         mean = f"{statistics.mean(errors):.2f}"
         table.add_row(f"{density:g}", *(f"{error:.2f}" for error in errors), mean, f"{of_density[0]['nnz']:,}")
     Console().print(table)
-    Console().print(f"written to {write_result('mnist_lenet5', {'epochs': options.epochs, 'rows': rows})}")
+    file = ROOT / "bench" / "results" / "mnist_lenet5.json"
+    Console().print(f"written to {write_result(file, {'epochs': options.epochs, 'rows': rows})}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "preview": ("preview", "show what the evaluation protocols keep of an image"),
     "export": ("export", "write a checkpoint in a format for deployment"),
     "ops": ("ops", "list operators, show one, or explain which kernels a run chose"),
+    "bench": ("bench", "measure sparse kernels and training steps against the best dense ones"),
     "doctor": ("doctor", "tell what this machine offers"),
 }
 """Name -> (module of this package, one line)."""

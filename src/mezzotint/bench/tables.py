@@ -1,0 +1,76 @@
+"""How are measurements read at a shell? Tables with ratios above 1 where the sparse side wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from mezzotint.bench.kernels import DIRECTIONS, Row
+from mezzotint.bench.layers import Layer
+from mezzotint.bench.roofline import Peaks
+
+_GB = 1e9
+
+
+def step_table(name: str, mode: str, rows: Sequence[dict[str, Any]], memory: Sequence[dict[str, Any]]) -> Table:
+    """One line a batch size and density."""
+    what = "training step" if mode == "train" else "forward pass in evaluation"
+    table = Table(box=SIMPLE_HEAD, title=f"{name}: {what}, BF16 (dense: PyTorch in channels_last)")
+    for heading in ("batch", "density", "forward", "whole", "max / min", "dense / ours"):
+        table.add_column(heading, justify="right")
+    if memory:
+        table.add_column("peak memory", justify="right")
+    peaks = {(entry["batch"], entry["density"]): f"{entry['peak'] / _GB:.2f} GB" for entry in memory}
+    for row in rows:
+        table.add_row(
+            str(row["batch"]),
+            "dense" if row["density"] == 1 else f"{row['density']:g}",
+            f"{row['forward_ms']:.1f} ms",
+            f"{row['step_ms']:.1f} ms",
+            f"{row['spread']:.2f}",
+            f"{row['dense_over_ours']:.2f}",
+            *([peaks[row["batch"], row["density"]]] if memory else []),
+            end_section=row is rows[-1] or rows[rows.index(row) + 1]["batch"] != row["batch"],
+        )
+    return table
+
+
+def ratio_table(name: str, rows: Sequence[Row], totals: dict[str, dict[str, float]]) -> Table:
+    """One line a layer, one column a density: dense BF16 time / ours for output / input / weight gradient."""
+    table = Table(box=SIMPLE_HEAD, title=f"{name}: dense BF16 time / ours, by {'/'.join(DIRECTIONS)}")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("times", justify="right")
+    for density in totals:
+        table.add_column(f"density {density}", justify="right")
+    for layer in dict.fromkeys(tuple(row["layer"]) for row in rows):
+        mine = [row for row in rows if tuple(row["layer"]) == layer]
+        cells = [
+            "/".join(f"{row['dense_over_ours']:.1f}" for row in mine if f"{row['density']:g}" == density)
+            for density in totals
+        ]
+        table.add_row(Layer(*layer).label, str(layer[-1]), *cells)
+    table.add_section()
+    table.add_row("the network", "", *("/".join(f"{t[d]:.2f}" for d in DIRECTIONS) for t in totals.values()))
+    table.add_row("all directions", "", *(f"{t['all']:.2f}" for t in totals.values()), style="bold")
+    return table
+
+
+def roofline_table(rows: Sequence[Row], peaks: Peaks) -> Table:
+    """One line a layer and density: percent of the BF16 peak and of the bandwidth, by direction."""
+    best = f"{peaks.bf16 / _GB:.0f} GFLOP/s BF16, {peaks.fp32 / _GB:.0f} FP32, {peaks.bandwidth / _GB:.1f} GB/s"
+    table = Table(
+        box=SIMPLE_HEAD, title=f"percent of the attained peaks ({best}): of BF16 arithmetic, of DRAM bandwidth"
+    )
+    table.add_column("layer", no_wrap=True)
+    table.add_column("density", justify="right")
+    for direction in DIRECTIONS:
+        table.add_column(direction, justify="right")
+    for layer in dict.fromkeys(tuple(row["layer"]) for row in rows):
+        for density in dict.fromkeys(row["density"] for row in rows):
+            mine = [row for row in rows if tuple(row["layer"]) == layer and row["density"] == density]
+            cells = [f"{100 * row['of_bf16_peak']:.0f} %, {100 * row['of_bandwidth']:.0f} %" for row in mine]
+            table.add_row(Layer(*layer).label, f"{density:g}", *cells)
+    return table
