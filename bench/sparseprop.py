@@ -1,8 +1,8 @@
 """How fast are SparseProp's convolutions at the same layers? Forward and both gradients, against ours in one run.
 
 SparseProp (Nikdan et al., 2023) is the only public library that trains unstructured sparse convolutions on a CPU. It
-computes in FP32 on ordinary NCHW tensors; each layer takes the better of its two modes. Ours: BF16 in the native layout,
-where a network keeps it. ``pip install sparseprop`` first (it compiles; it needs scipy).
+computes in FP32 on ordinary NCHW tensors; each layer takes the better of its two modes. Ours: BF16 in the native
+layout, where a network keeps it. ``pip install sparseprop scipy`` first; it compiles itself.
 
     python bench/sparseprop.py --network resnet50 --write
 """

@@ -83,9 +83,11 @@ def _multiply_adds(problem: Problem) -> float:
 
 
 def _widening(problem: Problem) -> float:
-    """How much longer a weight gradient takes that is summed in a wider type than the activations have."""
+    """How much longer a weight gradient takes a CPU in a wider type than the activations'; a GPU's factors hold it."""
     out_dtype = dict(problem.attrs).get("out_dtype", problem.dtype)
-    wider = out_dtype.itemsize > problem.dtype.itemsize and computes_in(problem.dtype, problem.device)
+    wider = (
+        out_dtype.itemsize > problem.dtype.itemsize and problem.device == "cpu" and computes_in(problem.dtype, "cpu")
+    )
     return WIDENING if wider else 1.0
 
 
