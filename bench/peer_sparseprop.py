@@ -4,7 +4,7 @@ SparseProp (Nikdan et al., 2023) is the only public library that trains unstruct
 computes in FP32 on ordinary NCHW tensors; each layer takes the better of its two modes. Ours: BF16 in the native
 layout, where a network keeps it. ``pip install sparseprop scipy`` first; it compiles itself.
 
-    python bench/sparseprop.py --network resnet50 --write
+    python bench/peer_sparseprop.py --network resnet50 --write
 """
 
 from __future__ import annotations
