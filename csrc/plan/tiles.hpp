@@ -17,9 +17,9 @@ struct TileShape {
 TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells);
 
 // How many channels of the summed side make a part of a gather: as many as keep the input of one tile in the level-1
-// cache, but enough that a part has several nonzeros for every channel of the other side; all where that is too many for
-// the cache. Between parts the sums of a tile wait in scratch.
-// `step_h`, `step_w`: input positions for one output position.
+// cache, but enough that a part has several nonzeros for every channel of the other side; all where that is too many
+// for the cache. Between parts the sums of a tile wait in scratch. `step_h`, `step_w`: input positions for one output
+// position.
 struct Channels {
   std::int64_t summed;    // of a group
   std::int64_t gathered;  // of the result, in all, counted for each phase

@@ -50,7 +50,7 @@ def test_kernels_writes_table_json_and_plots(tmp_path: Path, capsys: pytest.Capt
     assert torch.get_num_threads() == threads
     told = capsys.readouterr().out
     assert "8→16 3×3 /2 @7" in told
-    assert "density 0.25: dense FP32 time / ours" in told
+    assert "all layers: dense FP32 time / ours" in told
     content = read(tmp_path / "new" / "native_layers_tiny.json")
     assert content["batch"] == 2
     assert set(content["peaks"]) == {"bf16", "fp32", "bandwidth"}

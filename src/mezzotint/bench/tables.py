@@ -38,23 +38,31 @@ def step_table(name: str, mode: str, rows: Sequence[dict[str, Any]], memory: Seq
     return table
 
 
-def ratio_table(name: str, rows: Sequence[Row], totals: dict[str, dict[str, float]]) -> Table:
+def ratio_table(name: str, rows: Sequence[Row]) -> Table:
     """One line a layer, one column a density: dense BF16 time / ours for output / input / weight gradient."""
     table = Table(box=SIMPLE_HEAD, title=f"{name}: dense BF16 time / ours, by {'/'.join(DIRECTIONS)}")
+    densities = list(dict.fromkeys(row["density"] for row in rows))
     table.add_column("layer", no_wrap=True)
     table.add_column("times", justify="right")
-    for density in totals:
-        table.add_column(f"density {density}", justify="right")
+    for density in densities:
+        table.add_column(f"density {density:g}", justify="right")
     for layer in dict.fromkeys(tuple(row["layer"]) for row in rows):
         mine = [row for row in rows if tuple(row["layer"]) == layer]
         cells = [
-            "/".join(f"{row['dense_over_ours']:.1f}" for row in mine if f"{row['density']:g}" == density)
-            for density in totals
+            "/".join(f"{row['dense_over_ours']:.1f}" for row in mine if row["density"] == density)
+            for density in densities
         ]
         table.add_row(Layer(*layer).label, str(layer[-1]), *cells)
-    table.add_section()
-    table.add_row("the network", "", *("/".join(f"{t[d]:.2f}" for d in DIRECTIONS) for t in totals.values()))
-    table.add_row("all directions", "", *(f"{t['all']:.2f}" for t in totals.values()), style="bold")
+    return table
+
+
+def totals_table(name: str, dense: str, totals: dict[str, dict[str, float]]) -> Table:
+    """One line a density: sums over the network, by direction and in all; ``dense`` says what ours is compared with."""
+    table = Table(box=SIMPLE_HEAD, title=f"{name}, all layers: dense {dense} time / ours")
+    for heading in ("density", *DIRECTIONS, "all"):
+        table.add_column(heading, justify="right", style="bold" if heading == "all" else None)
+    for density, ratios in totals.items():
+        table.add_row(density, *(f"{ratios[name]:.2f}" for name in (*DIRECTIONS, "all")))
     return table
 
 

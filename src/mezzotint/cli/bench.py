@@ -108,10 +108,11 @@ def _kernels(arguments: argparse.Namespace, densities: list[float], batches: lis
     totals = {"dense_over_ours": kernels.totals(rows)}
     if arguments.fp32:
         totals["dense_fp32_over_ours"] = kernels.totals(rows, "dense_fp32_ms")
-    out.print(tables.ratio_table(name, rows, totals["dense_over_ours"]))
+    out.print(tables.ratio_table(name, rows))
     out.print(tables.roofline_table(rows, peaks))
-    for density, ratios in totals.get("dense_fp32_over_ours", {}).items():
-        line(f"density {density}: dense FP32 time / ours {ratios['all']:.2f}")
+    for key, dense in (("dense_over_ours", "BF16"), ("dense_fp32_over_ours", "FP32")):
+        if key in totals:
+            out.print(tables.totals_table(name, dense, totals[key]))
     stem = f"native_layers_{name}"
     content = {"network": name, "batch": batch, "allocator": allocator.in_words(), "rounds": arguments.rounds}
     return [
