@@ -90,6 +90,9 @@ def conv2d_weight_grad(
 ) -> Tensor:
     """PyTorch's weight gradient, computed in ``out_dtype`` when that is wider than the activations."""
     work = torch.promote_types(working_dtype(x), out_dtype)
+    if max(weight_shape[2:]) == 1 and max(stride) > 1:
+        # oneDNN in PyTorch 2.13 writes past the end of a 1x1 weight's gradient for strided channels_last activations.
+        x, gy = x.contiguous(), gy.contiguous()
     x_padded, symmetric = _padded(x.to(work), padding)
     weight = gy.new_empty(list(weight_shape), dtype=work)
     gw = _backward(gy.to(work), x_padded, weight, stride, symmetric, dilation, groups, (False, True, False))[1]
