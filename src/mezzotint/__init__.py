@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         SparseMomentum,
     )
 
-_ROOMS = ("data", "deploy", "errors", "kernels", "lowering", "models", "ops", "report", "train")
+_ROOMS = ("data", "deploy", "errors", "kernels", "lowering", "models", "ops", "report", "sparse", "train")
 _NAMES = {
     "read_image": "data",
     "preprocess": "data",
@@ -53,6 +53,7 @@ __all__ = [
     "preprocess",
     "read_image",
     "report",
+    "sparse",
     "sparsify",
     "train",
 ]

@@ -15,9 +15,19 @@ from torch import nn
 
 from mezzotint import Precision, sparsify
 from mezzotint.errors import CheckpointError
-from mezzotint.sparse import METHODS, Schedule, Topology, sparse_layers, topology_digest
+from mezzotint.sparse import (
+    METHODS,
+    Topology,
+    build,
+    first_density,
+    layer_nnz,
+    options_of,
+    sparse_layers,
+    topology_digest,
+)
 
-SCHEDULE = Schedule(interval=4, total_steps=24, window=2)
+STRUCTURES = {"nm": "2:4", "block": "2x2"}
+DENSITY = 0.25
 pytestmark = pytest.mark.parametrize("method", sorted(METHODS))
 
 
@@ -33,16 +43,22 @@ def _one_thread() -> Iterator[None]:
 class Run:
     """A tiny sparse network in training."""
 
-    def __init__(self, method: str, seed: int = 0) -> None:
+    def __init__(self, method: str, seed: int = 0, stagger: bool = True, **options: Any) -> None:
         torch.manual_seed(seed)
-        self.model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(24, 5))
-        sparsify(self.model, 0.3, seed=seed)
+        self.model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(24, 6))
+        shapes = {name: tuple(self.model.get_submodule(name).weight.shape) for name in ("0", "3")}
+        structure = STRUCTURES.get(method)
+        density = 0.5 if structure == "2:4" else first_density(method, DENSITY)
+        sparsify(self.model, density, seed=seed, structure=structure)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
         self.precision = Precision("bf16")
-        self.topology: Topology = METHODS[method].build(self.model, self.optimizer, SCHEDULE)
+        given = {"window": 2, "stagger": stagger} if "stagger" in options_of(method) else {}
+        given |= options | ({} if structure is None else {"structure": structure})
+        offered = {"interval": 4, "total_steps": 24, "goal": layer_nnz(shapes, DENSITY), "seed": 1}
+        self.topology: Topology = build(method, self.model, self.optimizer, given, offered)
 
     def step(self, number: int, factor: float = 1.0) -> Any:
-        x = torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(number))
+        x = torch.randn(8, 4, 4, 4, generator=torch.Generator().manual_seed(number))
         with self.precision.autocast():
             loss = self.model(x).float().square().mean() * factor
         self.optimizer.zero_grad()
@@ -58,21 +74,31 @@ def _plain(x: Any) -> Any:
     return x.tolist() if isinstance(x, torch.Tensor) else x
 
 
-def test_nnz_is_conserved_and_state_has_its_shape(method: str) -> None:
-    run = Run(method)
-    total = run.nnz()
+@pytest.mark.parametrize("stagger", [True, False])
+def test_nnz_is_the_budget_at_every_step_and_only_active_weights_have_state(method: str, stagger: bool) -> None:
+    run = Run(method, stagger=stagger)
+    assert run.nnz() == run.topology.budget
+    moved, patterns = 0, {name: layer.pattern for name, layer in sparse_layers(run.model).items()}
     for number in range(24):
         report = run.step(number)
-        assert run.nnz() == total
-        for layer in sparse_layers(run.model).values():
+        assert run.nnz() == run.topology.budget
+        for name, layer in sparse_layers(run.model).items():
             state = run.optimizer.state[layer.values]["momentum_buffer"]
             assert layer.values.shape == state.shape == (layer.nnz,)
             assert bool((layer.pattern.indices[1:] > layer.pattern.indices[:-1]).all())
+            moved += int((layer.pattern.to_mask() & ~patterns[name].to_mask()).sum())
+            patterns[name] = layer.pattern
         if report is not None:
             assert report.step == number + 1
-            assert sum(change.after for change in report.layers.values()) == total
+            assert {name: change.after for name, change in report.layers.items()} == {
+                name: layer.nnz for name, layer in sparse_layers(run.model).items()
+            }
+            assert sum(change.importance for change in report.layers.values()) == pytest.approx(1)
             json.dumps(report.as_record())
     assert run.topology.steps == 24
+    assert (moved > 0) == (method not in ("static", "gmp"))
+    if method not in ("nm", "block"):
+        assert run.nnz() == sum(layer_nnz({"0": (6, 4, 3, 3), "3": (6, 24)}, DENSITY).values())
 
 
 def test_is_deterministic(method: str) -> None:
@@ -131,5 +157,5 @@ def test_a_closed_topology_computes_nothing_more(method: str) -> None:
         run.step(number)
     run.topology.close()
     run.optimizer.zero_grad()
-    run.model(torch.randn(2, 2, 4, 4)).sum().backward()
+    run.model(torch.randn(2, 4, 4, 4)).sum().backward()
     assert all(layer._window is None for layer in sparse_layers(run.model).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mezzotint.errors import InputError, NotRegistered
@@ -20,8 +20,11 @@ networks = st.lists(st.one_of(conv_shapes, linear_shapes), min_size=1, max_size=
 
 @given(networks, st.floats(0.001, 1), st.sampled_from(sorted(DISTRIBUTIONS)))
 def test_counts_are_exact(shapes: dict[str, tuple[int, ...]], density: float, distribution: str) -> None:
-    counts = layer_nnz(shapes, density, distribution)
     total = sum(math.prod(shape) for shape in shapes.values())
+    first, last = next(iter(shapes.values())), list(shapes.values())[-1]
+    needed = (math.prod(first) if len(first) == 4 else 0) + (0.2 * math.prod(last) if len(last) == 2 else 0)
+    assume(distribution != "uniform_plus" or needed + len(shapes) <= density * total)
+    counts = layer_nnz(shapes, density, distribution)
     assert list(counts) == list(shapes)
     assert sum(counts.values()) == max(round(density * total), len(shapes))
     assert all(1 <= counts[name] <= math.prod(shape) for name, shape in shapes.items())
@@ -41,6 +44,17 @@ def test_erk_follows_its_formula() -> None:
 def test_er_ignores_the_kernel() -> None:
     counts = layer_nnz({"a": (64, 64, 3, 3), "b": (64, 64, 1, 1)}, 0.02, "er")
     assert counts["a"] == pytest.approx(9 * counts["b"], rel=0.05)
+
+
+def test_uniform_plus_keeps_the_first_convolution_and_a_fifth_of_the_last_layer() -> None:
+    shapes = {"stem": (16, 3, 3, 3), "body": (64, 64, 3, 3), "side": (64, 64, 3, 3), "head": (10, 100)}
+    counts = layer_nnz(shapes, 0.1, "uniform_plus")
+    assert counts["stem"] == 432
+    assert counts["head"] == 200
+    assert counts["body"] == counts["side"]
+    assert sum(counts.values()) == round(0.1 * sum(math.prod(shape) for shape in shapes.values()))
+    with pytest.raises(InputError, match=r"at least 0\.\d+ for 'uniform_plus'.*exclude these layers"):
+        layer_nnz({"stem": (16, 3, 3, 3), "head": (10, 16)}, 0.05, "uniform_plus")
 
 
 def test_full_layers_pass_the_rest_on() -> None:
@@ -73,5 +87,5 @@ def test_density_by_layer_must_fit() -> None:
 
 
 def test_unknown_distribution_is_told() -> None:
-    with pytest.raises(NotRegistered, match=r"erkk.*uniform, er, erk.*Did you mean 'erk'"):
+    with pytest.raises(NotRegistered, match=r"erkk.*uniform, er, erk, uniform_plus.*Did you mean 'erk'"):
         layer_nnz({"a": (3, 3)}, 0.5, "erkk")

@@ -33,6 +33,37 @@ def test_a_window_as_long_as_the_interval_never_closes_before_the_last_update(wi
     assert schedule.always_collects
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3, 5, 10, 14])
+def test_staggered_turns_are_spread_and_every_layer_has_one_before_each_update(layers: int) -> None:
+    schedule = Schedule(interval=10, total_steps=45, window=2, stagger=True)
+    turns = {place: [step for step in range(46) if schedule.has_turn(step, place, layers)] for place in range(layers)}
+    for place, steps in turns.items():
+        offset = -(-(place + 1) * 10 // layers)
+        assert steps == [offset, 10 + offset, 20 + offset]
+        windows = [step for step in range(46) if schedule.collects(step, place, layers)]
+        assert windows == [step for turn in steps for step in range(max(turn - 2, 0), turn)]
+    assert turns[layers - 1] == _updates(schedule)
+
+
+def test_at_most_one_staggered_window_is_open_where_they_fit() -> None:
+    schedule = Schedule(interval=100, total_steps=500, window=20, stagger=True)
+    for step in range(500):
+        assert sum(schedule.collects(step, place, 5) for place in range(5)) <= 1
+
+
+def test_windows_that_follow_each_other_are_not_staggered() -> None:
+    schedule = Schedule(interval=10, total_steps=40, window=10, stagger=True)
+    assert not schedule.is_staggered
+    assert [step for step in range(41) if schedule.has_turn(step, 0, 3)] == [10, 20, 30]
+
+
+def test_an_end_stops_updates_and_decay() -> None:
+    schedule = Schedule(interval=10, total_steps=100, end=0.5, final_rate=0.0)
+    assert _updates(schedule) == [10, 20, 30, 40, 50]
+    assert schedule.rate(50) == 0
+    assert schedule.rate(25) == pytest.approx(0.25)
+
+
 def test_rates_decay() -> None:
     cosine, linear, constant = (
         Schedule(interval=1, total_steps=100, prune_rate=0.5, decay=decay) for decay in ("cosine", "linear", "constant")
@@ -54,6 +85,8 @@ def test_rates_decay() -> None:
         ({"window": 0}, "window"),
         ({"total_steps": 1.5}, "total_steps"),
         ({"prune_rate": 1.5}, r"prune_rate: received 1\.5"),
+        ({"final_rate": -1.0}, "final_rate"),
+        ({"end": 0.0}, "end: received 0"),
     ],
 )
 def test_refuses(change: dict[str, float], text: str) -> None:

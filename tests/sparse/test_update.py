@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 from mezzotint import Pattern
 from mezzotint.errors import RunError
 from mezzotint.sparse.carry import carried
+from mezzotint.sparse.grow import grown_by_neuron, grown_pattern
 from mezzotint.sparse.methods.sparse_momentum import decide
-from mezzotint.sparse.update import (
-    LayerView,
-    grow_counts,
-    grown_pattern,
-    importance,
-    kept_by_magnitude,
-    mean_momentum,
-    prune_counts,
-)
+from mezzotint.sparse.prune import global_counts, kept_by_magnitude, kept_by_sign, prune_counts
+from mezzotint.sparse.redistribute import grow_counts, importance, mean_momentum
+from mezzotint.sparse.view import LayerView
 
 
 def _view(
@@ -146,3 +141,50 @@ def test_carried_numbers_stay_with_their_positions(views: list[LayerView], seed:
     dense = torch.zeros(old.pattern.numel)
     dense[old.pattern.indices.long()] = old.values
     assert torch.equal(carried(old.values, old.pattern, new), dense[new.indices.long()])
+
+
+@given(networks(), st.data())
+def test_global_pruning_takes_the_smallest_of_all(views: list[LayerView], data: st.DataObject) -> None:
+    total = sum(view.pattern.nnz for view in views)
+    count = data.draw(st.integers(0, total))
+    counts = global_counts(views, count)
+    assert sum(counts) == count
+    kept = [kept_by_magnitude(view, lost) for view, lost in zip(views, counts, strict=True)]
+    stay = torch.cat([view.values[keep].abs() for view, keep in zip(views, kept, strict=True)])
+    gone = torch.cat([view.values[~keep].abs() for view, keep in zip(views, kept, strict=True)])
+    if len(stay) and len(gone):
+        assert stay.min() >= gone.max()
+
+
+@given(networks(), st.floats(0, 1))
+def test_set_prunes_both_signs_alike(views: list[LayerView], rate: float) -> None:
+    view = views[0]
+    count = math.floor(rate * view.pattern.nnz)
+    kept = kept_by_sign(view, count)
+    assert int((~kept).sum()) == count
+    positive = view.values >= 0
+    for side in (positive, ~positive):
+        lost = int((side & ~kept).sum())
+        assert abs(lost - count * int(side.sum()) / view.pattern.nnz) < 1
+        if (side & kept).any() and lost:
+            assert view.values[side & kept].abs().min() >= view.values[side & ~kept].abs().max()
+
+
+def test_neurons_grow_in_proportion_to_their_mean_score() -> None:
+    pattern = Pattern.from_indices(torch.tensor([0, 6]), (3, 4))
+    scores = torch.tensor([9.0, 1, 2, 0, 3, 3, 3, 3, 0, 0, 0, 0])
+    grown = grown_by_neuron(pattern, torch.tensor([True, True]), scores, 4)  # the pull is 3 : 3 : 0
+    assert grown.indices.tolist() == [0, 1, 2, 4, 5, 6]
+
+
+@given(networks(), st.data())
+def test_neuron_growth_has_exact_counts(views: list[LayerView], data: st.DataObject) -> None:
+    pattern = views[0].pattern
+    scores = torch.tensor(
+        data.draw(st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=pattern.numel, max_size=pattern.numel))
+    )
+    kept = torch.ones(pattern.nnz, dtype=torch.bool)
+    count = data.draw(st.integers(0, pattern.numel - pattern.nnz))
+    new = grown_by_neuron(pattern, kept, scores, count)
+    assert new.nnz == pattern.nnz + count
+    assert set(pattern.indices.tolist()) <= set(new.indices.tolist())

@@ -228,3 +228,40 @@ def test_numbers_that_do_not_fit_a_float_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.lr"):
         parse_config(DIGITS + f"[optimizer]\nlr = {10**400}")
     assert math.isfinite(parse_config(DIGITS + "[optimizer]\nlr = 10").optimizer.lr)
+
+
+def test_options_belong_to_the_method() -> None:
+    config = _parse('[sparsity]\ndensity = 0.1\nmethod = "mest"\noptions = { soft = true }')
+    assert config.sparsity.given == {"soft": True}
+    with pytest.raises(ConfigError, match=r"sparsity\.options: received sof;.*Did you mean 'soft'"):
+        _parse('[sparsity]\nmethod = "mest"\noptions = { sof = true }')
+    with pytest.raises(ConfigError, match=r"received window;.*Set sparsity\.window instead"):
+        _parse('[sparsity]\nmethod = "rigl"\noptions = { window = 2 }')
+    with pytest.raises(ConfigError, match="moves single weights"):
+        _parse('[sparsity]\nmethod = "rigl"\nstructure = "2:4"')
+    with pytest.raises(ConfigError, match=r"sparsity\.structure: received 5:4"):
+        _parse('[sparsity]\nmethod = "nm"\nstructure = "5:4"')
+
+
+def test_shared_settings_go_to_the_methods_that_have_them() -> None:
+    text = '[sparsity]\nprune_rate = 0.2\nwindow = 7\nmethod = "{}"'
+    assert _parse(text.format("rigl")).sparsity.given == {"prune_rate": 0.2, "window": 7}
+    assert _parse(text.format("set")).sparsity.given == {"prune_rate": 0.2}
+    assert _parse(text.format("gmp")).sparsity.given == {}
+
+
+def test_methods_say_how_dense_they_start() -> None:
+    text = '[sparsity]\ndensity = 0.2\nmethod = "{}"'
+    starts = {name: _parse(text.format(name)).sparsity.first_density for name in METHODS}
+    assert starts == dict.fromkeys(METHODS, 0.2) | {"gmp": 1.0, "ac_dc": 1.0, "granet": 0.5, "top_kast": 0.4}
+    assert _parse(text.format("srigl")).sparsity.first_choice == "fan_in"
+
+
+def test_a_changed_option_is_a_changed_run() -> None:
+    text = '[sparsity]\nmethod = "mest"\noptions = {{ soft = {} }}'
+    changed = differences(_parse(text.format("true")), _parse(text.format("false")))
+    assert changed == ["sparsity.options.soft: true -> false"]
+
+
+def _parse(text: str) -> RunConfig:
+    return parse_config('[data]\nsource = "digits"\n' + text)

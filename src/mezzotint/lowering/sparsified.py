@@ -23,11 +23,12 @@ def sparsify(
     seed: int = 0,
     init: str = "keep",
     layout: str = "auto",
+    structure: str | None = None,
 ) -> nn.Module:
     """:func:`mezzotint.sparse.sparsify`, after which the model also computes in the native layout where it can.
 
     Args:
-        model, density, distribution, exclude, choose, seed, init: see :func:`mezzotint.sparse.sparsify`.
+        model, density, distribution, exclude, choose, seed, init, structure: see :func:`mezzotint.sparse.sparsify`.
         layout: "auto": on the CPU, convolutions, batch norms, ReLUs, residual sums and poolings keep their
             activations in the library's own layout, in training and evaluation, and convert at the borders only. The
             model's class, parameters, state dict, hooks and modes are untouched. A model that ``torch.fx`` cannot trace
@@ -41,7 +42,7 @@ def sparsify(
     """
     if layout not in LAYOUTS:
         raise NotRegistered(message("layout", received=layout, allowed=", ".join(LAYOUTS)) + suggest(layout, LAYOUTS))
-    made = sparse.sparsify(model, density, distribution, exclude, choose, seed, init)
+    made = sparse.sparsify(model, density, distribution, exclude, choose, seed, init, structure)
     return made if layout == "plain" else attach(made, always=layout == "native")
 
 

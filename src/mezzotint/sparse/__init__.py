@@ -6,7 +6,7 @@ from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.distribution import DISTRIBUTIONS, layer_nnz
 from mezzotint.sparse.layer import SparseLayer, sparse_layers, topology_digest
 from mezzotint.sparse.layers import SparseConv2d, SparseLinear
-from mezzotint.sparse.methods import METHODS
+from mezzotint.sparse.methods import METHODS, build, first_density, options_of
 from mezzotint.sparse.methods.sparse_momentum import SparseMomentum
 from mezzotint.sparse.methods.static import Static
 from mezzotint.sparse.pattern import Pattern
@@ -32,8 +32,11 @@ __all__ = [
     "Static",
     "Topology",
     "TopologyReport",
+    "build",
     "densify",
+    "first_density",
     "layer_nnz",
+    "options_of",
     "select",
     "sparse_layers",
     "sparsify",

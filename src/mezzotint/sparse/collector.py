@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 
 from mezzotint.errors import CheckpointError, InputError, message
 from mezzotint.sparse.layer import SparseLayer
-from mezzotint.sparse.moments import Group, MomentRule, Moments, active_moments, no_moments, rule_for
+from mezzotint.sparse.moments import EVIDENCE, Group, MomentRule, Moments, State, active_moments, no_moments, rule_for
 from mezzotint.sparse.window import DenseWindow
 
 
@@ -26,23 +27,30 @@ class _Open:
 
 
 class Collector:
-    """Collects, for every layer whose window is open, the momentum that each of its weights would have."""
+    """Collects, for every layer whose window is open, the evidence by which all of its weights rank."""
 
-    def __init__(self, layers: dict[str, SparseLayer], optimizer: Optimizer) -> None:
+    def __init__(
+        self, layers: dict[str, SparseLayer], optimizer: Optimizer, evidence: str | None, reads_momentum: bool
+    ) -> None:
         """
         Args:
             layers: dotted name -> layer.
             optimizer: over the values of all of them.
+            evidence: a key of ``moments.EVIDENCE``; None when no window is ever opened.
+            reads_momentum: whether :meth:`active_momentum` will be asked for.
 
         Raises:
-            InputError: the optimiser does not hold a layer's values, or keeps no momentum.
+            InputError: the optimiser does not hold a layer's values, or keeps no momentum where that is needed.
         """
         self._layers = layers
         self._optimizer = optimizer
+        self._evidence = EVIDENCE[evidence or "gradient"]
         self._open: dict[str, _Open] = {}
         for name, layer in layers.items():
             if layer.values.requires_grad:
                 self.rule(name)
+                if reads_momentum:
+                    rule_for(optimizer, self.group(name))
 
     def group(self, name: str) -> Group:
         """The optimiser's settings for the layer ``name``."""
@@ -60,21 +68,22 @@ class Collector:
         )
 
     def rule(self, name: str) -> MomentRule:
-        """How the optimiser averages gradients of the layer ``name``."""
-        return rule_for(self._optimizer, self.group(name))
+        """How gradients of the layer ``name`` are averaged."""
+        return self._evidence(self._optimizer, self.group(name))
 
     @property
     def open_names(self) -> list[str]:
         """The layers whose windows are open, in module order."""
         return [name for name in self._layers if name in self._open]
 
-    def set_open(self, wanted: bool) -> None:
-        """Open the windows of all layers that are trained, or close all and free what they hold."""
+    def set_open(self, wanted: Collection[str]) -> None:
+        """Open the windows of the layers ``wanted`` that are trained; close all others and free what they hold."""
         for name, layer in self._layers.items():
-            if wanted and layer.values.requires_grad and name not in self._open:
+            collects = name in wanted and layer.values.requires_grad
+            if collects and name not in self._open:
                 self._open[name] = _Open()
                 layer.open_window(self._open[name].window)
-            elif name in self._open and not (wanted and layer.values.requires_grad):
+            elif name in self._open and not collects:
                 layer.close_window()
                 del self._open[name]
 
@@ -101,24 +110,29 @@ class Collector:
                 rule.fold(entry.moments, gradient.reshape(-1), self.group(name))
                 entry.folded += 1
 
-    def active(self, name: str) -> Moments:
-        """``[nnz]``: the optimiser's own moments of the layer's active weights."""
-        values = self._layers[name].values
-        return active_moments(self.rule(name), self._optimizer.state.get(values, {}), values.detach())
+    def active_momentum(self, name: str) -> Tensor:
+        """``[nnz]``: the momentum by which the active weights of the layer rank, from the optimiser's own state."""
+        rule = rule_for(self._optimizer, self.group(name))
+        return rule.score(self._active(rule, name), rule.steps(self._state(name)), self.group(name))
 
-    def active_score(self, name: str) -> Tensor:
-        """``[nnz]``: what ranks the active weights."""
-        return self.rule(name).score(self.active(name), self._steps(name), self.group(name))
+    def _active(self, rule: MomentRule, name: str) -> Moments:
+        return active_moments(rule, self._state(name), self._layers[name].values.detach())
+
+    def _state(self, name: str) -> State:
+        # Not optimizer.state[...]: looking up a parameter that has no state yet would make an empty one.
+        found: State = self._optimizer.state.get(self._layers[name].values, {})
+        return found
 
     def dense(self, name: str) -> Moments:
-        """``[numel]``: exact moments at the active weights, windowed ones elsewhere, all as the optimiser's state."""
+        """``[numel]``: all weights' evidence; momentum is exact at the active weights and has the optimiser's scale."""
         layer, entry, rule = self._layers[name], self._open[name], self.rule(name)
         numel = math.prod(layer.weight_shape)
         moments = entry.moments or no_moments(rule, numel, layer.values)
         rule.normalise(moments, entry.folded, self._steps(name), self.group(name))
-        positions = layer.pattern.indices.long()
-        for key, tensor in self.active(name).items():
-            moments[key][positions] = tensor
+        if rule.of_optimizer:
+            positions = layer.pattern.indices.long()
+            for key, tensor in self._active(rule, name).items():
+                moments[key][positions] = tensor
         entry.moments, entry.folded = moments, max(entry.folded, self._steps(name))
         return moments
 
@@ -132,7 +146,7 @@ class Collector:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; windows that it does not name are closed."""
-        self.set_open(False)
+        self.set_open(())
         for name, saved in state.items():
             if name not in self._layers:
                 raise CheckpointError(message("topology state", received=name, allowed=", ".join(self._layers)))
@@ -154,7 +168,7 @@ class Collector:
         return entry
 
     def _steps(self, name: str) -> int:
-        return self.rule(name).steps(self._optimizer.state.get(self._layers[name].values, {}))
+        return self.rule(name).steps(self._state(name))
 
 
 def _saved(entry: _Open) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import torch
@@ -11,12 +12,19 @@ from torch import Tensor, nn
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
 from mezzotint.sparse.distribution import layer_nnz
-from mezzotint.sparse.initialise import fresh_values, keyed_generator, random_pattern, rescaled_values
+from mezzotint.sparse.initialise import (
+    fan_in_pattern,
+    fresh_values,
+    keyed_generator,
+    random_pattern,
+    rescaled_values,
+)
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
 from mezzotint.sparse.layers import SparseConv2d, SparseLinear
 from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.ranking import largest
 from mezzotint.sparse.selection import Exclude, Selection, select
+from mezzotint.sparse.structure import Structure, structured_counts, structured_pattern
 from mezzotint.sparse.swap import replace_modules, take_over
 
 _Entry = TypeVar("_Entry")
@@ -29,6 +37,10 @@ def _random(weight: Tensor, nnz: int, generator: torch.Generator) -> Pattern:
 
 def _magnitude(weight: Tensor, nnz: int, generator: torch.Generator) -> Pattern:
     return Pattern.from_indices(largest(weight.reshape(-1).abs(), nnz), weight.shape)
+
+
+def _fan_in(weight: Tensor, nnz: int, generator: torch.Generator) -> Pattern:
+    return fan_in_pattern(tuple(weight.shape), nnz, generator)
 
 
 def _keep(kept: Tensor, pattern: Pattern, generator: torch.Generator) -> Tensor:
@@ -48,6 +60,7 @@ _Init = Callable[[Tensor, Pattern, torch.Generator], Tensor]
 CHOICES: Final[dict[str, _Choice]] = {
     "random": _random,
     "magnitude": _magnitude,
+    "fan_in": _fan_in,
 }
 """Name -> which weights of a layer stay."""
 INITS: Final[dict[str, _Init]] = {
@@ -66,6 +79,7 @@ def sparsify(
     choose: str = "random",
     seed: int = 0,
     init: str = "keep",
+    structure: str | None = None,
 ) -> nn.Module:
     """Swap the ``nn.Conv2d`` and ``nn.Linear`` layers of ``model`` for sparse twins, in place.
 
@@ -78,17 +92,20 @@ def sparsify(
         model: any module. When it is itself a layer to swap, the sparse twin is returned.
         density: of all swapped layers together, in (0, 1]: their nonzeros sum to exactly ``round(density * weights)``.
             Or one density for every layer by name.
-        distribution: "uniform", "er" or "erk" (see :mod:`mezzotint.sparse.distribution`).
+        distribution: "uniform", "er", "erk" or "uniform_plus" (see :mod:`mezzotint.sparse.distribution`).
         exclude: exact dotted names, globs, or module types; what lies inside an excluded module is excluded too.
         choose: which weights stay: "random" (drawn from ``seed`` and the layer's name on the CPU, so that the choice
-            does not depend on the device or on other layers) or "magnitude" (the largest, the lower position first
-            among equals).
+            does not depend on the device or on other layers), "magnitude" (the largest, the lower position first
+            among equals) or "fan_in" (random, but equally many for each output unit).
         seed: of the random choice and of fresh values.
         init: what values they start with. "keep": their own, whatever ``choose`` is; right for trained weights, and
             what the published sparse momentum does. "rescale": their own times ``sqrt(dense / sparse fan-in)`` per
             output unit, which turns the model's own initialisation into the same one for the sparse fan-in; right for
             training from scratch, above all without batch normalisation. "fresh": drawn anew by PyTorch's law for the
             sparse fan-in (see :mod:`mezzotint.sparse.initialise`).
+        structure: "n:m": n of every m neighbouring input channels, and ``density`` must be n/m; or "axb": blocks of a
+            output by b input channels, of which ``density`` is met to within half a block a layer. ``choose`` then
+            says which weights of a group, or which blocks, stay: "random" or "magnitude".
 
     Returns:
         ``model``, changed in place.
@@ -101,7 +118,12 @@ def sparsify(
     chosen, start = _entry("choose", choose, CHOICES), _entry("init", init, INITS)
     selection = select(model, exclude)
     _require_layers(selection)
-    counts = layer_nnz({name: tuple(m.weight.shape) for name, m in selection.layers.items()}, density, distribution)
+    shapes = {name: tuple(layer.weight.shape) for name, layer in selection.layers.items()}
+    counts = layer_nnz(shapes, density, distribution)
+    if structure is not None:
+        grouped = Structure.parse(structure)
+        counts = structured_counts(grouped, shapes, density, counts)
+        chosen = partial(structured_pattern, grouped, choose)
     twins: dict[nn.Module, nn.Module] = {}
     for name, layer in selection.layers.items():
         generator = keyed_generator("sparsify", seed, name)

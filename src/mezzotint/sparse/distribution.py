@@ -4,6 +4,9 @@
 * ``er`` (Erdős-Rényi; Mocanu et al. 2018): density of a layer in proportion to ``(O + I) / (O * I)``.
 * ``erk`` (Erdős-Rényi kernel; Evci et al. 2020, RigL): in proportion to ``(O + I + kh + kw) / (O * I * kh * kw)``.
 
+* ``uniform_plus`` (Gale et al. 2019, "The state of sparsity", section 4.3): as uniform, but the first convolution is
+  full and the last linear layer has at least 20 % of its weights.
+
 ``I`` counts the input channels of one group, as the weight's shape does. Layers that would need more than density 1
 are full, and the rest is shared again among the others.
 """
@@ -11,7 +14,7 @@ are full, and the rest is shared again among the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
@@ -36,8 +39,10 @@ DISTRIBUTIONS: Final[dict[str, Callable[[Shape], float]]] = {
     "uniform": _uniform,
     "er": _erdos_renyi,
     "erk": _erdos_renyi_kernel,
+    "uniform_plus": _uniform,
 }
 """Name -> the density a layer of that shape asks for, up to a factor common to all layers."""
+_LEAST_OF_THE_LAST: Final = 0.2
 
 
 def layer_nnz(
@@ -50,7 +55,7 @@ def layer_nnz(
         density: of all layers together, in (0, 1]: the result sums to ``round(density * total number of weights)``
             exactly, but to at least one nonzero per layer. Or a density for each layer by name: then each layer gets
             ``max(1, round(density * numel))`` and ``distribution`` is not used.
-        distribution: a name in :data:`DISTRIBUTIONS`.
+        distribution: a name in :data:`DISTRIBUTIONS`. "uniform_plus" takes ``shapes`` in the order of the network.
 
     Raises:
         InputError: a density outside (0, 1], or densities that do not name the layers.
@@ -67,7 +72,30 @@ def layer_nnz(
     sizes = [math.prod(shape) for shape in shapes.values()]
     total = max(round(density * sum(sizes)), len(sizes))
     weights = [DISTRIBUTIONS[distribution](shape) * size for shape, size in zip(shapes.values(), sizes, strict=True)]
-    return dict(zip(shapes, apportion(total, weights, [1] * len(sizes), sizes), strict=True))
+    least = _least(list(shapes.values()), distribution)
+    if sum(least) > total:
+        needed = sum(least) / sum(sizes)
+        raise InputError(
+            message(
+                "density",
+                received=density,
+                allowed=f"at least {needed:.4g} for {distribution!r}, which keeps all of the first convolution and a"
+                " fifth of the last linear layer",
+                fix='Choose distribution "uniform" or "erk", or exclude these layers.',
+            )
+        )
+    return dict(zip(shapes, apportion(total, weights, least, sizes), strict=True))
+
+
+def _least(shapes: Sequence[Shape], distribution: str) -> list[int]:
+    """The least number of nonzeros of each layer."""
+    least = [1] * len(shapes)
+    if distribution == "uniform_plus":
+        if len(shapes[0]) == 4:
+            least[0] = math.prod(shapes[0])
+        if len(shapes[-1]) == 2:
+            least[-1] = math.ceil(_LEAST_OF_THE_LAST * math.prod(shapes[-1]))
+    return least
 
 
 def checked_density(density: float, name: str = "density") -> float:

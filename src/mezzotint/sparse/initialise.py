@@ -29,6 +29,16 @@ def random_pattern(shape: tuple[int, ...], nnz: int, generator: torch.Generator 
     return Pattern.from_indices(order[:nnz].sort().values, shape)
 
 
+def fan_in_pattern(shape: tuple[int, ...], nnz: int, generator: torch.Generator | None = None) -> Pattern:
+    """``nnz`` random positions of ``shape``, as many for each output unit; the first units have one more if need be."""
+    units, row = shape[0], math.prod(shape[1:])
+    counts = torch.full((units,), nnz // units) + (torch.arange(units) < nnz % units)
+    order = torch.rand(units, row, generator=generator).argsort(dim=1)
+    positions = order + torch.arange(units)[:, None] * row
+    taken = torch.arange(row) < counts[:, None]
+    return Pattern.from_indices(positions[taken].sort().values, shape)
+
+
 def fan_in(pattern: Pattern) -> Tensor:
     """int64 ``[O]``: how many nonzeros feed each output unit."""
     row = math.prod(pattern.shape[1:])

@@ -1,7 +1,7 @@
-"""What momentum would a missing weight have? Optimiser state for absent weights, from windowed dense gradients.
+"""What is known of missing weights? The momentum they would have, or their gradients, from windowed dense gradients.
 
-For each supported optimiser: how a dense gradient is folded into dense moments (its own recursion), how the moments of
-active weights rank, and how a window's moments become the state of a grown weight.
+*Momentum*, for each supported optimiser: how a dense gradient is folded into dense moments (its own recursion), how the
+moments of active weights rank, and how a window's moments become the state of a grown weight.
 
 *SGD.* ``m = mu * m + (1 - dampening) * g``. A window of W steps holds all but ``mu**W`` of it; the truncated sum is
 used as it is, never inflated, so that a grown weight's first steps are at most what they would have been. (PyTorch
@@ -14,6 +14,9 @@ likewise for the second moment. The step of a grown weight is then ``lr`` times 
 which is at most ``sqrt((1 - beta1) (1 - beta2**n) / ((1 - beta1**n) (1 - beta2)))``: 2.1 for W = 44.
 
 While n = t, which is the case as long as the window is never closed, no correction is made and the moments are exact.
+
+*Gradients* are no optimiser's state: their sum over the window (Evci et al. 2020, RigL, with a window of one step), or
+their running average (SNFS as the authors of RigL coded it). A weight that they grow starts without state.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ class MomentRule:
         normalise: ``normalise(moments, folded, steps, group)``: bring moments of ``folded`` steps to the normalisation
             of state that is ``steps`` steps old, in place.
         steps: ``steps(state)``: how many steps the state has seen.
+        of_optimizer: whether ``keys`` are entries of the optimiser's state, which is then exact for active weights.
     """
 
     keys: tuple[str, ...]
@@ -52,6 +56,7 @@ class MomentRule:
     score: Callable[[Moments, int, Group], Tensor]
     normalise: Callable[[Moments, int, int, Group], None]
     steps: Callable[[State], int]
+    of_optimizer: bool = True
 
 
 def _fold_sgd(moments: Moments, gradient: Tensor, group: Group) -> None:
@@ -62,8 +67,24 @@ def _score_sgd(moments: Moments, steps: int, group: Group) -> Tensor:
     return moments["momentum_buffer"].abs()
 
 
-def _normalise_sgd(moments: Moments, folded: int, steps: int, group: Group) -> None:
-    """SGD's momentum has no normalisation."""
+def _normalise_nothing(moments: Moments, folded: int, steps: int, group: Group) -> None:
+    """Neither SGD's momentum nor a sum of gradients has a normalisation."""
+
+
+def _fold_sum(moments: Moments, gradient: Tensor, group: Group) -> None:
+    moments["gradient"].add_(gradient)
+
+
+def _fold_average(moments: Moments, gradient: Tensor, group: Group) -> None:
+    moments["gradient"].lerp_(gradient, 1 - AVERAGE_DECAY)
+
+
+def _score_gradient(moments: Moments, steps: int, group: Group) -> Tensor:
+    return moments["gradient"].abs()
+
+
+def _no_steps(state: State) -> int:
+    return 0
 
 
 def _fold_adam(moments: Moments, gradient: Tensor, group: Group) -> None:
@@ -96,12 +117,29 @@ def _sign(group: Group) -> int:
     return -1 if group.get("maximize", False) else 1
 
 
+AVERAGE_DECAY: Final = 0.9
+"""Of the running average of gradients: the momentum that SNFS uses."""
 _SGD: Final = MomentRule(
-    keys=("momentum_buffer",), fold=_fold_sgd, score=_score_sgd, normalise=_normalise_sgd, steps=lambda state: 0
+    keys=("momentum_buffer",), fold=_fold_sgd, score=_score_sgd, normalise=_normalise_nothing, steps=_no_steps
 )
 _ADAM: Final = MomentRule(
     keys=("exp_avg", "exp_avg_sq"), fold=_fold_adam, score=_score_adam, normalise=_normalise_adam, steps=_adam_steps
 )
+
+
+def _of_gradients(fold: Callable[[Moments, Tensor, Group], None]) -> MomentRule:
+    return MomentRule(
+        keys=("gradient",),
+        fold=fold,
+        score=_score_gradient,
+        normalise=_normalise_nothing,
+        steps=_no_steps,
+        of_optimizer=False,
+    )
+
+
+_SUM: Final = _of_gradients(_fold_sum)
+_AVERAGE: Final = _of_gradients(_fold_average)
 _ALLOWED: Final = "torch.optim.SGD with momentum above 0, Adam or AdamW"
 
 
@@ -119,6 +157,22 @@ def rule_for(optimizer: Optimizer, group: Group) -> MomentRule:
     raise InputError(
         message("optimizer of a momentum method", received=received, allowed=_ALLOWED, fix="Set momentum=0.9, say.")
     )
+
+
+def _sum_rule(optimizer: Optimizer, group: Group) -> MomentRule:
+    return _SUM
+
+
+def _average_rule(optimizer: Optimizer, group: Group) -> MomentRule:
+    return _AVERAGE
+
+
+EVIDENCE: Final[dict[str, Callable[[Optimizer, Group], MomentRule]]] = {
+    "momentum": rule_for,
+    "gradient": _sum_rule,
+    "average_gradient": _average_rule,
+}
+"""Name -> by what missing weights rank: the optimiser's momentum, or gradients summed or averaged over the window."""
 
 
 def active_moments(rule: MomentRule, state: State, like: Tensor) -> Moments:

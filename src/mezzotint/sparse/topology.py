@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -13,22 +13,26 @@ from torch.optim import Optimizer
 from mezzotint import precision
 from mezzotint.errors import CheckpointError, InputError, message
 from mezzotint.sparse.collector import Collector
+from mezzotint.sparse.initialise import keyed_generator
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
+from mezzotint.sparse.moments import Moments
 from mezzotint.sparse.pattern import Pattern
-from mezzotint.sparse.record import LayerChange, TopologyReport
+from mezzotint.sparse.record import TopologyReport
+from mezzotint.sparse.rounds import Round
+from mezzotint.sparse.rules import Occasion, Rules
 from mezzotint.sparse.schedule import Schedule
 from mezzotint.sparse.transfer import move_layer
-from mezzotint.sparse.update import LayerView
+from mezzotint.sparse.view import LayerView
 
 
 class Topology(Protocol):
-    """What a training loop needs of a method; every entry of ``methods.METHODS`` is one."""
+    """What a training loop needs of a method; ``methods.build`` makes one."""
 
     steps: int
 
-    @classmethod
-    def build(cls, model: nn.Module, optimizer: Optimizer, schedule: Schedule) -> Topology:
-        """The method with the settings that all methods understand."""
+    @property
+    def budget(self) -> int:
+        """How many nonzeros all sparse layers together are to have now."""
 
     def step(self, stepped: bool = True) -> TopologyReport | None:
         """To be called after every optimiser step, with what ``Precision.step`` returned."""
@@ -43,44 +47,18 @@ class Topology(Protocol):
         """Collect nothing any more, and let go of the optimiser."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """How many weights each layer loses and gets; ``share`` sums to 1."""
-
-    share: Sequence[float]
-    pruned: Sequence[int]
-    grown: Sequence[int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """A method as pure functions.
-
-    Attributes:
-        name: the method's name, kept in checkpoints.
-        decide: ``decide(views, rate)``: counts for all layers.
-        keep: ``keep(view, count)``: bool ``[nnz]``, False at the ``count`` weights to prune.
-        grow: ``grow(pattern, kept, scores, count)``: the new pattern.
-        settings: the method's own settings, JSON-able; a checkpoint with other settings is refused.
-    """
-
-    name: str
-    decide: Callable[[Sequence[LayerView], float], Decision]
-    keep: Callable[[LayerView, int], Tensor]
-    grow: Callable[[Pattern, Tensor, Tensor, int], Pattern]
-    settings: dict[str, Any]
-
-
 class DynamicTopology:
-    """Runs a method's rules on a schedule. Methods derive from it and add a constructor, nothing else."""
+    """Runs a method's rules on a schedule. Methods derive from it and add a constructor, seldom more."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, schedule: Schedule, rules: Rules) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer, schedule: Schedule, rules: Rules, seed: int = 0) -> None:
         """
         Args:
             model: with sparse layers.
-            optimizer: over their values; SGD with momentum, Adam or AdamW.
+            optimizer: over their values; SGD with momentum, Adam or AdamW where the method reads momentum, any other
+                as well where it does not.
             schedule: when, and how much.
             rules: the method.
+            seed: of random growth.
 
         Raises:
             InputError: no sparse layer, or an optimiser that does not fit.
@@ -95,13 +73,22 @@ class DynamicTopology:
         self.schedule = schedule
         self.steps = 0
         self._rules = rules
+        self._seed = seed
         self._optimizer = optimizer
-        self._collector = Collector(self._layers, optimizer)
+        self._round: Round | None = None
+        self._memory: dict[str, Any] = {}
+        self._initial = sum(layer.nnz for layer in self._layers.values())
+        self._collector = Collector(self._layers, optimizer, rules.evidence, rules.reads_momentum)
         precision.attach_gradients(optimizer, self.pending_gradients)
-        self._collector.set_open(schedule.collects(0))
+        self._open_windows()
+
+    @property
+    def budget(self) -> int:
+        """How many nonzeros all sparse layers together are to have now: what they began with, unless a method says."""
+        return self._initial
 
     def pending_gradients(self) -> list[Tensor]:
-        """Dense gradients of the step under way, FP32; empty outside the dense window.
+        """Dense gradients of the step under way, FP32; empty outside the dense windows.
 
         ``Precision`` unscales, checks and clips them; data-parallel training averages them over ranks, in place,
         before :meth:`step`.
@@ -117,18 +104,27 @@ class DynamicTopology:
                 schedule nor any statistic.
 
         Returns:
-            What changed, when an update was due; otherwise None.
+            What an update changed, when one ended with this step; otherwise None.
         """
         if not stepped:
             self._collector.drop()
             return None
         self.steps += 1
         self._collector.fold()
-        report = self._update() if self.schedule.is_due(self.steps) else None
-        if report is not None and not self.schedule.always_collects:
-            self._collector.set_open(False)  # a window begins empty, even when the next one begins at once
-        self._collector.set_open(self.schedule.collects(self.steps))
+        self._after_step()
+        names = self._turns()
+        report = self._update(names) if names else None
+        if not self.schedule.always_collects:
+            # A window begins empty, even when the next one begins at once.
+            self._collector.set_open([name for name in self._collector.open_names if name not in names])
+        self._open_windows()
         return report
+
+    def _after_step(self) -> None:
+        """For methods that do something after every step that was taken, before its update."""
+
+    def _moved(self, name: str, layer: SparseLayer) -> None:
+        """For methods that keep books: ``layer`` has just got a new pattern."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, complete in the middle of a window: JSON-able, but for tensors as leaves."""
@@ -136,6 +132,9 @@ class DynamicTopology:
             "method": self._rules.name,
             "settings": self._settings(),
             "steps": self.steps,
+            "initial": self._initial,
+            "round": None if self._round is None else self._round.state(),
+            "memory": dict(self._memory),
             "patterns": {name: layer.pattern.digest() for name, layer in self._layers.items()},
             "layers": self._collector.state_dict(),
         }
@@ -148,18 +147,21 @@ class DynamicTopology:
         """
         self._check_state(state)
         self.steps = int(state["steps"])
+        self._initial = int(state["initial"])
+        self._round = None if state["round"] is None else Round.from_state(state["round"])
+        self._memory = dict(state["memory"])
         self._collector.load_state_dict(state["layers"])
 
     def close(self) -> None:
         """Close all windows and let go of the optimiser; the model stays as it is."""
-        self._collector.set_open(False)
+        self._collector.set_open(())
         precision.detach_gradients(self._optimizer, self.pending_gradients)
 
     def _settings(self) -> dict[str, Any]:
-        return {**asdict(self.schedule), **self._rules.settings}
+        return {**asdict(self.schedule), **self._rules.settings, "seed": self._seed}
 
     def _check_state(self, state: dict[str, Any]) -> None:
-        absent = [key for key in ("method", "settings", "steps", "patterns", "layers") if key not in state]
+        absent = [key for key in self.state_dict() if key not in state]
         if absent:
             raise CheckpointError(message("topology state", received=f"no {absent[0]!r}", allowed="a complete state"))
         ours = {"method": self._rules.name, **self._settings()}
@@ -180,43 +182,78 @@ class DynamicTopology:
                     " of the same checkpoint first."
                 )
 
-    def _update(self) -> TopologyReport | None:
-        names = [name for name in self._collector.open_names if self._layers[name].values.requires_grad]
-        if not names:
-            return None  # every layer is frozen
-        rate = self.schedule.rate(self.steps)
-        views = [self._view(name) for name in names]
-        decision = self._rules.decide(views, rate)
-        # All patterns are made before any is applied: an error on the way leaves the model as it was.
-        moments = {name: self._collector.dense(name) for name in names}
-        patterns = [
-            self._rules.grow(view.pattern, self._rules.keep(view, lost), self._score(view.name, moments), gained)
-            for view, lost, gained in zip(views, decision.pruned, decision.grown, strict=True)
-        ]
-        for name, pattern in zip(names, patterns, strict=True):
-            move_layer(self._layers[name], pattern, self._optimizer, moments[name])
-        changes = {
-            view.name: _change(view, self._layers[view.name], lost, gained, share)
-            for view, lost, gained, share in zip(views, decision.pruned, decision.grown, decision.share, strict=True)
-        }
-        return TopologyReport(step=self.steps, prune_rate=rate, layers=changes)
+    # -- turns and updates ---------------------------------------------------------------------------------------------
 
-    def _score(self, name: str, moments: dict[str, Any]) -> Tensor:
-        return self._collector.dense_score(name, moments[name])
+    def _turns(self) -> list[str]:
+        """The layers whose turn is after this step."""
+        layers = len(self._layers)
+        return [name for place, name in enumerate(self._layers) if self.schedule.has_turn(self.steps, place, layers)]
+
+    def _open_windows(self) -> None:
+        """Open the windows that the next step needs, close the others."""
+        if self._rules.evidence is not None:
+            layers = len(self._layers)
+            wanted = [
+                name for place, name in enumerate(self._layers) if self.schedule.collects(self.steps, place, layers)
+            ]
+            self._collector.set_open(wanted)
+
+    def _able(self) -> list[str]:
+        """The layers that can change: those that are trained."""
+        return [name for name, layer in self._layers.items() if layer.values.requires_grad]
+
+    def _update(self, names: Sequence[str]) -> TopologyReport | None:
+        """Let the layers ``names`` take their turns; a report when this ends an update."""
+        able = self._able()
+        if not able:
+            return None  # every layer is frozen
+        if self._round is None:
+            self._round = self._planned(able)
+        moves = self._round.take_turns(names, able)
+        # All patterns are made before any is applied: an error on the way leaves the model as it was.
+        evidence = {name: self._evidence(name) for name, (_, gained) in moves.items() if gained}
+        patterns = {
+            name: self._rewired(name, lost, gained, evidence.get(name, {})) for name, (lost, gained) in moves.items()
+        }
+        for name, pattern in patterns.items():
+            move_layer(self._layers[name], pattern, self._optimizer, evidence.get(name, {}))
+            self._moved(name, self._layers[name])
+        if not self.schedule.is_due(self.steps):
+            return None
+        report = self._round.report({name: layer.pattern.numel for name, layer in self._layers.items()})
+        self._round = None
+        return report
+
+    def _planned(self, able: Sequence[str]) -> Round:
+        """Decide the update whose first turn is now."""
+        end = -(-self.steps // self.schedule.interval) * self.schedule.interval
+        rate = self.schedule.rate(end)
+        views = [self._view(name) for name in able]
+        occasion = Occasion(step=end, progress=end / self.schedule.total_steps, rate=rate, memory=self._memory)
+        decision = self._rules.decide(views, occasion)
+        self._memory = dict(decision.memory)
+        return Round.planned(end, rate, views, decision)
+
+    def _evidence(self, name: str) -> Moments:
+        """Of all weights of the layer, where the method collects it; nothing where it does not."""
+        return self._collector.dense(name) if self._rules.evidence is not None else {}
+
+    def _rewired(self, name: str, lost: int, gained: int, evidence: Moments) -> Pattern:
+        def scores() -> Tensor:
+            if self._rules.evidence is not None:
+                return self._collector.dense_score(name, evidence)
+            layer = self._layers[name]
+            generator = keyed_generator("grow", self._seed, self.steps, name)
+            return torch.rand(layer.pattern.numel, generator=generator).to(layer.values.device)
+
+        return self._rules.rewire(self._view(name), lost, gained, scores)
 
     def _view(self, name: str) -> LayerView:
         layer = self._layers[name]
         return LayerView(
-            name=name, values=layer.values.detach(), momentum=self._collector.active_score(name), pattern=layer.pattern
+            name=name,
+            values=layer.values.detach(),
+            pattern=layer.pattern,
+            momentum=self._collector.active_momentum(name) if self._rules.reads_momentum else None,
+            gradient=layer.values.grad,
         )
-
-
-def _change(view: LayerView, layer: SparseLayer, lost: int, gained: int, share: float) -> LayerChange:
-    return LayerChange(
-        before=view.pattern.nnz,
-        pruned=lost,
-        grown=gained,
-        after=layer.nnz,
-        importance=share,
-        density=layer.density,
-    )

@@ -13,9 +13,9 @@ from mezzotint.train.config import (
     RunConfig,
     RunOptions,
     ScheduleConfig,
-    SparsityConfig,
 )
 from mezzotint.train.config_file import config_text, load_config, parse_config
+from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.evaluate import Evaluation, evaluate
 from mezzotint.train.loop import train
 from mezzotint.train.result import RunResult

@@ -6,7 +6,6 @@ such a key out. The sections and keys of the file are the classes and fields bel
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,6 @@ from mezzotint.data.sources import SOURCES
 from mezzotint.errors import ConfigError, message
 from mezzotint.models import MODELS
 from mezzotint.precision import MODES
-from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, METHODS
 from mezzotint.train.checks import (
     require_augmentation,
     require_channels,
@@ -23,6 +21,7 @@ from mezzotint.train.checks import (
     require_one_of,
     require_whole,
 )
+from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.schedule import SCHEDULES
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -115,57 +114,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require_one_of("model.name", self.name, MODELS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SparsityConfig:
-    """``[sparsity]``: how many weights, where at first, and how they move.
-
-    Attributes:
-        density: nonzeros / weights of all layers that are made sparse, in (0, 1]; 1.0 trains an ordinary dense network.
-        distribution: over layers: "uniform", "er" or "erk".
-        exclude: layers that stay dense: dotted names or globs.
-        choose: the first pattern: "random" or "magnitude".
-        init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh".
-        method: how the topology moves: "static" or "sparse_momentum".
-        prune_rate: fraction of active weights moved by an update, at first.
-        decay: of the prune rate: "cosine", "linear" or "constant".
-        interval: steps between topology updates, or "epoch".
-        window: steps before an update in which dense gradients are collected; interval or more: always.
-    """
-
-    density: float = 1.0
-    distribution: str = "erk"
-    exclude: tuple[str, ...] = ()
-    choose: str = "random"
-    init: str = "rescale"
-    method: str = "sparse_momentum"
-    prune_rate: float = 0.5
-    decay: str = "cosine"
-    interval: int | str = "epoch"
-    window: int = 44
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.density) and 0 < self.density <= 1):
-            raise ConfigError(
-                message(
-                    "sparsity.density",
-                    received=self.density,
-                    allowed="above 0 and at most 1 (1 = dense)",
-                    fix="Density is the share of weights that exist: 0.1 keeps 10 %.",
-                )
-            )
-        require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
-        require_one_of("sparsity.choose", self.choose, CHOICES)
-        require_one_of("sparsity.init", self.init, INITS)
-        require_one_of("sparsity.method", self.method, METHODS)
-        require_number("sparsity.prune_rate", self.prune_rate, 0.0, 1.0)
-        require_one_of("sparsity.decay", self.decay, DECAYS)
-        if isinstance(self.interval, str) and self.interval != "epoch":
-            raise ConfigError(message("sparsity.interval", received=self.interval, allowed='steps, or "epoch"'))
-        if isinstance(self.interval, int):
-            require_whole("sparsity.interval", self.interval, 1)
-        require_whole("sparsity.window", self.window, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,13 +273,13 @@ class RunConfig:
         kind, _, number = self.device.partition(":")
         if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise ConfigError(message("device", received=self.device, allowed='"cpu", "cuda" or "cuda:N"'))
-        moves = self.sparsity.density < 1 and self.sparsity.method != "static"
-        if moves and self.optimizer.name == "sgd" and self.optimizer.momentum == 0:
+        reads_momentum = self.sparsity.density < 1 and self.sparsity.method == "sparse_momentum"
+        if reads_momentum and self.optimizer.name == "sgd" and self.optimizer.momentum == 0:
             raise ConfigError(
                 message(
                     "optimizer.momentum",
                     received=0.0,
                     allowed=f"above 0, as sparsity.method {self.sparsity.method!r} ranks weights by momentum",
-                    fix='Set optimizer.momentum = 0.9, or sparsity.method = "static".',
+                    fix='Set optimizer.momentum = 0.9, or a sparsity.method that reads none, such as "rigl".',
                 )
             )

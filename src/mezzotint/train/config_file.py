@@ -68,7 +68,8 @@ def parse_config(text: str) -> RunConfig:
 def differences(saved: RunConfig, wanted: RunConfig) -> list[str]:
     """``"key: saved -> wanted"`` for every key that must not change on resume and does."""
     old, new = _flat(to_table(saved)), _flat(to_table(wanted))
-    changed = [key for key in all_keys(RunConfig) if key not in FREE and old.get(key) != new.get(key)]
+    keys = dict.fromkeys([*all_keys(RunConfig), *old, *new])  # tables of options have keys that no class names
+    changed = [key for key in keys if key not in FREE and old.get(key) != new.get(key)]
     return [f"{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}" for key in changed]
 
 

@@ -12,8 +12,9 @@ from mezzotint import models
 from mezzotint.errors import ConfigError, InputError, NotRegistered, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import METHODS, Schedule, Static, Topology
-from mezzotint.train.config import RunConfig, SparsityConfig
+from mezzotint.sparse import Static, Topology, build, layer_nnz, sparse_layers
+from mezzotint.train.config import RunConfig
+from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
 from mezzotint.train.memory import weight_counts
 from mezzotint.train.optimizer import build_optimizer
@@ -81,12 +82,13 @@ def build_model(config: RunConfig, record: InputRecord) -> nn.Module:
     try:
         return sparsify(
             model,
-            sparsity.density,
+            sparsity.first_density,
             sparsity.distribution,
             exclude=sparsity.exclude,
-            choose=sparsity.choose,
+            choose=sparsity.first_choice,
             seed=config.seed,
             init=sparsity.init,
+            structure=sparsity.structure,
         )
     except (InputError, NotRegistered) as error:
         raise ConfigError(f"[sparsity]: {error}") from error
@@ -101,14 +103,22 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
     sparsity = config.sparsity
     if sparsity.density == 1.0:
         return Static(model)
-    schedule = Schedule(
-        interval=steps_per_epoch if isinstance(sparsity.interval, str) else sparsity.interval,
-        total_steps=steps_per_epoch * config.schedule.epochs,
-        prune_rate=sparsity.prune_rate,
-        decay=sparsity.decay,
-        window=sparsity.window,
-    )
-    return METHODS[sparsity.method].build(model, optimizer, schedule)
+    offered = {
+        "interval": steps_per_epoch if isinstance(sparsity.interval, str) else sparsity.interval,
+        "total_steps": steps_per_epoch * config.schedule.epochs,
+        "goal": _goal(sparsity, model),
+        "seed": config.seed,
+    }
+    try:
+        return build(sparsity.method, model, optimizer, sparsity.given, offered)
+    except (InputError, NotRegistered, TypeError) as error:
+        raise ConfigError(f"[sparsity], method {sparsity.method!r}: {error}") from error
+
+
+def _goal(sparsity: SparsityConfig, model: nn.Module) -> dict[str, int]:
+    """Layer -> nonzeros at the end of the training, for methods that start with others."""
+    shapes = {name: layer.weight_shape for name, layer in sparse_layers(model).items()}
+    return layer_nnz(shapes, sparsity.density, sparsity.distribution)
 
 
 def _device(name: str) -> torch.device:

@@ -10,24 +10,24 @@ from torch.optim import Optimizer
 from mezzotint.errors import CheckpointError, message
 from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.record import TopologyReport
-from mezzotint.sparse.schedule import Schedule
 
 
 class Static:
     """Leaves every pattern as it is; counts steps. Works with any optimiser and computes no dense gradient."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
         """
         Args:
             model: with sparse layers or without.
+            optimizer: asked for nothing; there so that all methods are made alike.
         """
         self.steps = 0
         self._layers = sparse_layers(model)
 
-    @classmethod
-    def build(cls, model: nn.Module, optimizer: Optimizer, schedule: Schedule) -> Static:
-        """A static topology; it asks nothing of optimiser and schedule."""
-        return cls(model)
+    @property
+    def budget(self) -> int:
+        """The number of nonzeros that there are."""
+        return sum(layer.nnz for layer in self._layers.values())
 
     def step(self, stepped: bool = True) -> TopologyReport | None:
         """Count a step that was taken; there is never an update to report."""

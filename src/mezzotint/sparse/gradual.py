@@ -1,0 +1,82 @@
+"""How many weights should there be while a network is pruned gradually? A cubic descent to a goal, layer by layer.
+
+Zhu and Gupta 2017, "To prune, or not to prune", equation 1: the part still to be pruned shrinks with the third power of
+the time that is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mezzotint.errors import InputError, message
+from mezzotint.sparse.schedule import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """From the first numbers of nonzeros down to the goal.
+
+    Attributes:
+        first: layer -> nonzeros at the start.
+        goal: layer -> nonzeros at the end.
+        schedule: when the updates are.
+        begin: fraction of the training at which pruning begins, in [0, 1).
+        end: fraction at which the goal is reached, above ``begin``, up to 1; the last update is the latest.
+    """
+
+    first: Mapping[str, int]
+    goal: Mapping[str, int]
+    schedule: Schedule
+    begin: float = 0.0
+    end: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin < self.end <= 1:
+            raise InputError(
+                message(
+                    "begin and end of pruning",
+                    received=(self.begin, self.end),
+                    allowed="fractions of the training, 0 <= begin < end <= 1",
+                )
+            )
+        if set(self.goal) != set(self.first):
+            raise InputError(
+                message("goal", received=", ".join(self.goal), allowed=f"a number for each of {', '.join(self.first)}")
+            )
+        for name, count in self.goal.items():
+            if not 1 <= count <= self.first[name]:
+                raise InputError(
+                    message(
+                        f"goal of layer {name!r}",
+                        received=count,
+                        allowed=f"1 to {self.first[name]}, what it starts with",
+                        fix="Start denser: gradual methods only take weights away.",
+                    )
+                )
+        if last_update(self.schedule) < 1 or last_update(self.schedule) <= self.begin * self.schedule.total_steps:
+            raise InputError(
+                message(
+                    "schedule of gradual pruning",
+                    received=f"{self.schedule.total_steps} steps, an update every {self.schedule.interval}",
+                    allowed="at least one update between the beginning of pruning and the last interval",
+                )
+            )
+
+    def targets(self, step: int) -> dict[str, int]:
+        """Layer -> nonzeros after an update that ends after ``step`` steps."""
+        begin = self.begin * self.schedule.total_steps
+        end = min(self.end * self.schedule.total_steps, last_update(self.schedule))
+        progress = min(max((step - begin) / (end - begin), 0.0), 1.0)
+        left = (1 - progress) ** 3
+        return {name: self.goal[name] + round((first - self.goal[name]) * left) for name, first in self.first.items()}
+
+    def total(self, step: int) -> int:
+        """Nonzeros of all layers after ``step`` steps, updates or not."""
+        update = min(step // self.schedule.interval * self.schedule.interval, last_update(self.schedule))
+        return sum((self.targets(update) if update else self.first).values())
+
+
+def last_update(schedule: Schedule) -> int:
+    """The step of the last update; 0 or less when there is none."""
+    return (schedule.total_steps // schedule.interval - 1) * schedule.interval

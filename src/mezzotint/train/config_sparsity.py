@@ -1,0 +1,133 @@
+"""What can be set about sparsity? The section ``[sparsity]`` of the configuration file, checked against the method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from mezzotint.errors import ConfigError, InputError, message, suggest
+from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, METHODS, first_density, options_of
+from mezzotint.sparse.structure import Structure
+from mezzotint.train.checks import require_number, require_one_of, require_whole
+
+_SHARED = ("prune_rate", "decay", "window", "stagger")
+_MADE_BY_THE_RUN = ("interval", "total_steps", "goal", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityConfig:
+    """``[sparsity]``: how many weights, where at first, and how they move.
+
+    Attributes:
+        density: nonzeros / weights of all layers that are made sparse, in (0, 1], at the end of the training; 1.0
+            trains an ordinary dense network.
+        start_density: at the beginning; None: what the method says (GMP starts dense, most start as they end).
+        distribution: over layers: "uniform", "er", "erk" or "uniform_plus".
+        exclude: layers that stay dense: dotted names or globs.
+        choose: the first pattern: "random", "magnitude" or "fan_in"; None: "fan_in" for SRigL, else "random".
+        init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh".
+        structure: "n:m" or blocks as "4x4", for the methods "static", "nm" and "block"; None: single weights.
+        method: how the topology moves: a key of ``mezzotint.sparse.METHODS``.
+        prune_rate: fraction of active weights moved by an update, at first; None: the method's own. This setting and
+            decay, window and stagger are without effect for a method that has no such thing (GMP has no prune rate),
+            so that one file serves all methods.
+        decay: of the prune rate: "cosine", "linear" or "constant"; None: the method's own.
+        interval: steps between topology updates, or "epoch".
+        window: steps before an update in which dense gradients are collected; interval or more: always; None: the
+            method's own.
+        stagger: spread the layers' turns over the interval; None: the method's own.
+        options: other options of the method, as its class names them: ``{growth = "gradient"}``.
+    """
+
+    density: float = 1.0
+    start_density: float | None = None
+    distribution: str = "erk"
+    exclude: tuple[str, ...] = ()
+    choose: str | None = None
+    init: str = "rescale"
+    structure: str | None = None
+    method: str = "sparse_momentum"
+    prune_rate: float | None = None
+    decay: str | None = None
+    interval: int | str = "epoch"
+    window: int | None = None
+    stagger: bool | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_density("sparsity.density", self.density)
+        if self.start_density is not None:
+            _require_density("sparsity.start_density", self.start_density)
+        require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
+        require_one_of("sparsity.init", self.init, INITS)
+        require_one_of("sparsity.method", self.method, METHODS)
+        if self.choose is not None:
+            require_one_of("sparsity.choose", self.choose, CHOICES)
+        if self.prune_rate is not None:
+            require_number("sparsity.prune_rate", self.prune_rate, 0.0, 1.0)
+        if self.decay is not None:
+            require_one_of("sparsity.decay", self.decay, DECAYS)
+        if self.window is not None:
+            require_whole("sparsity.window", self.window, 1)
+        if isinstance(self.interval, str) and self.interval != "epoch":
+            raise ConfigError(message("sparsity.interval", received=self.interval, allowed='steps, or "epoch"'))
+        if isinstance(self.interval, int):
+            require_whole("sparsity.interval", self.interval, 1)
+        self._check_method()
+
+    def _check_method(self) -> None:
+        """The method has these options, and can keep the structure."""
+        known = options_of(self.method)
+        own = [key for key in known if key not in (*_SHARED, "structure", *_MADE_BY_THE_RUN)]
+        for key in self.options:
+            if key not in own:
+                where = f"Set sparsity.{key} instead." if key in _SHARED else suggest(key, own).strip()
+                raise ConfigError(
+                    message(
+                        "sparsity.options", received=key, allowed=", ".join(own) or "none for this method", fix=where
+                    )
+                )
+        if self.structure is not None:
+            if "structure" not in known and self.method != "static":
+                raise ConfigError(
+                    message(
+                        "sparsity.structure",
+                        received=self.structure,
+                        allowed=f"nothing, as method {self.method!r} moves single weights",
+                        fix='Methods that keep a structure: "static", "nm" and "block".',
+                    )
+                )
+            try:
+                Structure.parse(self.structure)
+            except InputError as error:
+                raise ConfigError(f"sparsity.{error}") from error
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The method's options that are set; shared settings that the method does not have are without effect."""
+        known = options_of(self.method)
+        shared = {key: getattr(self, key) for key in (*_SHARED, "structure") if key in known}
+        return {key: value for key, value in shared.items() if value is not None} | self.options
+
+    @property
+    def first_density(self) -> float:
+        """The density that training starts with."""
+        return first_density(self.method, self.density) if self.start_density is None else self.start_density
+
+    @property
+    def first_choice(self) -> str:
+        """How the first pattern is chosen."""
+        return self.choose or ("fan_in" if self.method == "srigl" else "random")
+
+
+def _require_density(name: str, density: float) -> None:
+    if not (math.isfinite(density) and 0 < density <= 1):
+        raise ConfigError(
+            message(
+                name,
+                received=density,
+                allowed="above 0 and at most 1 (1 = dense)",
+                fix="Density is the share of weights that exist: 0.1 keeps 10 %.",
+            )
+        )
