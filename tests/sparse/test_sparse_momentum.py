@@ -93,7 +93,7 @@ def test_optimiser_state_follows_the_weights(training: Make, each_optimizer: str
 
 
 def test_grown_weights_start_with_the_windows_momentum(training: Make) -> None:
-    made = training(window=3)
+    made = training(window=3, stagger=False)
     dense = [torch.zeros(layer.weight_shape) for layer in sparse_layers(made.model).values()]
     patterns = {}
     for step in range(6):
@@ -115,7 +115,7 @@ def test_grown_weights_start_with_the_windows_momentum(training: Make) -> None:
 
 
 def test_adams_grown_weights_do_not_jump(training: Make) -> None:
-    made = training("adam", window=2, interval=30, total_steps=90)
+    made = training("adam", window=2, interval=30, total_steps=90, stagger=False)
     made.run(range(29))
     before = {name: layer.pattern for name, layer in sparse_layers(made.model).items()}
     made.run([29])
@@ -219,13 +219,13 @@ def test_state_has_only_json_and_tensors_and_is_a_copy(training: Make) -> None:
 
 
 def test_pending_gradients_survive_a_checkpoint(training: Make) -> None:
-    made = training()
+    made = training(stagger=False)
     made.run(range(5))
     made.optimizer.zero_grad()
     made.precision.backward(made.loss(5))
     state = copy.deepcopy(made.state())
     torch.manual_seed(1)
-    other = training()
+    other = training(stagger=False)
     other.load(state)
     mine, theirs = made.topology.pending_gradients(), other.topology.pending_gradients()
     assert len(mine) == 3

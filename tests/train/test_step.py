@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mezzotint.data.batch import Batch
-from mezzotint.errors import DataError
+from mezzotint.errors import ConfigError, DataError
 from mezzotint.sparse import sparse_layers
 from mezzotint.train import OptimizerConfig, RunConfig
 from mezzotint.train.memory import layer_counts, measure, weight_counts
@@ -83,6 +83,24 @@ def test_a_run_with_a_skipped_step_equals_the_run_without_it(small: Make) -> Non
         finals.append((everything(parts), reports))
     assert finals[0][1] == finals[1][1]
     assert_equal(finals[0][0], finals[1][0])
+
+
+@pytest.mark.parametrize("micro", [2, 7])
+def test_micro_batches_are_the_same_steps(micro: int, small: Make) -> None:
+    finals = []
+    for count in (1, micro):
+        parts = build_parts(small(data={"micro_batches": count}, optimizer={"clip_norm": 0.5}))
+        results = [step(parts, parts.inputs.train.batch_at(0, place)) for place in range(6)]
+        assert [result.count for result in results] == [100] * 6
+        finals.append((parts, results))
+    (one, whole), (other, split_up) = finals
+    for layer, twin in zip(sparse_layers(one.model).values(), sparse_layers(other.model).values(), strict=True):
+        assert layer.pattern == twin.pattern
+        torch.testing.assert_close(layer.values, twin.values)
+    assert [result.correct for result in whole] == [result.correct for result in split_up]
+    assert [result.loss for result in whole] == pytest.approx([result.loss for result in split_up], rel=1e-5)
+    with pytest.raises(ConfigError, match=r"micro_batches: received 101; allowed: 1 to data\.batch_size = 100"):
+        small(data={"micro_batches": 101})
 
 
 def test_the_phases_of_a_step_are_timed(small: Make) -> None:

@@ -1,7 +1,8 @@
 """What does a training run's checkpoint hold for deployment? The model's tensors, and what describes them.
 
 A checkpoint is a folder with ``state.json`` (``config``, ``data``, and the SHA-256 of the other files and of itself)
-and ``model.safetensors``; a run folder holds several below ``checkpoints/`` and names the newest in ``latest``.
+and ``model.safetensors``; where the run averages its weights, ``average.safetensors`` goes first. A run folder holds
+several below ``checkpoints/`` and names the newest in ``latest``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mezzotint.errors import CheckpointError, message
 _FORMAT: Final = 1
 _STATE: Final = "state.json"
 _MODEL: Final = "model.safetensors"
+_AVERAGE: Final = "average.safetensors"
 _AS_IS: Final = "as-is"
 
 
@@ -32,7 +34,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Description]:
     """
     folder = _located(path)
     state = _state(folder / _STATE)
-    tensors = _tensors(folder / _MODEL, state)
+    tensors = _tensors(folder / (_AVERAGE if _AVERAGE in state.get("files", ()) else _MODEL), state)
     try:
         return tensors, _description(state)
     except (KeyError, TypeError) as error:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from mezzotint.train.config import (
+    AverageConfig,
     DataConfig,
     ModelConfig,
     OptimizerConfig,
@@ -21,6 +22,7 @@ from mezzotint.train.loop import train
 from mezzotint.train.result import RunResult
 
 __all__ = [
+    "AverageConfig",
     "DataConfig",
     "Evaluation",
     "ModelConfig",

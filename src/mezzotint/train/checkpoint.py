@@ -1,6 +1,6 @@
 """How is a checkpoint written so that a crash at any moment leaves a good one, and how does damage show?
 
-A checkpoint is a folder ``step-00000469`` with three safetensors files and ``state.json``, which holds everything that
+A checkpoint is a folder ``step-00000469`` with safetensors files and ``state.json``, which holds everything that
 is no tensor and the SHA-256 of the other files and of itself. It is written under another name, made durable and
 renamed, so that a folder with that name is complete; the text file ``latest`` names the newest. Nothing is pickled.
 """
@@ -25,8 +25,10 @@ from mezzotint.train.files import replace_file, sync_folder, write_durably
 from mezzotint.train.tensors import storable
 
 FORMAT: Final = 1
-TENSORS: Final = ("model", "optimizer", "topology")
+TENSORS: Final = ("model", "optimizer", "topology", "average")
 """The safetensors files of a checkpoint."""
+OPTIONAL: Final = frozenset({"average"})
+"""Those of ``TENSORS`` that are not written when they are empty."""
 _STATE: Final = "state.json"
 _LATEST: Final = "latest"
 _PREFIX: Final = "step-"
@@ -39,7 +41,7 @@ class Checkpoint:
     Attributes:
         folder: where it lies.
         state: the content of ``state.json``, without format and checksums.
-        tensors: "model", "optimizer" and "topology" -> tensors by name.
+        tensors: each of ``TENSORS`` -> tensors by name; "average" is empty for a run without averages.
     """
 
     folder: Path
@@ -56,7 +58,7 @@ def save(
         root: the folder of checkpoints; made when absent.
         step: number of steps done.
         state: JSON-ready.
-        tensors: for each name of ``TENSORS``.
+        tensors: for each name of ``TENSORS``; those of ``OPTIONAL`` may be left out.
         keep: at least 1.
 
     Raises:
@@ -174,8 +176,10 @@ class _Damage(Exception):
 
 def _write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
     files = {}
-    for name in TENSORS:
-        content = safetensors.torch.save(storable(tensors[name]))
+    for name, content_of in tensors.items():
+        if not content_of and name in OPTIONAL:
+            continue
+        content = safetensors.torch.save(storable(content_of))
         write_durably(folder / f"{name}.safetensors", content)
         files[f"{name}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     whole_state = {"format": FORMAT, **state, "files": files}
@@ -210,7 +214,10 @@ def _remove_old(root: Path, newest: str, keep: int) -> None:
 def _load(folder: Path) -> Checkpoint:
     state = _read_state(folder / _STATE)
     files = state.pop("files")
-    tensors = {name: _read_tensors(folder / f"{name}.safetensors", files) for name in TENSORS}
+    present = {name for name in TENSORS if name not in OPTIONAL or f"{name}.safetensors" in files}
+    tensors = {
+        name: _read_tensors(folder / f"{name}.safetensors", files) if name in present else {} for name in TENSORS
+    }
     return Checkpoint(folder=folder, state=state, tensors=tensors)
 
 

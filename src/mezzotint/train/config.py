@@ -25,6 +25,7 @@ from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.schedule import SCHEDULES
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
+AVERAGES = ("none", "ema", "swa")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class DataConfig:
         test_split: part to test on.
         cache: decode every image once and keep all of them in memory; all must have one size.
         batch_size: images a training step. The last batch of an epoch is dropped when it is smaller.
+        micro_batches: parts that a batch is computed in, one after the other; their gradients add up. Less memory, the
+            same step, but for batch norms, which see the parts.
         test_batch_size: images a step of the evaluation; does not change its result beyond rounding.
         augment: augmentations of training images, in order: ``[{name = "random_crop", padding = 2}]``.
         mix: mixes of training images within a batch, in order, on the training device: ``[{name = "mixup"}]``.
@@ -57,6 +60,7 @@ class DataConfig:
     test_split: str = "test"
     cache: bool = False
     batch_size: int = 128
+    micro_batches: int = 1
     test_batch_size: int = 500
     augment: tuple[dict[str, Any], ...] = ()
     mix: tuple[dict[str, Any], ...] = ()
@@ -86,6 +90,15 @@ class DataConfig:
                 )
             )
         require_whole("data.batch_size", self.batch_size, 1)
+        require_whole("data.micro_batches", self.micro_batches, 1)
+        if self.micro_batches > self.batch_size:
+            raise ConfigError(
+                message(
+                    "data.micro_batches",
+                    received=self.micro_batches,
+                    allowed=f"1 to data.batch_size = {self.batch_size}",
+                )
+            )
         require_whole("data.test_batch_size", self.test_batch_size, 1)
         require_whole("data.threads", self.threads, 0)
         for place, settings in enumerate(self.augment):
@@ -107,13 +120,21 @@ class ModelConfig:
     Attributes:
         name: a key of ``mezzotint.models.MODELS``. Classes, channels and image size come from the data.
         zero_init: start residual branches at zero.
+        weights: start from these instead of random ones: a run or checkpoint folder, a ``.safetensors`` or ``.pt``
+            file. Dense weights are pruned to the first density, by magnitude and keeping their values unless
+            ``sparsity.choose`` and ``sparsity.init`` say otherwise; sparse ones bring their patterns.
+        weights_skip: entries of the state dict that start anew all the same, globs: ``["fc.*"]`` for other classes.
     """
 
     name: str = "digits_cnn"
     zero_init: bool = False
+    weights: str | None = None
+    weights_skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_one_of("model.name", self.name, MODELS)
+        if self.weights_skip and self.weights is None:
+            raise ConfigError(message("model.weights_skip", received=list(self.weights_skip), allowed="model.weights"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +232,26 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AverageConfig:
+    """``[average]``: which average of the weights is tested and exported in their place.
+
+    Attributes:
+        kind: "none", "ema" (exponential moving average) or "swa" (mean over the last part of the training).
+        decay: of "ema", in (0, 1).
+        start: of "swa": fraction of the training after which weights enter the mean, in [0, 1).
+    """
+
+    kind: str = "none"
+    decay: float = 0.999
+    start: float = 0.75
+
+    def __post_init__(self) -> None:
+        require_one_of("average.kind", self.kind, AVERAGES)
+        require_number("average.decay", self.decay, 0.0, 1.0, above=True, below=True)
+        require_number("average.start", self.start, 0.0, 1.0, below=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """``[run]``: how the run is recorded and saved.
 
@@ -261,6 +302,7 @@ class RunConfig:
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    average: AverageConfig = field(default_factory=AverageConfig)
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:

@@ -25,8 +25,10 @@ class SparsityConfig:
         start_density: at the beginning; None: what the method says (GMP starts dense, most start as they end).
         distribution: over layers: "uniform", "er", "erk" or "uniform_plus".
         exclude: layers that stay dense: dotted names or globs.
-        choose: the first pattern: "random", "magnitude" or "fan_in"; None: "fan_in" for SRigL, else "random".
-        init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh".
+        choose: the first pattern: "random", "magnitude" or "fan_in"; None: "magnitude" of weights that were
+            trained before, otherwise "fan_in" for SRigL and "random" for all others.
+        init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh"; None: "keep" for
+            weights that were trained before, else "rescale".
         structure: "n:m" or blocks as "4x4", for the methods "static", "nm" and "block"; None: single weights.
         method: how the topology moves: a key of ``mezzotint.sparse.METHODS``.
         prune_rate: fraction of active weights moved by an update, at first; None: the method's own. This setting and
@@ -45,7 +47,7 @@ class SparsityConfig:
     distribution: str = "erk"
     exclude: tuple[str, ...] = ()
     choose: str | None = None
-    init: str = "rescale"
+    init: str | None = None
     structure: str | None = None
     method: str = "sparse_momentum"
     prune_rate: float | None = None
@@ -60,10 +62,11 @@ class SparsityConfig:
         if self.start_density is not None:
             _require_density("sparsity.start_density", self.start_density)
         require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
-        require_one_of("sparsity.init", self.init, INITS)
         require_one_of("sparsity.method", self.method, METHODS)
         if self.choose is not None:
             require_one_of("sparsity.choose", self.choose, CHOICES)
+        if self.init is not None:
+            require_one_of("sparsity.init", self.init, INITS)
         if self.prune_rate is not None:
             require_number("sparsity.prune_rate", self.prune_rate, 0.0, 1.0)
         if self.decay is not None:
@@ -115,10 +118,13 @@ class SparsityConfig:
         """The density that training starts with."""
         return first_density(self.method, self.density) if self.start_density is None else self.start_density
 
-    @property
-    def first_choice(self) -> str:
-        """How the first pattern is chosen."""
-        return self.choose or ("fan_in" if self.method == "srigl" else "random")
+    def first_choice(self, trained: bool) -> str:
+        """How the first pattern is chosen, of weights that were ``trained`` before or not."""
+        return self.choose or ("magnitude" if trained else "fan_in" if self.method == "srigl" else "random")
+
+    def first_values(self, trained: bool) -> str:
+        """What the kept weights start with."""
+        return self.init or ("keep" if trained else "rescale")
 
 
 def _require_density(name: str, density: float) -> None:

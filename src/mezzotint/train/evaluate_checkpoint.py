@@ -47,7 +47,7 @@ class CheckpointEvaluation:
 def evaluate_checkpoint(
     path: Path | str, *, data: str | None = None, split: str | None = None, protocol: str | None = None
 ) -> CheckpointEvaluation:
-    """Evaluate a checkpoint in the precision that it was trained in, on the CPU.
+    """Evaluate a checkpoint in the precision that it was trained in, on the CPU; its averaged weights if it has them.
 
     Args:
         path: a run folder (its newest checkpoint counts) or a checkpoint folder.
@@ -65,7 +65,7 @@ def evaluate_checkpoint(
     place = replace(place, test_split=split or place.test_split, protocol=protocol or place.protocol)
     loader = _loader(place, record)
     model = build_model(config, record)
-    load_model_state(model, saved.tensors["model"])
+    load_model_state(model, saved.tensors["average"] or saved.tensors["model"])
     result = evaluate(model, loader, Precision(config.precision.mode), len(record.classes))
     return CheckpointEvaluation(
         result=result,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -160,7 +160,8 @@ def _end_epoch(run: Run, epoch: int) -> None:
 
 def _evaluate(run: Run) -> Evaluation:
     parts = run.parts
-    return evaluate(parts.model, parts.inputs.test, parts.precision, len(parts.inputs.record.classes))
+    with nullcontext() if parts.average is None else parts.average.applied():
+        return evaluate(parts.model, parts.inputs.test, parts.precision, len(parts.inputs.record.classes))
 
 
 def _count(counters: Counters, result: StepResult) -> None:

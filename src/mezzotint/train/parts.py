@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mezzotint import models
@@ -13,11 +14,13 @@ from mezzotint.errors import ConfigError, InputError, NotRegistered, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
 from mezzotint.sparse import Static, Topology, build, layer_nnz, sparse_layers
+from mezzotint.train.averaging import WeightAverage
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
 from mezzotint.train.memory import weight_counts
 from mezzotint.train.optimizer import build_optimizer
+from mezzotint.train.start_weights import is_sparse, load_weights, read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class Parts:
     optimizer: Optimizer
     precision: Precision
     topology: Topology
+    average: WeightAverage | None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -55,7 +59,8 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None) -> Parts:
     device = _device(config.device)
     inputs = open_inputs(config, saved)
     torch.manual_seed(config.seed)
-    model = build_model(config, inputs.record).to(device)
+    weights = read_weights(config.model.weights) if config.model.weights and saved is None else None
+    model = build_model(config, inputs.record, weights).to(device)
     optimizer = build_optimizer(model, config.optimizer)
     precision = Precision(
         config.precision.mode,
@@ -64,11 +69,27 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None) -> Parts:
         growth_interval=config.precision.growth_interval,
     )
     topology = _topology(config, model, optimizer, len(inputs.train))
-    return Parts(config=config, inputs=inputs, model=model, optimizer=optimizer, precision=precision, topology=topology)
+    steps = len(inputs.train) * config.schedule.epochs
+    average = None if config.average.kind == "none" else WeightAverage(model, config.average, steps)
+    return Parts(
+        config=config,
+        inputs=inputs,
+        model=model,
+        optimizer=optimizer,
+        precision=precision,
+        topology=topology,
+        average=average,
+    )
 
 
-def build_model(config: RunConfig, record: InputRecord) -> nn.Module:
-    """The network of ``config`` for the recorded data, sparse where the density is below 1."""
+def build_model(config: RunConfig, record: InputRecord, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """The network of ``config`` for the recorded data, sparse where the density is below 1.
+
+    Args:
+        config: of the run.
+        record: of its data.
+        weights: what it starts from; None: random weights (or none that matter: a checkpoint will be loaded).
+    """
     model = models.build(
         config.model.name,
         num_classes=len(record.classes),
@@ -76,22 +97,33 @@ def build_model(config: RunConfig, record: InputRecord) -> nn.Module:
         image_size=record.image_size,
         zero_init=config.model.zero_init,
     )
-    sparsity = config.sparsity
+    sparsity, skip = config.sparsity, config.model.weights_skip
+    patterned = weights is not None and is_sparse(weights)
+    if weights is not None and not patterned:
+        load_weights(model, weights, skip)
     if sparsity.density == 1.0:
+        if patterned:
+            raise ConfigError(
+                message("model.weights", received="a sparse network", allowed="sparsity.density below 1 with it")
+            )
         return model
+    trained = config.model.weights is not None
     try:
-        return sparsify(
+        made = sparsify(
             model,
             sparsity.first_density,
             sparsity.distribution,
             exclude=sparsity.exclude,
-            choose=sparsity.first_choice,
+            choose=sparsity.first_choice(trained),
             seed=config.seed,
-            init=sparsity.init,
+            init=sparsity.first_values(trained),
             structure=sparsity.structure,
         )
     except (InputError, NotRegistered) as error:
         raise ConfigError(f"[sparsity]: {error}") from error
+    if weights is not None and patterned:
+        load_weights(made, weights, skip)
+    return made
 
 
 def method_name(sparsity: SparsityConfig) -> str:

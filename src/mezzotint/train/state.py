@@ -73,11 +73,18 @@ def capture(parts: Parts, counters: Counters, offsets: Mapping[str, int]) -> tup
         "precision": parts.precision.state_dict(),
         "optimizer": optimizer,
         "topology": topology,
+        "average": None if parts.average is None else parts.average.state_dict(),
         "rng": base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode("ascii"),
         "offsets": dict(offsets),
         "decisions": launch.decisions(),
     }
-    tensors = {"model": parts.model.state_dict(), "optimizer": optimizer_tensors, "topology": topology_tensors}
+    average = {} if parts.average is None else parts.average.tensors()
+    tensors = {
+        "model": parts.model.state_dict(),
+        "optimizer": optimizer_tensors,
+        "topology": topology_tensors,
+        "average": average,
+    }
     return state, tensors
 
 
@@ -93,6 +100,8 @@ def restore(parts: Parts, checkpoint: Checkpoint) -> Counters:
         saved_optimizer = join(state["optimizer"], checkpoint.tensors["optimizer"])
         load_optimizer_state(parts.optimizer, parts.model, saved_optimizer)
         parts.topology.load_state_dict(join(state["topology"], checkpoint.tensors["topology"]))
+        if parts.average is not None:
+            parts.average.load_state_dict(state["average"], checkpoint.tensors["average"])
         parts.precision.load_state_dict(state["precision"])
         parts.inputs.train.load_state_dict(state["loader"])
         counters = Counters(**state["counters"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -74,22 +75,29 @@ def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> Step
     images, targets = _mixed(parts, images, labels)
     set_learning_rate(optimizer, rate)
     before = _copies(model)
-    with precision.autocast():
-        logits = model(channels_last(images))
-    loss = F.cross_entropy(logits.float(), targets, label_smoothing=parts.config.optimizer.label_smoothing)
-    clock.lap("forward")
     optimizer.zero_grad(set_to_none=True)
-    precision.backward(loss)
-    clock.lap("backward")
+    total, correct = 0.0, 0
+    for part, wanted, true in _micro_batches(parts, images, targets, labels):
+        with precision.autocast():
+            logits = model(channels_last(part))
+        loss = F.cross_entropy(logits.float(), wanted, label_smoothing=parts.config.optimizer.label_smoothing)
+        loss = loss * (len(part) / len(images))  # so that the sum over the parts is the mean over the batch
+        clock.lap("forward")
+        precision.backward(loss)
+        clock.lap("backward")
+        total += float(loss.detach())
+        correct += int((logits.detach().argmax(1) == true).sum())
     stepped = precision.update(optimizer, clip_norm=parts.config.optimizer.clip_norm)
     if not stepped:
         _restore(before)
     clock.lap("optimizer")
     report = parts.topology.step(stepped)
+    if stepped and parts.average is not None:
+        parts.average.step(parts.topology.steps)
     clock.lap("topology")
     return StepResult(
-        loss=float(loss.detach()),
-        correct=int((logits.detach().argmax(1) == labels).sum()),
+        loss=total,
+        correct=correct,
         count=len(batch),
         stepped=stepped,
         topology=report,
@@ -103,6 +111,14 @@ def _mixed(parts: Parts, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
         return images, labels
     key = Key(parts.config.seed, loader.epoch, loader.position).child("mix")
     return mix_batch([build_mix(one) for one in settings], images, labels, len(parts.inputs.record.classes), key)
+
+
+def _micro_batches(
+    parts: Parts, images: Tensor, targets: Tensor, labels: Tensor
+) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+    """(images, targets, labels) of each part of the batch."""
+    count = parts.config.data.micro_batches
+    return zip(images.chunk(count), targets.chunk(count), labels.chunk(count), strict=True)
 
 
 def _copies(model: nn.Module) -> list[tuple[Tensor, Tensor]]:

@@ -1,0 +1,127 @@
+"""What if the last weights are noisier than their average? EMA and SWA of weights whose topology moves.
+
+The average is held for active weights only, like everything else. When a layer's pattern changes, averages of pruned
+weights go with them and a grown weight's average starts at 0: while it did not exist it was 0 in the dense network.
+
+* ``ema``: ``average = d * average + (1 - d) * weight`` after every step, with ``d = min(decay, (1 + t) / (10 + t))``
+  (the warm-up of TensorFlow's ``ExponentialMovingAverage``), so that the first weights are soon forgotten.
+* ``swa``: the mean of the weights after every step from ``start`` on (Izmailov et al. 2018, "Averaging weights leads to
+  wider optima", with the cycle length of one step).
+
+Floating-point buffers (running statistics of batch norms) are averaged in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import CheckpointError, message
+from mezzotint.sparse import Pattern, sparse_layers
+from mezzotint.sparse.carry import carried
+from mezzotint.train.config import AverageConfig
+
+
+class WeightAverage:
+    """The running average of a model's parameters and floating-point buffers."""
+
+    def __init__(self, model: nn.Module, config: AverageConfig, total_steps: int) -> None:
+        """
+        Args:
+            model: in training.
+            config: which average.
+            total_steps: length of the training in steps.
+        """
+        self._model, self._config = model, config
+        self._first = round(config.start * total_steps) if config.kind == "swa" else 0
+        self._owners = {f"{name}.values" if name else "values": layer for name, layer in sparse_layers(model).items()}
+        self.count = 0
+        """Steps that entered the average."""
+        self._means: dict[str, Tensor] = {}
+        self._patterns: dict[str, Pattern] = {}
+
+    @torch.no_grad()
+    def step(self, steps: int) -> None:
+        """Take the weights after ``steps`` steps into the average; to be called after the topology has moved."""
+        if steps <= self._first and self._config.kind == "swa":
+            return
+        weight = self._weight_of_the_new()
+        for name, tensor in self._tensors():
+            self._follow(name, tensor)
+            self._means[name].lerp_(tensor, weight)
+        self.count += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model has the averages inside, and its own weights again afterwards; nothing while there are none yet."""
+        if not self.count:
+            yield
+            return
+        own = {name: tensor.detach().clone() for name, tensor in self._tensors()}
+        try:
+            self._write(self._means)
+            yield
+        finally:
+            self._write(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps; the averages themselves are :meth:`tensors`."""
+        return {"kind": self._config.kind, "count": self.count}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The averaged model's state dict; empty while there is no average."""
+        if not self.count:
+            return {}
+        return {name: self._means.get(name, tensor).clone() for name, tensor in self._model.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue exactly from :meth:`state_dict` and :meth:`tensors`; load the model first.
+
+        Raises:
+            CheckpointError: the average is of another kind, or lacks a tensor.
+        """
+        if state.get("kind") != self._config.kind:
+            raise CheckpointError(
+                message("average of the checkpoint", received=state.get("kind"), allowed=f"{self._config.kind}")
+            )
+        self.count = int(state["count"])
+        self._means, self._patterns = {}, {}
+        for name, tensor in self._tensors() if self.count else ():
+            if name not in tensors or tensors[name].shape != tensor.shape:
+                raise CheckpointError(f"average of the checkpoint: {name!r} is missing or has another shape.")
+            self._means[name] = tensors[name].to(tensor.device, copy=True)
+            if name in self._owners:
+                self._patterns[name] = self._owners[name].pattern
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """What is averaged, by the names of the state dict."""
+        yield from self._model.named_parameters()
+        for name, buffer in self._model.named_buffers():
+            if buffer.is_floating_point():
+                yield name, buffer
+
+    def _weight_of_the_new(self) -> float:
+        if not self.count:
+            return 1.0
+        if self._config.kind == "swa":
+            return 1 / (self.count + 1)
+        return 1 - min(self._config.decay, (1 + self.count) / (10 + self.count))
+
+    def _follow(self, name: str, tensor: Tensor) -> None:
+        """Bring the average of ``name`` to the layer's present pattern."""
+        layer = self._owners.get(name)
+        if name not in self._means:
+            self._means[name] = tensor.detach().clone()
+        elif layer is not None and layer.pattern is not self._patterns[name]:
+            self._means[name] = carried(self._means[name], self._patterns[name], layer.pattern)
+        if layer is not None:
+            self._patterns[name] = layer.pattern
+
+    @torch.no_grad()
+    def _write(self, content: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._tensors():
+            tensor.copy_(content[name])
