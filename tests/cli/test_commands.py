@@ -193,3 +193,21 @@ def test_demo_trains_three_networks_and_overwrites_nothing(
     assert sorted(item.name for item in tmp_path.iterdir()) == sorted(names)
     summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in names]
     assert {summary["nnz"] for summary in summaries} == {97_568, 9_757}
+
+
+def test_sweep_trains_tells_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.toml").write_text(CONFIG)
+    words = ["sweep", str(tmp_path / "small.toml"), "--seeds", "2", "-o", str(tmp_path / "sweep")]
+    assert main([*words, "--density", "1", "0.2", "--method", "static"]) == 0
+    told = capsys.readouterr().out
+    assert "[4/4] static-0.2-seed1" in told
+    assert "2 │" in told
+    assert str(tmp_path / "sweep" / "report.html") in told.replace("\n", "")
+    assert main([*words, "--density", "0.1", "-q"]) == 0
+    assert "static" in capsys.readouterr().out  # the table holds the runs of the first call, too
+    assert len(list((tmp_path / "sweep" / "runs").iterdir())) == 6
+    assert main(["report", str(tmp_path / "sweep"), "-o", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert main([*words, "--set", "optimizer.lr=3"]) == 2
+    assert "optimizer.lr" in capsys.readouterr().err
+    assert main(["sweep", str(tmp_path / "small.toml"), "--seeds", "0"]) == 2

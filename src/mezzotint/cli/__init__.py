@@ -21,6 +21,7 @@ from mezzotint.errors import MezzotintError, suggest
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "train dense and sparse networks on embedded digits and compare them (a minute)"),
     "train": ("train", "train a network from a configuration file"),
+    "sweep": ("sweep", "train methods x densities x seeds, resumable, and compare them in one table"),
     "eval": ("evaluate", "measure a checkpoint's accuracy"),
     "report": ("report", "write the HTML page of a run, or of several side by side"),
     "preview": ("preview", "show what the evaluation protocols keep of an image"),

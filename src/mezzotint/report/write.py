@@ -10,6 +10,8 @@ from mezzotint.errors import RunError, message
 from mezzotint.report.compare import comparison_page
 from mezzotint.report.page import run_page
 from mezzotint.report.read import read_run
+from mezzotint.report.sweep import read_sweep, record_text
+from mezzotint.report.sweep_page import sweep_page
 
 
 def write_report(run: Path | str, output: Path | str | None = None) -> Path:
@@ -40,6 +42,24 @@ def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
             message("runs", received="none", allowed="one run folder or more", fix="Name the runs to compare.")
         )
     return _write(Path(output), comparison_page([read_run(run) for run in runs]))
+
+
+def write_sweep(folder: Path | str, output: Path | str | None = None) -> Path:
+    """Write the page of a sweep, finished or still in progress, and its numbers as ``results.json`` in its folder.
+
+    Args:
+        folder: of the sweep.
+        output: the HTML file; ``FOLDER/report.html`` by default.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: ``folder`` is no sweep's folder, or a file cannot be written.
+    """
+    found = read_sweep(folder)
+    _write(found.folder / "results.json", record_text(found))
+    return _write(Path(output) if output is not None else found.folder / "report.html", sweep_page(found))
 
 
 def _write(path: Path, text: str) -> Path:

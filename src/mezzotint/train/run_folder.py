@@ -10,6 +10,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,11 @@ from typing import IO, Any, Final, TypeVar
 
 from mezzotint.errors import RunError, message
 from mezzotint.train.files import replace_file, replace_json
+
+
+class RunLocked(RunError):
+    """Another process trains in the run folder."""
+
 
 _LOGS: Final = ("metrics.jsonl", "timing.jsonl")
 _LOCK: Final = ".lock"
@@ -41,6 +47,19 @@ def refuse_existing(path: Path) -> None:
                 fix="Go on with --resume, or name another folder with -o (or another name in the configuration).",
             )
         )
+
+
+def discard_unstarted(path: Path) -> None:
+    """Remove what a run left that was killed before its first checkpoint; a run that has one is left as it is.
+
+    Raises:
+        RunLocked: another process is just starting it.
+    """
+    if not path.is_dir() or any(path.glob("checkpoints/step-*")):
+        return
+    with _locked(path):
+        if not any(path.glob("checkpoints/step-*")):
+            shutil.rmtree(path)
 
 
 class RunFolder:
@@ -75,7 +94,8 @@ class RunFolder:
         """Open the folder of a run that is to go on.
 
         Raises:
-            RunError: there is no run, another process trains in it, or it cannot be written.
+            RunLocked: another process trains in it.
+            RunError: there is no run, or it cannot be written.
         """
         if not (path / "config.toml").is_file():
             raise RunError(
@@ -178,7 +198,7 @@ def _locked(path: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise RunError(
+        raise RunLocked(
             message(
                 "run folder",
                 received=f"{str(path)!r}, in which another process is training",

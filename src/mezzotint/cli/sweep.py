@@ -1,0 +1,96 @@
+"""``mezzotint sweep``: how do methods and densities compare, over several seeds?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mezzotint.cli.output import console, line, warn
+
+if TYPE_CHECKING:
+    from mezzotint.train.progress import Progress
+    from mezzotint.train.sweep import Cell, Outcome
+
+EXAMPLES = """\
+  mezzotint sweep configs/digits.toml --density 1 0.2 0.1 0.05
+  mezzotint sweep configs/digits.toml --method static set rigl sparse_momentum --density 1 0.1 --seeds 5
+  mezzotint sweep configs/mnist_lenet5.toml --density 0.05 0.02 --set schedule.epochs=20 -o sweeps/lenet5
+
+Every combination is a run of its own below OUTPUT/runs. The same command goes on after a stop; started a second time
+beside the first, it works on runs that the first has not begun.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("config", metavar="CONFIG", type=Path, help="TOML file: what all runs have in common")
+    parser.add_argument(
+        "--density", type=float, nargs="+", metavar="D", help="densities; 1 is dense (default: 1 and the file's)"
+    )
+    parser.add_argument("--method", nargs="+", metavar="NAME", help="methods (default: the file's)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each combination (default: 3)")
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="as for train"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", type=Path, help="default: sweeps/<name of the configuration>"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress, only the table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train what is missing, print the table, write the page; 0, 2 when a run failed, or 128 + a signal."""
+    from mezzotint import report
+    from mezzotint.errors import ConfigError, message
+    from mezzotint.train import load_config
+    from mezzotint.train.progress import Silent, make_progress
+    from mezzotint.train.sweep import plan, sweep
+
+    if arguments.seeds < 1:
+        raise ConfigError(message("--seeds", received=arguments.seeds, allowed="a number of runs, at least 1"))
+    config = load_config(arguments.config, arguments.overrides)
+    densities = arguments.density or sorted({1.0, config.sparsity.density}, reverse=True)
+    methods = arguments.method or [config.sparsity.method]
+    cells = plan(methods, densities, range(config.seed, config.seed + arguments.seeds))
+    out = console()
+
+    def watched(cell: Cell, number: int) -> Progress:
+        if arguments.quiet:
+            return Silent()
+        line(f"[{number + 1}/{len(cells)}] {cell.name}")
+        return make_progress(out)
+
+    outcome = sweep(config, cells, arguments.output or Path("sweeps") / config.name, progress=watched)
+    out.print(_table(report.read_sweep(outcome.folder)))
+    page = report.write_sweep(outcome.folder)
+    return _last_words(outcome, len(cells), page)
+
+
+def _table(found: Any) -> Any:
+    from rich.table import Table
+
+    from mezzotint.report import sweep_rows
+
+    heads, rows = sweep_rows(found)
+    table = Table(title=f"{found.folder}: test accuracy over seeds")
+    for place, heading in enumerate(heads):
+        table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _last_words(outcome: Outcome, asked: int, page: Path) -> int:
+    for cell, text in outcome.failed.items():
+        warn(f"run {cell.name} failed: {text}")
+    if outcome.elsewhere:
+        names = ", ".join(cell.name for cell in outcome.elsewhere)
+        line(f"another process is training {names}; the same command adds them to the table when they are done")
+    if outcome.signal is not None:
+        done = len(outcome.done)
+        line(f"stopped by {outcome.signal.name}; {done} of {asked} runs are finished. The same command goes on.")
+    line(f"page: {page}")
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    return 2 if outcome.failed else 0

@@ -1,0 +1,205 @@
+"""How do methods and densities compare? One run for each of their combinations and each seed, in one folder.
+
+``sweep.json`` lists the runs, which lie below ``runs/`` and are ordinary run folders: each survives a kill and goes on
+where it was, and several processes (also of several machines that share the folder) can work on one sweep: a run that
+another process trains is passed over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mezzotint.errors import ConfigError, RunError, message
+from mezzotint.sparse import METHODS
+from mezzotint.train.checks import require_one_of
+from mezzotint.train.config import RunConfig
+from mezzotint.train.config_file import differences, load_config
+from mezzotint.train.files import replace_json
+from mezzotint.train.loop import train
+from mezzotint.train.progress import Progress
+from mezzotint.train.run_folder import RunLocked, discard_unstarted
+
+PLAN: Final = "sweep.json"
+_DENSE: Final = "dense"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a sweep; ``method`` is "dense" at density 1."""
+
+    method: str
+    density: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder below ``runs/``."""
+        part = "" if self.method == _DENSE else f"-{self.density:g}"
+        return f"{self.method}{part}-seed{self.seed}"
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"method": self.method, "density": self.density, "seed": self.seed, "run": f"runs/{self.name}"}
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """How a sweep stands when a call of :func:`sweep` ends.
+
+    Attributes:
+        folder: of the sweep.
+        done: finished runs, of this call and of earlier ones.
+        elsewhere: runs that another process is training.
+        failed: runs that ended in an error, with its text.
+        signal: what asked for a stop, or None.
+    """
+
+    folder: Path
+    done: list[Cell] = field(default_factory=list)
+    elsewhere: list[Cell] = field(default_factory=list)
+    failed: dict[Cell, str] = field(default_factory=dict)
+    signal: signal.Signals | None = None
+
+
+def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int]) -> list[Cell]:
+    """The runs, seed after seed, so that a sweep that is stopped has all combinations of the first seeds.
+
+    Args:
+        methods: keys of ``mezzotint.sparse.METHODS``.
+        densities: in (0, 1]; 1 is the dense network, which is trained once a seed whatever the methods.
+        seeds: of everything random.
+
+    Raises:
+        ConfigError: nothing to run, an unknown method, or a density out of range.
+    """
+    for method in methods:
+        require_one_of("method", method, METHODS)
+    for density in densities:
+        if not 0 < density <= 1:
+            raise ConfigError(message("density", received=density, allowed="above 0, up to 1"))
+    cells = [
+        Cell(method=_DENSE if density == 1 else method, density=float(density), seed=seed)
+        for seed in seeds
+        for density in densities
+        for method in methods
+    ]
+    if not cells:
+        raise ConfigError(message("sweep", received="no run", allowed="at least one method, density and seed"))
+    return list(dict.fromkeys(cells))
+
+
+def cell_config(config: RunConfig, cell: Cell) -> RunConfig:
+    """The configuration of one run: ``config`` with the cell's method, density and seed, and its name.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    sparsity = replace(config.sparsity, density=cell.density)
+    if cell.method != _DENSE:
+        sparsity = replace(sparsity, method=cell.method)
+    return replace(config, name=cell.name, seed=cell.seed, sparsity=sparsity)
+
+
+def sweep(
+    config: RunConfig,
+    cells: Sequence[Cell],
+    folder: Path | str,
+    *,
+    progress: Callable[[Cell, int], Progress],
+) -> Outcome:
+    """Train every run of ``cells`` that is not finished, in their order.
+
+    Args:
+        config: what the runs have in common.
+        cells: from :func:`plan`. A folder that holds a sweep already gets those that are new to it.
+        folder: of the sweep; made when absent.
+        progress: (run, its place in ``cells``) -> who watches it.
+
+    Returns:
+        How the sweep stands. A run that diverges is told there and does not stop the others.
+
+    Raises:
+        ConfigError: a run's configuration is not allowed; all are checked before the first begins.
+        RunError: the folder holds something else, or runs with another configuration.
+        MezzotintError: data or network are not as configured.
+    """
+    place = Path(folder)
+    configs = {cell: cell_config(config, cell) for cell in cells}
+    _check_place(place)
+    for cell in cells:
+        _refuse_another(configs[cell], place / "runs" / cell.name)
+    _enlist(place, cells)
+    outcome = Outcome(folder=place)
+    for number, cell in enumerate(cells):
+        run = place / "runs" / cell.name
+        if (run / "summary.json").is_file():
+            outcome.done.append(cell)
+            continue
+        try:
+            discard_unstarted(run)
+            result = train(configs[cell], folder=run, resume=run.exists(), progress=progress(cell, number))
+        except RunLocked:
+            outcome.elsewhere.append(cell)
+            continue
+        except RunError as error:
+            outcome.failed[cell] = str(error)
+            continue
+        if result.summary is None:
+            outcome.signal = result.signal
+            return outcome
+        outcome.done.append(cell)
+    return outcome
+
+
+def _check_place(place: Path) -> None:
+    if place.exists() and not (place / PLAN).is_file() and (place.is_file() or any(place.iterdir())):
+        raise RunError(
+            message(
+                "sweep folder",
+                received=f"{str(place)!r}, which holds something else",
+                allowed="a folder that is new, empty, or a sweep's",
+                fix="Name another one with -o.",
+            )
+        )
+
+
+def _refuse_another(config: RunConfig, run: Path) -> None:
+    """A run that is there already must be the one that is wanted."""
+    if not (run / "config.toml").is_file():
+        return
+    changed = differences(load_config(run / "config.toml"), config)
+    if changed:
+        raise RunError(
+            message(
+                f"configuration of {run}",
+                received=f"changes ({'; '.join(changed)})",
+                allowed="the configuration that the sweep was started with",
+                fix="Undo them, or name another folder with -o.",
+            )
+        )
+
+
+def _enlist(place: Path, cells: Sequence[Cell]) -> None:
+    """Write the runs into the plan, behind those that it holds."""
+    (place / "runs").mkdir(parents=True, exist_ok=True)
+    with _alone(place):
+        known: list[Mapping[str, Any]] = []
+        if (place / PLAN).is_file():
+            known = json.loads((place / PLAN).read_text(encoding="utf-8"))["runs"]
+        records = {record["run"]: record for record in [*known, *(cell.record() for cell in cells)]}
+        replace_json(place / PLAN, {"format": 1, "runs": list(records.values())})
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One process at a time writes the plan."""
+    with (place / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

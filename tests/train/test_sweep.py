@@ -1,0 +1,128 @@
+"""Does a sweep train each combination once, go on where it was stopped, share its work, and refuse what is wrong?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mezzotint.errors import ConfigError, RunError
+from mezzotint.train import RunConfig, config_text, train
+from mezzotint.train.progress import Progress, Silent, StepView
+from mezzotint.train.run_folder import RunFolder
+from mezzotint.train.sweep import Cell, cell_config, plan, sweep
+
+Make = Callable[..., RunConfig]
+
+
+class At(Silent):
+    """Does something after a given step."""
+
+    def __init__(self, step: int, action: Callable[[], None]) -> None:
+        self.when, self.action = step, action
+
+    def step(self, view: StepView) -> None:
+        """Act when it is time."""
+        if view.step == self.when:
+            self.action()
+
+
+def silent(_cell: Cell, _number: int) -> Progress:
+    return Silent()
+
+
+def test_dense_is_planned_once_a_seed_and_seeds_come_one_after_the_other() -> None:
+    names = [cell.name for cell in plan(["set", "rigl"], [1, 0.1], [3, 4])]
+    assert names == [
+        *("dense-seed3", "set-0.1-seed3", "rigl-0.1-seed3"),
+        *("dense-seed4", "set-0.1-seed4", "rigl-0.1-seed4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "densities", "told"),
+    [
+        (["rigel"], [0.1], r"method: received 'rigel'.*Did you mean 'rigl'"),
+        (["rigl"], [0.0], r"density: received 0\.0; allowed: above 0, up to 1"),
+        (["rigl"], [float("nan")], "density: received nan"),
+        ([], [0.1], "at least one method"),
+    ],
+)
+def test_wrong_plans_are_told(methods: list[str], densities: list[float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        plan(methods, densities, [0])
+
+
+def test_a_run_of_a_sweep_is_that_of_its_configuration(small: Make, tmp_path: Path) -> None:
+    cells = plan(["rigl"], [1, 0.3], [5])
+    outcome = sweep(small(), cells, tmp_path / "sweep", progress=silent)
+    assert outcome.done == cells
+    assert (outcome.elsewhere, outcome.failed, outcome.signal) == ([], {}, None)
+    plan_file = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert [record["run"] for record in plan_file["runs"]] == ["runs/dense-seed5", "runs/rigl-0.3-seed5"]
+    alone = small(name="rigl-0.3-seed5", seed=5, sparsity={"density": 0.3, "method": "rigl"})
+    assert cell_config(small(), cells[1]) == alone
+    train(alone, folder=tmp_path / "alone")
+    one, other = (
+        (folder / "metrics.jsonl").read_bytes()
+        for folder in (tmp_path / "alone", tmp_path / "sweep/runs/rigl-0.3-seed5")
+    )
+    assert one == other
+
+
+def test_it_goes_on_after_a_stop_and_trains_nothing_twice(small: Make, tmp_path: Path) -> None:
+    cells = plan(["static", "set"], [0.2], [0])
+    began: list[str] = []
+
+    def stopping(cell: Cell, _number: int) -> Progress:
+        began.append(cell.name)
+        return At(3, lambda: os.kill(os.getpid(), signal.SIGTERM)) if cell.method == "set" else Silent()
+
+    outcome = sweep(small(), cells, tmp_path / "sweep", progress=stopping)
+    assert (outcome.signal, [cell.method for cell in outcome.done]) == (signal.SIGTERM, ["static"])
+
+    def watching(cell: Cell, _number: int) -> Progress:
+        began.append(cell.name)
+        return Silent()
+
+    more = [*cells, *plan(["rigl"], [0.2], [0])]
+    assert sweep(small(), more, tmp_path / "sweep", progress=watching).done == more
+    assert began == ["static-0.2-seed0", "set-0.2-seed0", "set-0.2-seed0", "rigl-0.2-seed0"]
+    assert len(json.loads((tmp_path / "sweep" / "sweep.json").read_text())["runs"]) == 3
+
+
+def test_a_run_that_another_process_trains_is_passed_over(small: Make, tmp_path: Path) -> None:
+    cells = plan(["static", "set"], [0.2], [0])
+    busy = tmp_path / "sweep" / "runs" / cells[0].name
+    sweep(small(), cells[1:], tmp_path / "sweep", progress=silent)
+    with RunFolder.create(busy, config_text(cell_config(small(), cells[0])), {}):
+        outcome = sweep(small(), cells, tmp_path / "sweep", progress=silent)
+    assert (outcome.elsewhere, outcome.done) == (cells[:1], cells[1:])
+    # The other process was killed before its first checkpoint: what it left is no obstacle.
+    assert sweep(small(), cells, tmp_path / "sweep", progress=silent).done == cells
+
+
+def test_a_run_that_diverges_is_told_and_stops_no_other(small: Make, tmp_path: Path) -> None:
+    cells = plan(["static", "set"], [0.2], [0])
+    wild = small(optimizer={"lr": 1e30}, precision={"mode": "bf16"}, schedule={"epochs": 30})
+    outcome = sweep(wild, cells, tmp_path / "sweep", progress=silent)
+    assert outcome.done == []
+    assert list(outcome.failed) == cells
+    assert "the loss is nan" in outcome.failed[cells[0]]
+
+
+def test_folders_of_something_else_are_left_alone(small: Make, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    cells = plan(["static"], [0.2], [0])
+    with pytest.raises(RunError, match="which holds something else"):
+        sweep(small(), cells, tmp_path, progress=silent)
+    sweep(small(), cells, tmp_path / "sweep", progress=silent)
+    with pytest.raises(
+        RunError, match=r"configuration of .*static-0\.2-seed0: received changes \(optimizer\.lr: 0\.05 -> 0\.1\)"
+    ):
+        sweep(small(optimizer={"lr": 0.1}), cells, tmp_path / "sweep", progress=silent)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["notes.txt", "sweep"]
