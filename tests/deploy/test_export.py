@@ -167,7 +167,7 @@ def test_foreign_and_absent_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("not a network")
     with pytest.raises(CheckpointError, match="no whole safetensors file"):
         load(tmp_path / "text.safetensors")
-    with pytest.raises(CheckpointError, match=r"an existing \.safetensors file"):
+    with pytest.raises(CheckpointError, match=r"an existing \.safetensors file or run folder"):
         load(tmp_path / "absent.safetensors")
     with pytest.raises(CheckpointError, match="a path that does not exist"):
         describe(tmp_path / "absent")

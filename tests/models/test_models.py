@@ -16,7 +16,18 @@ PUBLISHED = {
     ("lenet_300_100", 10, 1, 28): 266_610,
     ("lenet5_caffe", 10, 1, 28): 431_080,
     ("resnet20", 10, 3, 32): 269_722,
+    ("resnet32", 10, 3, 32): 464_154,
+    ("resnet56", 10, 3, 32): 853_018,
     ("wrn_28_2", 10, 3, 32): 1_467_610,
+    ("wrn_16_8", 10, 3, 32): 10_961_370,
+    ("wrn_16_10", 10, 3, 32): 17_116_634,
+    ("wrn_22_8", 10, 3, 32): 17_158_106,
+    ("alexnet_s", 10, 3, 32): 5_077_066,
+    ("alexnet_b", 10, 3, 32): 8_501_322,
+    ("vgg_c", 10, 3, 32): 10_537_034,
+    ("vgg_d", 10, 3, 32): 15_255_626,
+    ("vgg_like", 10, 3, 32): 14_991_946,
+    ("mobilenet_v1", 1000, 3, 224): 4_231_976,
     ("wrn_16_2", 10, 3, 32): 691_674,
     ("resnet18", 1000, 3, 224): 11_689_512,
     ("resnet50", 1000, 3, 224): 25_557_032,
@@ -30,6 +41,26 @@ def test_number_of_parameters(key: tuple[str, int, int, int], count: int) -> Non
     with torch.device("meta"):
         model = models.MODELS[name].make(classes, channels, (side, side))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+#: Millions of parameters as Lee et al. 2019 ("SNIP") round them in tables 2 and 4.
+MILLIONS = {"alexnet_s": 5.1, "alexnet_b": 8.5, "vgg_c": 10.5, "vgg_d": 15.2, "vgg_like": 15.0, "wrn_16_10": 17.1}
+
+
+@pytest.mark.parametrize("name", MILLIONS)
+def test_sizes_are_those_of_the_pruning_literature(name: str) -> None:
+    assert PUBLISHED[name, 10, 3, 32] / 1e6 == pytest.approx(MILLIONS[name], abs=0.06)
+
+
+def test_options_reach_the_network_and_unknown_ones_are_told() -> None:
+    model = models.build("wrn_16_2", num_classes=10, options={"dropout": 0.3})
+    drops = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    assert drops == [0.3] * 6
+    assert not any(isinstance(m, nn.Dropout) for m in models.build("wrn_16_2", num_classes=10).modules())
+    half = models.build("mobilenet_v1", num_classes=1000, image_size=224, options={"width": 0.5})
+    assert sum(parameter.numel() for parameter in half.parameters()) == 1_331_592
+    with pytest.raises(InputError, match=r"option of model 'wrn_16_2': received droput; allowed: dropout"):
+        models.build("wrn_16_2", num_classes=10, options={"droput": 0.3})
 
 
 def test_every_model_has_a_published_size() -> None:
@@ -110,8 +141,8 @@ def test_option_a_shortcut_takes_every_second_pixel_and_adds_zero_channels() -> 
 
 
 def test_errors_name_the_thing_and_the_remedy() -> None:
-    with pytest.raises(NotRegistered, match="Did you mean 'resnet20'"):
-        models.build("resnet2O", num_classes=10)
+    with pytest.raises(NotRegistered, match="Did you mean 'lenet5_caffe'"):
+        models.build("lenet5_cafe", num_classes=10)
     with pytest.raises(InputError, match="num_classes"):
         models.build("resnet20", num_classes=0)
     with pytest.raises(InputError, match="at least 32 x 32"):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mezzotint.cli.output import line
+
+if TYPE_CHECKING:
+    from torch import nn
 
 EXAMPLES = """\
   mezzotint export runs/digits -f safetensors -o digits.safetensors
@@ -26,6 +30,28 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file and tell its path; 0."""
     from mezzotint import deploy
 
-    deploy.export(arguments.checkpoint, arguments.format, arguments.output)
+    model = _network(arguments.checkpoint)
+    deploy.export(arguments.checkpoint, arguments.format, arguments.output, model=model)
     line(str(arguments.output))
     return 0
+
+
+def _network(place: Path) -> nn.Module | None:
+    """The network of a run whose configuration names one of another package; None where the library has it.
+
+    Files of weights never name code; the configuration of a run does, as it did when the run was trained.
+    """
+    from mezzotint import models
+    from mezzotint.train import checkpoint
+    from mezzotint.train.config import RunConfig
+    from mezzotint.train.inputs import InputRecord
+    from mezzotint.train.parts import dense_network
+    from mezzotint.train.table import from_table
+
+    if not place.is_dir():
+        return None
+    state = checkpoint.load(checkpoint.locate(place)).state
+    config = from_table(RunConfig, state["config"])
+    if not models.is_external(config.model.name):
+        return None
+    return dense_network(config, InputRecord.from_json(state["data"]))

@@ -25,7 +25,7 @@ def build(description: Description, where: str) -> nn.Module:
     Raises:
         CheckpointError: the description names no architecture, or one that cannot be built.
     """
-    if description.architecture is None:
+    if description.architecture is None or models.is_external(description.architecture):
         raise CheckpointError(
             message(
                 f"{where}: architecture",

@@ -58,18 +58,21 @@ def open_bundle(source: Source, description: Description | None = None, model: n
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """The network that was exported to the ``.safetensors`` file ``path``, in evaluation mode, on the CPU.
+    """The network in the ``.safetensors`` file or run folder ``path``, in evaluation mode, on the CPU.
 
     Args:
-        path: a file that :func:`mezzotint.deploy.export` wrote, sparse or dense.
+        path: a file that :func:`mezzotint.deploy.export` wrote, sparse or dense; or a run folder (its newest
+            checkpoint) or checkpoint folder.
         model: needed when the network is not one of ``mezzotint.models``: the network as it was before
             :func:`mezzotint.sparsify`, with any weights. It is changed in place and returned.
 
     Raises:
         CheckpointError: the file is missing, damaged, not one of ours, or does not fit the network.
     """
-    if not Path(path).is_file():
-        raise CheckpointError(message("file to load", received=str(path), allowed="an existing .safetensors file"))
+    if not Path(path).exists():
+        raise CheckpointError(
+            message("path to load", received=str(path), allowed="an existing .safetensors file or run folder")
+        )
     return open_bundle(path, model=model).model
 
 

@@ -6,6 +6,8 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.files import write_whole
@@ -37,6 +39,7 @@ def export(
     *,
     dense: bool = False,
     description: Description | None = None,
+    model: nn.Module | None = None,
 ) -> Exported:
     """Write a network to a file.
 
@@ -47,6 +50,7 @@ def export(
         output: the file; replaced when it exists, and whole or untouched in any case.
         dense: write sparse layers with explicit zeros, so that the file loads without mezzotint.
         description: what travels with the weights, instead of what the source says; give one with a module.
+        model: for a source whose network is not one of ``mezzotint.models``: see :func:`mezzotint.deploy.load`.
 
     Raises:
         NotRegistered: an unknown format; the message lists all.
@@ -60,10 +64,10 @@ def export(
     if path.is_dir() or not path.parent.is_dir():
         received = f"{path}, which is a folder" if path.is_dir() else f"{path}, whose folder does not exist"
         raise InputError(message("output file", received=received, allowed="a file in an existing folder"))
-    bundle = open_bundle(source, description)
-    model = copy.deepcopy(bundle.model).cpu().eval()
-    layers = sparse_layers(model).values()
+    bundle = open_bundle(source, description, model)
+    network = copy.deepcopy(bundle.model).cpu().eval()
+    layers = sparse_layers(network).values()
     nnz, numel = sum(layer.nnz for layer in layers), sum(layer.pattern.numel for layer in layers)
-    content = FORMATS[format](densify(model) if dense else model, bundle.description)
+    content = FORMATS[format](densify(network) if dense else network, bundle.description)
     write_whole(path, content)
     return Exported(path=path, bytes=len(content), nnz=nnz, numel=numel)

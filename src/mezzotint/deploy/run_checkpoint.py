@@ -16,6 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from mezzotint import models
 from mezzotint.deploy.description import Description
 from mezzotint.errors import CheckpointError, message
 
@@ -87,12 +88,18 @@ def _tensors(file: Path, state: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _description(state: dict[str, Any]) -> Description:
-    data = state["data"]
+    data, model = state["data"], state["config"]["model"]
     size = [int(side) for side in data["image_size"]]
     protocol = None if data["protocol"] == _AS_IS else data["protocol"]
     return Description(
-        architecture=state["config"]["model"]["name"],
-        arguments={"num_classes": len(data["classes"]), "in_channels": data["in_channels"], "image_size": size},
+        # A file of weights must not say which code is run: networks of other packages are passed by the reader.
+        architecture=None if models.is_external(model["name"]) else model["name"],
+        arguments={
+            "num_classes": len(data["classes"]),
+            "in_channels": data["in_channels"],
+            "image_size": size,
+            **({"options": model["options"]} if model.get("options") else {}),
+        },
         input_shape=(data["in_channels"], *size),
         classes=tuple(data["classes"]),
         protocol=protocol,

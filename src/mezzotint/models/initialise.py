@@ -20,7 +20,7 @@ def he_(model: nn.Module) -> nn.Module:
         elif isinstance(module, nn.Linear):
             last = module is linear[-1]
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear" if last else "relu")
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.ones_(module.weight)
         else:
             continue

@@ -1,4 +1,4 @@
-"""How does He's residual network for CIFAR look? ResNet-20 with parameter-free shortcuts."""
+"""How does He's residual network for CIFAR look? 6n + 2 layers with parameter-free shortcuts."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mezzotint.data.sources import SOURCES
 from mezzotint.errors import ConfigError, message
-from mezzotint.models import MODELS
+from mezzotint.models import MODELS, is_external
 from mezzotint.precision import MODES
 from mezzotint.train.checks import (
     require_augmentation,
@@ -118,7 +118,9 @@ class ModelConfig:
     """``[model]``: which network.
 
     Attributes:
-        name: a key of ``mezzotint.models.MODELS``. Classes, channels and image size come from the data.
+        name: a key of ``mezzotint.models.MODELS``, ``"package.module:Class"`` for a network of your own, or
+            ``"timm:name"``. Classes, channels and image size come from the data.
+        options: what else the network takes: ``{dropout = 0.3}``.
         zero_init: start residual branches at zero.
         weights: start from these instead of random ones: a run or checkpoint folder, a ``.safetensors`` or ``.pt``
             file. Dense weights are pruned to the first density, by magnitude and keeping their values unless
@@ -127,12 +129,14 @@ class ModelConfig:
     """
 
     name: str = "digits_cnn"
+    options: dict[str, Any] = field(default_factory=dict)
     zero_init: bool = False
     weights: str | None = None
     weights_skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_one_of("model.name", self.name, MODELS)
+        if not is_external(self.name):
+            require_one_of("model.name", self.name, MODELS)
         if self.weights_skip and self.weights is None:
             raise ConfigError(message("model.weights_skip", received=list(self.weights_skip), allowed="model.weights"))
 

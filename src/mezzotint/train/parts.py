@@ -90,13 +90,7 @@ def build_model(config: RunConfig, record: InputRecord, weights: Mapping[str, Te
         record: of its data.
         weights: what it starts from; None: random weights (or none that matter: a checkpoint will be loaded).
     """
-    model = models.build(
-        config.model.name,
-        num_classes=len(record.classes),
-        in_channels=record.in_channels,
-        image_size=record.image_size,
-        zero_init=config.model.zero_init,
-    )
+    model = dense_network(config, record)
     sparsity, skip = config.sparsity, config.model.weights_skip
     patterned = weights is not None and is_sparse(weights)
     if weights is not None and not patterned:
@@ -124,6 +118,21 @@ def build_model(config: RunConfig, record: InputRecord, weights: Mapping[str, Te
     if weights is not None and patterned:
         load_weights(made, weights, skip)
     return made
+
+
+def dense_network(config: RunConfig, record: InputRecord) -> nn.Module:
+    """The network of ``[model]`` for the recorded data, before anything is sparse, with its first weights."""
+    try:
+        return models.build(
+            config.model.name,
+            num_classes=len(record.classes),
+            in_channels=record.in_channels,
+            image_size=record.image_size,
+            zero_init=config.model.zero_init,
+            options=config.model.options,
+        )
+    except (InputError, NotRegistered) as error:
+        raise ConfigError(f"[model]: {error}") from error
 
 
 def method_name(sparsity: SparsityConfig) -> str:
