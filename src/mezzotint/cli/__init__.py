@@ -35,7 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 _EXAMPLES: Final = """examples:
   mezzotint demo
   mezzotint train configs/digits.toml
-  mezzotint train configs/mnist_lenet5.toml --set sparsity.density=0.02 -o runs/lenet5
+  mezzotint train configs/fast/mnist_lenet5.toml --set sparsity.density=0.02 -o runs/lenet5
   mezzotint report runs/lenet5
 
 `mezzotint COMMAND --help` shows a command's own arguments and examples.

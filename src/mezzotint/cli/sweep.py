@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   mezzotint sweep configs/digits.toml --density 1 0.2 0.1 0.05
   mezzotint sweep configs/digits.toml --method static set rigl sparse_momentum --density 1 0.1 --seeds 5
-  mezzotint sweep configs/mnist_lenet5.toml --density 0.05 0.02 --set schedule.epochs=20 -o sweeps/lenet5
+  mezzotint sweep configs/fast/mnist_lenet5.toml --density 0.05 0.02 --set schedule.epochs=20 -o sweeps/lenet5
 
 Every combination is a run of its own below OUTPUT/runs. The same command goes on after a stop; started a second time
 beside the first, it works on runs that the first has not begun.
