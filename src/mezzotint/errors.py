@@ -27,6 +27,9 @@ from collections.abc import Iterable
 class MezzotintError(Exception):
     """Base of every error that mezzotint raises on purpose."""
 
+    told_elsewhere = False
+    """Another process of the same run tells it to the user."""
+
 
 class InputError(MezzotintError, ValueError):
     """An argument or a value is not usable."""

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except MezzotintError as error:
-        sys.stderr.write(f"error: {paragraph(str(error))}\n")
+        if not error.told_elsewhere:
+            sys.stderr.write(f"error: {paragraph(str(error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

@@ -17,6 +17,7 @@ EXAMPLES = """\
   mezzotint train configs/digits.toml -o runs/five-percent --resume
   mezzotint train runs/five-percent --resume
   mezzotint train runs/five-percent --from step-00000110
+  torchrun --nproc-per-node 2 -m mezzotint train configs/digits.toml
 
 Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130 or 143; a second Ctrl-C ends at once.
 """
@@ -48,19 +49,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 128 + the number of the signal that stopped it."""
     from mezzotint.train import load_config, train
     from mezzotint.train.progress import Silent, make_progress
+    from mezzotint.train.ranks import described, restarted
 
     file, folder = arguments.config, arguments.output
     if (file / "config.toml").is_file():
         file, folder = file / "config.toml", folder or file
     config = load_config(file, arguments.overrides)
+    leads = described().leads
     result = train(
         config,
         folder=folder,
-        resume=arguments.resume,
+        resume=arguments.resume or restarted(),
         from_checkpoint=arguments.checkpoint,
         progress=Silent() if arguments.quiet else make_progress(console()),
     )
-    line(_last_words(result))
+    if leads:
+        line(_last_words(result))
     return 128 + result.signal if result.signal is not None else 0
 
 

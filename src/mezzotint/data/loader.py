@@ -57,6 +57,7 @@ class Loader:
         drop_last: bool = False,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         """A loader at epoch 0, position 0.
 
@@ -70,6 +71,8 @@ class Loader:
             drop_last: leave out the last batch of an epoch if it is not full.
             mean: per channel, in units of the range 0 to 1; with ``std``.
             std: per channel.
+            shard: (rank, number of ranks): of each batch only the samples rank, rank + number, ... The order, the place
+                and what is done to a sample do not depend on it, so a place can be taken up by another number of ranks.
 
         Raises:
             ConfigError: a number is out of range.
@@ -84,6 +87,7 @@ class Loader:
         self._shuffle = shuffle
         self._drop_last = drop_last
         self._seed = seed
+        self._shard = _checked_shard(shard, batch_size)
         self._maker = BatchMaker(source, transform, Normalise(mean, std), seed)
         self._epoch = 0
         self._position = 0
@@ -142,9 +146,10 @@ class Loader:
         return key.permutation(len(self.source))[:used]
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The samples of each batch of an epoch."""
-        order = self.order(epoch)
-        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        """The samples of each batch of an epoch: of a shard, its part of each that it has a part of."""
+        order, (rank, ranks) = self.order(epoch), self._shard
+        whole = (order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size))
+        return [part for batch in whole if len(part := batch[rank::ranks])]
 
     def state_dict(self) -> dict[str, Any]:
         """The place, and what the order depends on; plain numbers, fit for JSON."""
@@ -243,6 +248,17 @@ class Pass:
             self._state = "closed"
             if self._pool is not None:
                 self._pool.close()
+
+
+def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
+    rank, ranks = shard
+    if not 0 <= rank < ranks:
+        raise ConfigError(message("shard", received=shard, allowed="(rank, number of ranks), counted from 0"))
+    if ranks > batch_size:
+        raise ConfigError(
+            message("batch_size", received=batch_size, allowed=f"at least {ranks}, an image for each rank")
+        )
+    return rank, ranks
 
 
 def _require_integer(name: str, value: object, low: int | None) -> None:

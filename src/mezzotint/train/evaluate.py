@@ -12,6 +12,7 @@ from mezzotint.data.loader import Loader
 from mezzotint.errors import DataError, message
 from mezzotint.precision import Precision
 from mezzotint.train.layout import channels_last
+from mezzotint.train.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,9 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, loader: Loader, precision: Precision, num_classes: int) -> Evaluation:
+def evaluate(
+    model: nn.Module, loader: Loader, precision: Precision, num_classes: int, ranks: Ranks | None = None
+) -> Evaluation:
     """Run every batch of one pass through the model in evaluation mode; the mode is put back afterwards.
 
     Args:
@@ -45,6 +48,7 @@ def evaluate(model: nn.Module, loader: Loader, precision: Precision, num_classes
         loader: is set to its beginning.
         precision: casts the forward pass as in training.
         num_classes: length of the logits.
+        ranks: the processes that share the work, each with its shard of the images; all get the whole result.
 
     Raises:
         DataError: a label that is no class of the network.
@@ -64,6 +68,10 @@ def evaluate(model: nn.Module, loader: Loader, precision: Precision, num_classes
             confusion += _confusion(batch.labels, logits.argmax(1).cpu(), num_classes)
     finally:
         model.train(was_training)
+    if ranks is not None:
+        sums = torch.cat([loss.reshape(1), confusion.reshape(-1).to(loss)])
+        ranks.sum_([sums])
+        loss, confusion = sums[0], sums[1:].reshape(confusion.shape).long().cpu()
     count = int(confusion.sum())
     return Evaluation(loss=float(loss) / count, correct=int(confusion.trace()), count=count, confusion=confusion)
 

@@ -71,13 +71,14 @@ class Inputs:
     record: InputRecord
 
 
-def open_inputs(config: RunConfig, saved: InputRecord | None = None) -> Inputs:
+def open_inputs(config: RunConfig, saved: InputRecord | None = None, shard: tuple[int, int] = (0, 1)) -> Inputs:
     """Open the data of a run.
 
     Args:
         config: of the run.
         saved: the record of the checkpoint that is resumed; its normalisation is used again, and the data must be
             the same as then.
+        shard: (rank, number of ranks): the part of each batch that this process takes.
 
     Raises:
         DataError: nothing is there, the two parts do not go together, or the images have several sizes or channels.
@@ -99,8 +100,9 @@ def open_inputs(config: RunConfig, saved: InputRecord | None = None) -> Inputs:
         drop_last=True,
         mean=mean,
         std=std,
+        shard=shard,
     )
-    test_loader = evaluation_loader(test, data, mean=mean, std=std)
+    test_loader = evaluation_loader(test, data, mean=mean, std=std, shard=shard)
     record = _record(data, loader, test_loader, mean, std)
     if saved is not None and saved != record:
         raise CheckpointError(_changed(saved, record))
@@ -137,7 +139,14 @@ def _kind(data: DataConfig) -> str | None:
     return next(known, None)
 
 
-def evaluation_loader(source: Source, data: DataConfig, *, mean: Sequence[float], std: Sequence[float]) -> Loader:
+def evaluation_loader(
+    source: Source,
+    data: DataConfig,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    shard: tuple[int, int] = (0, 1),
+) -> Loader:
     """Test images in their own order, every one of them, by the protocol of ``data``."""
     transform = Evaluate(data.protocol) if data.protocol else build_transform()
     return Loader(
@@ -148,6 +157,7 @@ def evaluation_loader(source: Source, data: DataConfig, *, mean: Sequence[float]
         shuffle=False,
         mean=tuple(mean),
         std=tuple(std),
+        shard=shard,
     )
 
 

@@ -5,12 +5,15 @@ Steps are counted from 1: ``step`` is always the number of batches done.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,12 +28,13 @@ from mezzotint.train.evaluate import Evaluation, evaluate
 from mezzotint.train.inputs import InputRecord
 from mezzotint.train.parts import Parts, build_parts, describe
 from mezzotint.train.progress import EpochView, Progress, Silent, Start, StepView, TuningView
+from mezzotint.train.ranks import Ranks, joined
 from mezzotint.train.result import RunResult, conclude
-from mezzotint.train.run_folder import RunFolder, refuse_existing
+from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, refuse_existing
 from mezzotint.train.samples import write_samples
 from mezzotint.train.schedule import factor
 from mezzotint.train.signals import StopRequest
-from mezzotint.train.state import Counters, capture, restore
+from mezzotint.train.state import Counters, capture, restore, state_digest
 from mezzotint.train.step import Clock, StepResult, training_step
 from mezzotint.train.table import from_table
 
@@ -40,7 +44,7 @@ class Run:
     """A run under way: its parts, its folder, and where it is."""
 
     parts: Parts
-    folder: RunFolder
+    folder: Folder
     progress: Progress
     counters: Counters
     evaluation: Evaluation | None = None
@@ -87,12 +91,12 @@ def train(
             before is overwritten.
     """
     place = Path("runs") / config.name if folder is None else Path(folder)
-    watcher = progress or Silent()
-    with _surroundings(config), StopRequest() as stop, ExitStack() as stack:
+    with joined(config.device) as ranks, _surroundings(config, ranks), StopRequest() as stop, ExitStack() as stack:
+        watcher = progress if progress is not None and ranks.leads else Silent()
         if resume or from_checkpoint:
-            run = _resumed(config, place, from_checkpoint, watcher, stack)
+            run = _resumed(config, place, from_checkpoint, watcher, ranks, stack)
         else:
-            run = _started(config, place, watcher, stack)
+            run = _started(config, place, watcher, ranks, stack)
         stack.callback(run.parts.topology.close)
         stack.callback(watcher.end)
         watcher.begin(_start_view(run))
@@ -113,7 +117,7 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         clock.lap("data")
         # Skipped steps are not counted as updates: the schedule waits for them.
         rate = run.config.optimizer.lr * factor(run.config.schedule, counters.updates, parts.steps_per_epoch)
-        result = training_step(parts, batch, rate, clock)
+        result = _agreed(training_step(parts, batch, rate, clock), parts.ranks, stop)
         _count(counters, result)
         _log(run, epoch, rate, result, clock)
         if stop.signal is not None or _save_is_due(run):
@@ -123,6 +127,16 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         clock = _clock(run)
     _end_epoch(run, epoch)
     _save(run)
+
+
+def _agreed(result: StepResult, ranks: Ranks, stop: StopRequest) -> StepResult:
+    """The step's numbers over all ranks; a stop that was asked for anywhere is asked for everywhere."""
+    if ranks.size == 1:
+        return result
+    loss, correct, asked = ranks.totals(result.loss, result.correct, float(stop.signal is not None))
+    if asked and stop.signal is None:
+        stop.signal = signal.SIGTERM
+    return replace(result, loss=loss, correct=int(correct))
 
 
 def _end_epoch(run: Run, epoch: int) -> None:
@@ -161,7 +175,8 @@ def _end_epoch(run: Run, epoch: int) -> None:
 def _evaluate(run: Run) -> Evaluation:
     parts = run.parts
     with nullcontext() if parts.average is None else parts.average.applied():
-        return evaluate(parts.model, parts.inputs.test, parts.precision, len(parts.inputs.record.classes))
+        classes = len(parts.inputs.record.classes)
+        return evaluate(parts.model, parts.inputs.test, parts.precision, classes, parts.ranks)
 
 
 def _count(counters: Counters, result: StepResult) -> None:
@@ -228,32 +243,48 @@ def _save_is_due(run: Run) -> bool:
 
 def _save(run: Run) -> None:
     run.counters.seconds = run.seconds_before + time.perf_counter() - run.began
+    run.saved_at = time.perf_counter()
+    if not run.parts.ranks.leads:
+        return
     state, tensors = capture(run.parts, run.counters, run.folder.offsets())
     checkpoint.save(run.folder.checkpoints, run.counters.step, state, tensors, keep=run.config.run.keep)
-    run.saved_at = time.perf_counter()
 
 
-def _started(config: RunConfig, place: Path, progress: Progress, stack: ExitStack) -> Run:
+def _started(config: RunConfig, place: Path, progress: Progress, ranks: Ranks, stack: ExitStack) -> Run:
     """A new run; its first checkpoint lies there before the first step."""
-    refuse_existing(place)
-    parts = build_parts(config)
-    folder = stack.enter_context(RunFolder.create(place, config_text(config), environment(config.device)))
+    ranks.on_leader(lambda: refuse_existing(place))
+    parts = build_parts(config, ranks=ranks)
+    ranks.require_equal("first weights", state_digest(parts.model))
+    folder = _opened(ranks, stack, lambda: RunFolder.create(place, config_text(config), _environment(config, ranks)))
     run = Run(parts=parts, folder=folder, progress=progress, counters=Counters())
-    write_samples(place, parts.inputs.train, config.run.samples)
-    _save(run)
+    ranks.on_leader(lambda: write_samples(place, parts.inputs.train, config.run.samples))
+    ranks.on_leader(lambda: _save(run))
     return run
 
 
-def _resumed(config: RunConfig, place: Path, name: str | None, progress: Progress, stack: ExitStack) -> Run:
+def _resumed(
+    config: RunConfig, place: Path, name: str | None, progress: Progress, ranks: Ranks, stack: ExitStack
+) -> Run:
     """A run that goes on where a checkpoint was taken; what was logged after it is cut off."""
-    folder = stack.enter_context(RunFolder.reopen(place))
-    saved = checkpoint.load(checkpoint.find(folder.checkpoints, name))
+    folder = _opened(ranks, stack, lambda: RunFolder.reopen(place))
+    saved = ranks.from_leader(lambda: checkpoint.load(checkpoint.find(folder.checkpoints, name)))
     _refuse_changes(config, from_table(RunConfig, saved.state["config"]), place)
-    parts = build_parts(config, InputRecord.from_json(saved.state["data"]))
+    parts = build_parts(config, InputRecord.from_json(saved.state["data"]), ranks)
     counters = restore(parts, saved)
-    folder.cut(saved.state["offsets"])
-    folder.note_resumption(counters.step, environment(config.device))
+    ranks.on_leader(lambda: folder.cut(saved.state["offsets"]))
+    ranks.on_leader(lambda: folder.note_resumption(counters.step, _environment(config, ranks)))
     return Run(parts=parts, folder=folder, progress=progress, counters=counters, seconds_before=counters.seconds)
+
+
+def _opened(ranks: Ranks, stack: ExitStack, make: Callable[[], RunFolder]) -> Folder:
+    """The run folder, which rank 0 alone opens."""
+    held: list[RunFolder] = []
+    ranks.on_leader(lambda: held.append(stack.enter_context(make())))
+    return held[0] if held else NoFolder(Path())
+
+
+def _environment(config: RunConfig, ranks: Ranks) -> dict[str, Any]:
+    return {**environment(config.device), "ranks": ranks.size}
 
 
 def _refuse_changes(config: RunConfig, saved: RunConfig, place: Path) -> None:
@@ -292,14 +323,15 @@ def _tuning(watcher: Progress) -> launch.Watcher:
 
 
 @contextmanager
-def _surroundings(config: RunConfig) -> Iterator[None]:
+def _surroundings(config: RunConfig, ranks: Ranks) -> Iterator[None]:
     """Threads, kernel policy and random numbers as the run wants them; afterwards they are as they were."""
     threads = torch.get_num_threads()
     launch.forget()  # the run's decisions are its own
     try:
         with torch.random.fork_rng(), launch.policy(config.run.kernels):
-            if config.threads:
-                torch.set_num_threads(config.threads)
+            if config.threads or ranks.local_size > 1:
+                # torchrun sets one thread; the machine's cores are the ranks' to share.
+                torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // ranks.local_size))
             yield
     except NotRegistered as error:
         if "kernel policy" in str(error):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
 from mezzotint.train.memory import weight_counts
 from mezzotint.train.optimizer import build_optimizer
+from mezzotint.train.ranks import Ranks
 from mezzotint.train.start_weights import is_sparse, load_weights, read_weights
 
 
@@ -34,6 +35,7 @@ class Parts:
     precision: Precision
     topology: Topology
     average: WeightAverage | None
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -46,18 +48,20 @@ class Parts:
         return self.steps_per_epoch * self.config.schedule.epochs
 
 
-def build_parts(config: RunConfig, saved: InputRecord | None = None) -> Parts:
+def build_parts(config: RunConfig, saved: InputRecord | None = None, ranks: Ranks | None = None) -> Parts:
     """Make everything, the weights drawn from ``config.seed``.
 
     Args:
         config: of the run.
         saved: the data record of the checkpoint that is resumed, or None for a new run.
+        ranks: the processes that train together; None: this one alone.
 
     Raises:
         InputError: the parts do not go together; the message names the key or the file.
     """
-    device = _device(config.device)
-    inputs = open_inputs(config, saved)
+    ranks = ranks or Ranks()
+    device = _device(config.device, ranks)
+    inputs = open_inputs(config, saved, (ranks.rank, ranks.size))
     torch.manual_seed(config.seed)
     weights = read_weights(config.model.weights) if config.model.weights and saved is None else None
     model = build_model(config, inputs.record, weights).to(device)
@@ -79,6 +83,7 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None) -> Parts:
         precision=precision,
         topology=topology,
         average=average,
+        ranks=ranks,
     )
 
 
@@ -162,8 +167,10 @@ def _goal(sparsity: SparsityConfig, model: nn.Module) -> dict[str, int]:
     return layer_nnz(shapes, sparsity.density, sparsity.distribution)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, ranks: Ranks) -> torch.device:
     device = torch.device(name)
+    if ranks.size > 1 and device.type == "cuda":
+        device = torch.device("cuda", ranks.local_rank)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             message(

@@ -11,7 +11,7 @@ from mezzotint.kernels import launch
 from mezzotint.train import memory
 from mezzotint.train.evaluate import Evaluation
 from mezzotint.train.parts import Parts, method_name
-from mezzotint.train.run_folder import RunFolder
+from mezzotint.train.run_folder import Folder
 from mezzotint.train.state import Counters
 
 _MOST_CLASSES: Final = 200  # a larger confusion matrix is neither looked at nor small
@@ -34,7 +34,7 @@ class RunResult:
     summary: dict[str, Any] | None
 
 
-def conclude(parts: Parts, folder: RunFolder, counters: Counters, evaluation: Evaluation) -> RunResult:
+def conclude(parts: Parts, folder: Folder, counters: Counters, evaluation: Evaluation) -> RunResult:
     """Write ``mistakes.json``, ``decisions.json`` and ``summary.json`` of a run that is finished."""
     classes = parts.inputs.record.classes
     if len(classes) <= _MOST_CLASSES:

@@ -182,6 +182,40 @@ class RunFolder:
         _told(self.path / name, write)
 
 
+class NoFolder:
+    """What a rank that writes nothing has in the place of a :class:`RunFolder`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Nowhere."""
+        return self.path / "checkpoints"
+
+    def metrics(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def timing(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Nothing."""
+
+    def offsets(self) -> dict[str, int]:
+        """Nothing has been written."""
+        return dict.fromkeys(_LOGS, 0)
+
+    def cut(self, offsets: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def note_resumption(self, step: int, environment: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+Folder = RunFolder | NoFolder
+
+
 def _finite(value: Any) -> Any:
     """The value with NaN and infinities, which JSON does not know, replaced by None."""
     if isinstance(value, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -115,6 +116,15 @@ def restore(parts: Parts, checkpoint: Checkpoint) -> Counters:
             )
         ) from error
     return counters
+
+
+def state_digest(model: torch.nn.Module) -> str:
+    """SHA-256, in hex, of every bit of the model's state: equal on all ranks that hold the same network."""
+    content = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        content.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return content.hexdigest()
 
 
 def load_model_state(model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mezzotint.data.augment.mix import build_mix, mix_batch
 from mezzotint.data.batch import Batch
 from mezzotint.data.random import Key
-from mezzotint.sparse import TopologyReport
+from mezzotint.precision.gradients import attached_gradients, own_gradients
+from mezzotint.sparse import TopologyReport, topology_digest
 from mezzotint.train.evaluate import check_labels
 from mezzotint.train.layout import channels_last
 from mezzotint.train.optimizer import set_learning_rate
@@ -25,9 +26,10 @@ class StepResult:
     """The outcome of a step.
 
     Attributes:
-        loss: of the batch, label smoothing included; not finite when the forward pass overflowed.
-        correct: images of the batch that were classified rightly, before the update.
-        count: images of the batch.
+        loss: of the batch, label smoothing included; not finite when the forward pass overflowed. With several ranks
+            this one's part of it: they add up.
+        correct: images of the batch (of this rank's part) that were classified rightly, before the update.
+        count: images of the whole batch.
         stepped: False when the update was skipped.
         topology: what a topology update changed, or None.
     """
@@ -70,6 +72,9 @@ def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> Step
         RunError: too many skipped steps in a row.
     """
     model, precision, optimizer = parts.model, parts.precision, parts.optimizer
+    ranks = parts.ranks
+    whole = len(batch) if ranks.size == 1 else parts.config.data.batch_size
+    _seed(parts)
     check_labels(batch.labels, len(parts.inputs.record.classes), parts.inputs.train, batch.indices)
     images, labels = batch.to(precision.device)
     images, targets = _mixed(parts, images, labels)
@@ -81,27 +86,45 @@ def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> Step
         with precision.autocast():
             logits = model(channels_last(part))
         loss = F.cross_entropy(logits.float(), wanted, label_smoothing=parts.config.optimizer.label_smoothing)
-        loss = loss * (len(part) / len(images))  # so that the sum over the parts is the mean over the batch
+        loss = loss * (len(part) / whole)  # so that the sum over parts and ranks is the mean over the batch
         clock.lap("forward")
         precision.backward(loss)
         clock.lap("backward")
         total += float(loss.detach())
         correct += int((logits.detach().argmax(1) == true).sum())
+    # Before the check for overflow: what is not finite anywhere is not finite in the sum, so all ranks skip or none.
+    ranks.sum_([*own_gradients(optimizer), *attached_gradients(optimizer)])
+    ranks.mean_([buffer for buffer in model.buffers() if buffer.is_floating_point()])
+    if ranks.size > 1:
+        clock.lap("reduction")
     stepped = precision.update(optimizer, clip_norm=parts.config.optimizer.clip_norm)
     if not stepped:
         _restore(before)
     clock.lap("optimizer")
     report = parts.topology.step(stepped)
+    if report is not None:
+        ranks.require_equal("topology", topology_digest(model))
     if stepped and parts.average is not None:
         parts.average.step(parts.topology.steps)
     clock.lap("topology")
     return StepResult(
         loss=total,
         correct=correct,
-        count=len(batch),
+        count=whole,
         stepped=stepped,
         topology=report,
     )
+
+
+def _seed(parts: Parts) -> None:
+    """Random numbers of the network's own (dropout) depend on the step and the rank alone: nothing need be saved."""
+    loader = parts.inputs.train
+    key = Key(parts.config.seed, loader.epoch, loader.position).child(_of_rank("network", parts))
+    torch.manual_seed(key.integers(0, 1 << 31))
+
+
+def _of_rank(what: str, parts: Parts) -> str:
+    return f"{what}, rank {parts.ranks.rank}" if parts.ranks.rank else what
 
 
 def _mixed(parts: Parts, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +132,7 @@ def _mixed(parts: Parts, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     settings, loader = parts.config.data.mix, parts.inputs.train
     if not settings:
         return images, labels
-    key = Key(parts.config.seed, loader.epoch, loader.position).child("mix")
+    key = Key(parts.config.seed, loader.epoch, loader.position).child(_of_rank("mix", parts))
     return mix_batch([build_mix(one) for one in settings], images, labels, len(parts.inputs.record.classes), key)
 
 
