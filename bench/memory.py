@@ -5,7 +5,10 @@ the live storages are added up: parameters, gradients, optimiser state, index ar
 parameter that autocast or an operator has made and somebody still holds. The dense side is PyTorch's own autocast. Left
 out on both sides: activations, and scratch that lives inside one kernel call (ours expands one layer's nonzeros there).
 
-    python bench/memory.py [--density 0.1] [--distribution erk] [--size 64] [--batch 2]
+Two figures for each density: with a fixed pattern, which is what nearly all steps see, and the peak of a whole interval
+of sparse momentum whose staggered windows open one layer after the other.
+
+    python bench/memory.py [--density 0.1 0.05] [--distribution erk] [--size 64] [--batch 2]
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from mezzotint.bench.machine import write_result
 from mezzotint.sparse import sparse_layers
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("weights", "gradients", "optimizer", "index", "working copies")
+PARTS = ("weights", "gradients", "optimizer", "index", "working copies", "windows")
 _CASTS = ("aten::_to_copy", "aten::to.dtype", "aten::clone")
 
 
@@ -60,6 +63,7 @@ class Ledger:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, copies: WorkingCopies) -> None:
         self.model, self.optimizer, self.copies = model, optimizer, copies
         self.peak = dict.fromkeys(PARTS, 0)
+        self.topology: mz.SparseMomentum | None = None
 
     def note(self, *_: object) -> None:
         """Take a sample; keep it when it is the largest so far."""
@@ -77,7 +81,15 @@ class Ledger:
             "optimizer": storage_bytes(state),
             "index": storage_bytes(index_arrays(self.model)),
             "working copies": self.copies.live_bytes(),
+            "windows": storage_bytes(self._windows()),
         }
+
+    def _windows(self) -> list[Tensor]:
+        """Dense gradients and dense moments of the windows that are open."""
+        if self.topology is None:
+            return []
+        moments = [t for entry in self.topology._collector._open.values() for t in (entry.moments or {}).values()]
+        return [*self.topology.pending_gradients(), *moments]
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
@@ -95,13 +107,20 @@ def index_arrays(model: nn.Module) -> list[Tensor]:
     return found
 
 
-def measure(model: nn.Module, size: int, batch: int, *, plain_autocast: bool, steps: int = 3) -> dict[str, int]:
-    """Peak live bytes by part over ``steps`` training steps, from the second one on (the optimiser has its state)."""
+def measure(
+    model: nn.Module, size: int, batch: int, *, plain_autocast: bool, steps: int = 3, interval: int | None = None
+) -> dict[str, int]:
+    """Peak live bytes by part over ``steps`` training steps, from the second one on (the optimiser has its state).
+
+    With ``interval`` the topology moves, in windows of two steps.
+    """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     precision = mz.Precision("bf16")
     images, labels = torch.randn(batch, 3, size, size), torch.randint(0, 1000, (batch,))
     copies = WorkingCopies(model.parameters())
     ledger = Ledger(model, optimizer, copies)
+    if interval is not None:
+        ledger.topology = mz.SparseMomentum(model, optimizer, interval=interval, total_steps=3 * interval, window=2)
     handles = [p.register_post_accumulate_grad_hook(ledger.note) for p in model.parameters()]
     handles += [m.register_forward_hook(ledger.note) for m in model.modules() if not list(m.children())]
     for _ in range(steps):
@@ -110,8 +129,13 @@ def measure(model: nn.Module, size: int, batch: int, *, plain_autocast: bool, st
                 loss = nn.functional.cross_entropy(model(images).float(), labels)
             ledger.note()
             optimizer.zero_grad(set_to_none=True)
-            precision.step(loss, optimizer)
+            precision.backward(loss)
+            ledger.note()
+            stepped = precision.update(optimizer)
         ledger.note()
+        if ledger.topology is not None:
+            ledger.topology.step(stepped)
+            ledger.note()
     for handle in handles:
         handle.remove()
     return ledger.peak
@@ -119,41 +143,50 @@ def measure(model: nn.Module, size: int, batch: int, *, plain_autocast: bool, st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--density", type=float, default=0.1)
+    parser.add_argument("--density", type=float, nargs="+", default=[0.1, 0.05])
     parser.add_argument("--distribution", default="erk")
     parser.add_argument("--size", type=int, default=64, help="image side; it does not change weight-side bytes")
     parser.add_argument("--batch", type=int, default=2)
     options = parser.parse_args()
     torch.manual_seed(0)
     dense = measure(models.build("resnet50", num_classes=1000), options.size, options.batch, plain_autocast=True)
-    sparse_model = mz.sparsify(
-        models.build("resnet50", num_classes=1000), options.density, distribution=options.distribution
-    )
-    sparse = measure(sparse_model, options.size, options.batch, plain_autocast=False)
-    nnz = sum(layer.pattern.nnz for layer in sparse_layers(sparse_model).values())
-    ratio = sum(sparse.values()) / sum(dense.values())
-
-    table = Table(title=f"ResNet-50, SGD momentum, BF16, density {options.density}: peak bytes, measured")
-    for heading in ("part", "dense AMP", "sparse", "ratio"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
-    for part in PARTS:
-        share = f"{sparse[part] / dense[part]:.3f}" if dense[part] else "-"
-        table.add_row(part, f"{dense[part]:,}", f"{sparse[part]:,}", share)
-    table.add_row("all", f"{sum(dense.values()):,}", f"{sum(sparse.values()):,}", f"{ratio:.3f}")
-    Console().print(table)
+    rows = [measure_density(density, options, dense) for density in options.density]
+    Console().print(in_table(rows, dense))
     path = write_result(
         RESULTS / "memory.json",
-        {
-            "model": "resnet50",
-            "density": options.density,
-            "distribution": options.distribution,
-            "nnz": nnz,
-            "dense": dense,
-            "sparse": sparse,
-            "ratio": ratio,
-        },
+        {"model": "resnet50", "distribution": options.distribution, "dense": dense, "densities": rows},
     )
-    Console().print(f"nnz {nnz:,}; written to {path}")
+    Console().print(f"written to {path}")
+
+
+def measure_density(density: float, options: argparse.Namespace, dense: dict[str, int]) -> dict[str, Any]:
+    """Both figures of one density."""
+    row: dict[str, Any] = {"density": density}
+    for name in ("fixed", "moving"):
+        model = mz.sparsify(models.build("resnet50", num_classes=1000), density, distribution=options.distribution)
+        layers = sparse_layers(model)
+        # Long enough for two steps of window for each layer, the largest among them.
+        steps = {"steps": 3} if name == "fixed" else {"steps": 2 * len(layers) + 2, "interval": 2 * len(layers)}
+        peak = measure(model, options.size, options.batch, plain_autocast=False, **steps)
+        row |= {"nnz": sum(layer.nnz for layer in layers.values()), name: peak}
+        row[f"{name}_ratio"] = sum(peak.values()) / sum(dense.values())
+    return row
+
+
+def in_table(rows: list[dict[str, Any]], dense: dict[str, int]) -> Table:
+    """Megabytes by part: dense AMP, then both figures of each density."""
+    peaks = {"dense AMP": dense}
+    for row in rows:
+        peaks[f"{row['density']:g}, fixed"] = row["fixed"]
+        peaks[f"{row['density']:g}, moving"] = row["moving"]
+    table = Table(title="ResNet-50, SGD momentum, BF16: peak megabytes, measured")
+    for heading in ("part", *peaks):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for part in PARTS:
+        table.add_row(part, *(f"{peak[part] / 1e6:.1f}" for peak in peaks.values()))
+    table.add_row("all", *(f"{sum(peak.values()) / 1e6:.1f}" for peak in peaks.values()))
+    table.add_row("to dense", *(f"{sum(peak.values()) / sum(dense.values()):.3f}" for peak in peaks.values()))
+    return table
 
 
 if __name__ == "__main__":
