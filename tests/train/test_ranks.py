@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 from train_comparison import assert_same_run, last
 
 from mezzotint.errors import RunError
+from mezzotint.train.loop import Run, _vote
 from mezzotint.train.ranks import Ranks, _buckets, described, restarted
+from mezzotint.train.signals import StopRequest
 
 CONFIG = """
 name = "ranks"
@@ -108,9 +112,9 @@ def test_two_ranks_go_on_with_one_and_with_three(plain: Path, tmp_path: Path) ->
     wait_for(tmp_path / "run", 12, process)
     # torchrun hands the signal on; every rank ends after the same step, saved.
     process.terminate()
-    process.communicate(timeout=60)
+    _, told = process.communicate(timeout=60)
     stopped = last(tmp_path / "run").state["counters"]["step"]
-    assert 12 <= stopped < 46
+    assert 12 <= stopped < 46, told
     train(config, tmp_path / "run", 3, "--resume", "--set", "run.checkpoint_steps=3")
     one, many = last(plain / "one"), last(tmp_path / "run")
     for name in ("fc1", "fc2", "fc3"):
@@ -144,7 +148,7 @@ def wait_for(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
 
 
 SCRIPT = """
-import sys
+import os
 import torch
 from mezzotint.errors import RunError
 from mezzotint.train.ranks import joined
@@ -179,7 +183,11 @@ with joined("cpu") as ranks:
         assert "patterns: received another one on rank 1 than on rank 0" in str(error), error
     else:
         raise AssertionError("ranks differ and nobody said so")
-    print(f"rank {ranks.rank} is content")
+    import torch._dynamo  # as a model's first trace does
+    talking = len(os.listdir("/proc/self/task"))
+# A thread of Gloo that is alive when the interpreter ends may abort the process.
+assert len(os.listdir("/proc/self/task")) == 1 < talking
+print(f"rank {ranks.rank} is content")
 """
 
 
@@ -208,6 +216,32 @@ def test_one_process_sends_nothing() -> None:
     assert ranks.totals(2.0) == [2.0]
     assert ranks.from_leader(lambda: 5) == 5
     assert ranks.payload == 0
+
+
+def test_a_signal_that_comes_after_the_vote_waits_for_the_next_one() -> None:
+    """Else one rank would stop, and the others wait for it in the next step."""
+    stop = StopRequest()
+
+    class Interrupted(Ranks):
+        def totals(self, *numbers: float) -> list[float]:
+            stop.signal = signal.SIGINT
+            return list(numbers)
+
+    run = SimpleNamespace(parts=SimpleNamespace(ranks=Interrupted()), stop=None)
+    _vote(cast(Run, run), stop)
+    assert run.stop is None
+    _vote(cast(Run, run), stop)
+    assert run.stop == signal.SIGINT
+
+
+def test_a_stop_that_another_rank_was_asked_for_stops_this_one() -> None:
+    class Other(Ranks):
+        def totals(self, *numbers: float) -> list[float]:
+            return [number + 1 for number in numbers]
+
+    run = SimpleNamespace(parts=SimpleNamespace(ranks=Other()), stop=None)
+    _vote(cast(Run, run), StopRequest())
+    assert run.stop == signal.SIGTERM
 
 
 def test_buckets_keep_the_order_and_the_type() -> None:

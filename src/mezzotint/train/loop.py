@@ -48,6 +48,7 @@ class Run:
     progress: Progress
     counters: Counters
     evaluation: Evaluation | None = None
+    stop: signal.Signals | None = None
     saved_at: float = field(default_factory=time.perf_counter)
     seconds_before: float = 0.0
     began: float = field(default_factory=time.perf_counter)
@@ -101,10 +102,10 @@ def train(
         stack.callback(watcher.end)
         watcher.begin(_start_view(run))
         stack.enter_context(launch.measuring(_tuning(watcher)))
-        while run.epoch < config.schedule.epochs and stop.signal is None:
+        while run.epoch < config.schedule.epochs and run.stop is None:
             _train_epoch(run, stop)
         if run.epoch < config.schedule.epochs:
-            return RunResult(folder=place, step=run.counters.step, signal=stop.signal, summary=None)
+            return RunResult(folder=place, step=run.counters.step, signal=run.stop, summary=None)
         return conclude(run.parts, run.folder, run.counters, run.evaluation or _evaluate(run))
 
 
@@ -117,26 +118,36 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         clock.lap("data")
         # Skipped steps are not counted as updates: the schedule waits for them.
         rate = run.config.optimizer.lr * factor(run.config.schedule, counters.updates, parts.steps_per_epoch)
-        result = _agreed(training_step(parts, batch, rate, clock), parts.ranks, stop)
+        result = _summed(training_step(parts, batch, rate, clock), parts.ranks)
         _count(counters, result)
         _log(run, epoch, rate, result, clock)
-        if stop.signal is not None or _save_is_due(run):
+        _vote(run, stop)
+        if run.stop is not None or _save_is_due(run):
             _save(run)
-        if stop.signal is not None:
+        if run.stop is not None:
             return
         clock = _clock(run)
     _end_epoch(run, epoch)
     _save(run)
+    _vote(run, stop)
 
 
-def _agreed(result: StepResult, ranks: Ranks, stop: StopRequest) -> StepResult:
-    """The step's numbers over all ranks; a stop that was asked for anywhere is asked for everywhere."""
-    if ranks.size == 1:
-        return result
-    loss, correct, asked = ranks.totals(result.loss, result.correct, float(stop.signal is not None))
-    if asked and stop.signal is None:
-        stop.signal = signal.SIGTERM
+def _summed(result: StepResult, ranks: Ranks) -> StepResult:
+    """The step's numbers over all ranks."""
+    loss, correct = ranks.totals(result.loss, result.correct)
     return replace(result, loss=loss, correct=int(correct))
+
+
+def _vote(run: Run, stop: StopRequest) -> None:
+    """Set ``run.stop`` if any rank was asked to stop.
+
+    The request is read once: a signal that comes later than the vote must wait for the next one, or this rank would
+    stop while the others wait for it in their next step.
+    """
+    asked = stop.signal
+    (votes,) = run.parts.ranks.totals(float(asked is not None))
+    if votes:
+        run.stop = asked or signal.SIGTERM
 
 
 def _end_epoch(run: Run, epoch: int) -> None:

@@ -13,6 +13,7 @@ Rank 0 alone reads and writes the run folder.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -185,6 +186,9 @@ def joined(device: str) -> Iterator[Ranks]:
     if ranks.size == 1 or dist.is_initialized():
         yield ranks
         return
+    # Its functions have the process group of their import as a default argument. Imported later, by torch.compile's
+    # machinery, they would keep Gloo's threads alive beyond the end of the interpreter, which then aborts now and then.
+    importlib.import_module("torch.distributed.nn.functional")
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(ranks.local_rank)
