@@ -14,7 +14,7 @@ from train_comparison import assert_same_run, last
 
 from mezzotint.errors import CheckpointError, DataError, RunError
 from mezzotint.train import RunConfig, checkpoint, train
-from mezzotint.train.progress import Silent, StepView
+from mezzotint.train.progress import Silent, Start, StepView
 
 Make = Callable[..., RunConfig]
 
@@ -106,6 +106,18 @@ def test_any_step_can_be_the_last_before_the_stop(step: int, small: Make, tmp_pa
     assert stopped.summary is None
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     train(config, folder=tmp_path / "cut", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_stop_before_the_first_step_takes_none(small: Make, tmp_path: Path) -> None:
+    class Begun(Silent):
+        def begin(self, start: Start) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train(small(), folder=tmp_path / "whole")
+    stopped = train(small(), folder=tmp_path / "cut", progress=Begun())
+    assert (stopped.signal, stopped.step) == (signal.SIGTERM, 0)
+    train(small(), folder=tmp_path / "cut", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 

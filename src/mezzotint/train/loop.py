@@ -102,7 +102,7 @@ def train(
         stack.callback(watcher.end)
         watcher.begin(_start_view(run))
         stack.enter_context(launch.measuring(_tuning(watcher)))
-        while run.epoch < config.schedule.epochs and run.stop is None:
+        while run.epoch < config.schedule.epochs and not _stops(run, stop):
             _train_epoch(run, stop)
         if run.epoch < config.schedule.epochs:
             return RunResult(folder=place, step=run.counters.step, signal=run.stop, summary=None)
@@ -121,15 +121,14 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         result = _summed(training_step(parts, batch, rate, clock), parts.ranks)
         _count(counters, result)
         _log(run, epoch, rate, result, clock)
-        _vote(run, stop)
-        if run.stop is not None or _save_is_due(run):
+        stops = _stops(run, stop)
+        if stops or _save_is_due(run):
             _save(run)
-        if run.stop is not None:
+        if stops:
             return
         clock = _clock(run)
     _end_epoch(run, epoch)
     _save(run)
-    _vote(run, stop)
 
 
 def _summed(result: StepResult, ranks: Ranks) -> StepResult:
@@ -138,8 +137,8 @@ def _summed(result: StepResult, ranks: Ranks) -> StepResult:
     return replace(result, loss=loss, correct=int(correct))
 
 
-def _vote(run: Run, stop: StopRequest) -> None:
-    """Set ``run.stop`` if any rank was asked to stop.
+def _stops(run: Run, stop: StopRequest) -> bool:
+    """Whether any rank was asked to stop, by a vote; if so, ``run.stop`` says by which signal.
 
     The request is read once: a signal that comes later than the vote must wait for the next one, or this rank would
     stop while the others wait for it in their next step.
@@ -148,6 +147,7 @@ def _vote(run: Run, stop: StopRequest) -> None:
     (votes,) = run.parts.ranks.totals(float(asked is not None))
     if votes:
         run.stop = asked or signal.SIGTERM
+    return run.stop is not None
 
 
 def _end_epoch(run: Run, epoch: int) -> None:
