@@ -7,12 +7,15 @@ add_library(
   csrc/drive/conv2d_output.cpp
   csrc/drive/conv2d_weight_grad.cpp
   csrc/drive/batch_norm.cpp
+  csrc/drive/levels.cpp
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp
+  csrc/image/jpeg.cpp
   csrc/isa/select.cpp
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp
+  csrc/plan/taps.cpp
   csrc/plan/tiles.cpp
   csrc/runtime/pool.cpp
   csrc/runtime/scratch.cpp

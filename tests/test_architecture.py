@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "kernels": set(),
     "precision": {"kernels"},
-    "data": set(),
+    "data": {"kernels"},
     "models": set(),
     "ops": {"kernels"},
     "sparse": {"ops", "precision"},

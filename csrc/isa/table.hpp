@@ -31,6 +31,12 @@ struct Kernels {
   void (*average_grad_row)(const AverageJob& job, std::int64_t block, std::int64_t stored_row);
   void (*pack_row)(const PackJob& job, std::int64_t block, std::int64_t stored_row);
   void (*unpack_row)(const PackJob& job, std::int64_t block, std::int64_t row);
+  // 8-bit images. Sixteen rows; scratch: 16 bytes for each byte of a row of the input, and of the output.
+  void (*resample_rows)(const ResampleJob& job, std::int64_t block, std::uint8_t* scratch);
+  // Row y of the output, of so many bytes.
+  void (*resample_across)(const ResampleJob& job, std::int64_t y, std::int64_t bytes);
+  // Row y of the image, all channels.
+  void (*normalise_levels)(const LevelsJob& job, std::int64_t y);
 };
 
 extern const Kernels kPortable;

@@ -158,4 +158,32 @@ struct PackJob {
   Packed packed;
 };
 
+// How one side is resampled: output i is the sum of `count[i]` inputs from first[i] on, each times its weight of
+// weights[i * width ...], in units of 2^-22.
+struct Taps {
+  const std::int32_t* first;
+  const std::int32_t* count;
+  const std::int32_t* weights;
+  std::int64_t size, width;
+};
+
+// Resamples rows, or across rows, of an image of interleaved 8-bit channels; strides are bytes between rows.
+struct ResampleJob {
+  const std::uint8_t* from;
+  std::int64_t from_stride, from_rows;
+  std::uint8_t* to;
+  std::int64_t to_stride;
+  std::int64_t channels;
+  Taps taps;
+};
+
+// planes[c][y][x] = (image[y][x][c] / 255 - mean[c]) / std[c]; without mean and std just the quotient.
+struct LevelsJob {
+  const std::uint8_t* image;
+  std::int64_t image_stride;  // bytes between rows
+  float* planes;
+  std::int64_t height, width, channels;
+  const float *mean, *std;
+};
+
 }  // namespace mezzotint

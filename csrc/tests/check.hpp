@@ -29,6 +29,8 @@ void test_pack(const Kernels& kernels);
 void test_conv2d(const Kernels& kernels);
 void test_packed(const Kernels& kernels);
 void test_pool(const Kernels& kernels);
+void test_levels(const Kernels& kernels);
+void test_jpeg_without_library();
 void test_refusals();
 
 }  // namespace mezzotint::tests

@@ -25,12 +25,14 @@ int main(int count, char** arguments) {
     test_fork();
   }
   test_refusals();
+  test_jpeg_without_library();
   for (const mezzotint::Kernels* kernels : tables()) {
     const int before = failures;
     test_pack(*kernels);
     test_conv2d(*kernels);
     test_packed(*kernels);
     test_pool(*kernels);
+    test_levels(*kernels);
     std::printf("%-16s %s\n", kernels->name, failures == before ? "passed" : "FAILED");
   }
   std::printf("%ld checks, %d failures\n", checks, failures);

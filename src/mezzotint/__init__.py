@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from mezzotint import data, deploy, errors, kernels, lowering, models, ops, report, train
-    from mezzotint.data import preprocess, read_image
+    from mezzotint.data.decode import read_image
+    from mezzotint.data.preprocess import preprocess
     from mezzotint.lowering import densify, sparsify
     from mezzotint.precision import Precision
     from mezzotint.sparse import (

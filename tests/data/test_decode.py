@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from mezzotint.data import decode
+from mezzotint.data import jpeg
 from mezzotint.data.arrays import scale_16_bit
 from mezzotint.data.decode import MAX_PIXELS, read_image
 from mezzotint.data.magic import image_format
@@ -114,12 +114,14 @@ def message_of(source: Any, **options: Any) -> str:
     return text
 
 
-@pytest.fixture(params=["fast", "pillow"])
+@pytest.fixture(params=["libjpeg", "simplejpeg", "pillow"])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ends of the chain: with simplejpeg and as if it were not installed."""
+    """Every link of the chain, as if those before it were not there."""
+    if request.param != "libjpeg":
+        monkeypatch.setattr(jpeg, "turbo_problem", lambda: "not here")
     if request.param == "pillow":
-        monkeypatch.setattr(decode, "simplejpeg", None)
-    elif decode.simplejpeg is None:
+        monkeypatch.setattr(jpeg, "simplejpeg", None)
+    elif request.param == "simplejpeg" and jpeg.simplejpeg is None:
         pytest.skip("simplejpeg is not installed")
     return str(request.param)
 
@@ -160,13 +162,16 @@ def test_jpeg_is_what_pillow_gives(decoder: str, mode: str, options: dict[str, A
     assert np.array_equal(read_image(data).numpy(), expected)
 
 
-def test_both_decoders_agree_on_photographs(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_decoders_agree_on_photographs(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted((shared_data / "imagenet_samples").iterdir())[::12]
     assert files
-    fast = [read_image(path) for path in files]
-    monkeypatch.setattr(decode, "simplejpeg", None)
-    for path, image in zip(files, fast, strict=True):
-        assert torch.equal(image, read_image(path)), path
+    first = [read_image(path) for path in files]
+    monkeypatch.setattr(jpeg, "turbo_problem", lambda: "not here")
+    second = [read_image(path) for path in files]
+    monkeypatch.setattr(jpeg, "simplejpeg", None)
+    for path, one, two in zip(files, first, second, strict=True):
+        assert torch.equal(one, two), path
+        assert torch.equal(one, read_image(path)), path
 
 
 def test_grey_has_three_equal_channels() -> None:
@@ -280,9 +285,7 @@ def test_what_only_pillow_tolerates_is_left_to_pillow() -> None:
     data = encoded(smooth(), "JPEG")
     end = 4 + int.from_bytes(data[4:6], "big")
     odd = data[:end] + b"junk" + data[end:]
-    if decode.simplejpeg is not None:
-        with pytest.raises(ValueError, match="extraneous"):
-            decode.simplejpeg.decode_jpeg(odd)
+    assert jpeg.header(odd) is None
     assert torch.equal(read_image(odd), read_image(data))
 
 

@@ -30,7 +30,6 @@ _FEATURES: Final = (
     "bf16",
 )
 _EXTRAS: Final = {
-    "simplejpeg": "faster JPEG decoding: pip install 'mezzotint[fast]'",
     "matplotlib": "plots of mezzotint bench: pip install 'mezzotint[bench]'",
 }
 """Optional package -> what it is good for."""
@@ -66,10 +65,11 @@ def findings() -> tuple[dict[str, str], list[str]]:
     import torch
 
     from mezzotint import __version__
+    from mezzotint.data import jpeg
     from mezzotint.kernels import native
     from mezzotint.kernels.hardware import processor
 
-    why_not = native.unavailable()
+    why_not, no_jpeg = native.unavailable(), jpeg.turbo_problem()
     features = cpu_features()
     facts = {
         "mezzotint": __version__,
@@ -82,12 +82,17 @@ def findings() -> tuple[dict[str, str], list[str]]:
         "threads": f"{torch.get_num_threads()} by default",
         "memory": memory_text(),
         "native kernels": why_not or f"{native.isa()} (of {', '.join(native.isas())})",
+        "jpeg": jpeg.decoder(),
         "gpu": _gpus(),
         "extras": ", ".join(name for name in _EXTRAS if find_spec(name)) or "none",
     }
     advice = [f"{name} is not installed: {use}." for name, use in _EXTRAS.items() if not find_spec(name)]
     if why_not:
         advice.insert(0, f"Sparse layers run on slow reference kernels: {why_not}.")
+    if no_jpeg and not why_not:
+        advice.append(
+            f"JPEG files are decoded whole, by {jpeg.decoder()}: {no_jpeg}. Install Pillow's wheel from PyPI."
+        )
     if torch.get_num_threads() > _usable_cores():
         advice.append("PyTorch uses more threads than there are cores: set threads in the configuration.")
     return facts, advice

@@ -1,17 +1,20 @@
 """How does a file, a buffer, an array or a Pillow image become RGB levels? ``read_image``, for all of them.
 
 An encoded image goes down a chain. Its format is found by its magic bytes, never by its extension. JPEG files of three
-or one channels are decoded by simplejpeg where that is installed (the same libjpeg-turbo, the same values, about a
-quarter faster), strictly: anything odd it leaves to Pillow, which decodes it or fails. What fails is an `ImageError`
-that names the file, the reason and the remedy; nothing is ever made up for missing data.
+or one channels are decoded by libjpeg-turbo itself (`mezzotint.data.jpeg`; Pillow's values), strictly: anything odd is
+left to Pillow, which decodes it or fails. What fails is an `ImageError` that names the file, the reason and the remedy;
+nothing is ever made up for missing data.
+
+``read_part`` reads no more of an image than what will be looked at, for training crops and evaluation protocols.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +22,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mezzotint.data import jpeg
 from mezzotint.data.arrays import Layout, rgb_levels
 from mezzotint.data.convert import rgb_from_pillow
 from mezzotint.data.magic import FORMATS, image_format, other_content
 from mezzotint.data.orientation import Orientation, turned
 from mezzotint.data.pillow_file import PILLOW_ERRORS, check_size, exif_orientation, orientation_tag, read_with_pillow
 from mezzotint.errors import ImageError, message, suggest
-
-try:
-    import simplejpeg
-except ImportError:  # the extra "fast" is not installed
-    simplejpeg = None
+from mezzotint.kernels.images import Box, Size
 
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[Any] | Tensor
@@ -85,7 +85,33 @@ def read_image(
     if isinstance(source, Image.Image):
         return torch.from_numpy(_from_pillow(source, orientation, max_pixels, name or "Pillow image"))
     name, data = _named_bytes(source, name)
-    return torch.from_numpy(_decoded(data, name, orientation, max_pixels))
+    return _decoded(data, name, orientation, max_pixels, None).levels
+
+
+class Part(NamedTuple):
+    """A part of an image: its levels, uint8 [box.height, box.width, 3], where it lies, and the size of the image."""
+
+    levels: Tensor
+    box: Box
+    size: Size
+
+
+def read_part(data: bytes, wanted: Callable[[Size], Box] | None, *, name: str, max_pixels: int = MAX_PIXELS) -> Part:
+    """Read of an image file what is wanted, or more; its EXIF orientation is ignored.
+
+    The levels are those of `read_image`. Only JPEG files can be read in part; of all others the whole is returned. A
+    fault in a JPEG file behind the last row that is wanted goes unnoticed, except that the file is cut off.
+
+    Args:
+        data: the bytes of an image file.
+        wanted: says for the size of the image which part of it is needed; None: all of it.
+        name: how errors call the file.
+        max_pixels: as in `read_image`.
+
+    Raises:
+        ImageError: as `read_image`, and whatever ``wanted`` raises.
+    """
+    return _decoded(data, name, "ignore", max_pixels, wanted)
 
 
 def _check_options(orientation: str, max_pixels: int) -> None:
@@ -134,36 +160,42 @@ def _missing(path: Path, name: str) -> str:
         return "Check the path."
 
 
-def _decoded(data: bytes, name: str, orientation: Orientation, max_pixels: int) -> npt.NDArray[np.uint8]:
+def _decoded(
+    data: bytes, name: str, orientation: Orientation, max_pixels: int, wanted: Callable[[Size], Box] | None
+) -> Part:
     kind = image_format(data[:64])
     if kind is None:
         received, fix = other_content(data)
         raise ImageError(message(name, received=received, allowed=_ALLOWED, fix=fix))
     try:
-        if kind == "JPEG" and simplejpeg is not None:
-            levels = _fast_jpeg(data, name, max_pixels)
-            if levels is not None:
-                return turned(levels, exif_orientation(data, kind, name=name)) if orientation == "apply" else levels
-        return read_with_pillow(data, kind, name=name, orientation=orientation, max_pixels=max_pixels)
+        part = _fast_jpeg(data, name, max_pixels, wanted) if kind == "JPEG" else None
+        if part is None:
+            levels = read_with_pillow(data, kind, name=name, orientation=orientation, max_pixels=max_pixels)
+            return _whole(levels)
+        if orientation == "apply":
+            return _whole(turned(part.levels.numpy(), exif_orientation(data, kind, name=name)))
+        return part
     except ImageError:
         raise
     except PILLOW_ERRORS as error:
         raise ImageError(_damaged(data, kind, name, error)) from error
 
 
-def _fast_jpeg(data: bytes, name: str, max_pixels: int) -> npt.NDArray[np.uint8] | None:
+def _whole(levels: npt.NDArray[np.uint8]) -> Part:
+    size = Size(*levels.shape[:2])
+    return Part(torch.from_numpy(levels), size.whole, size)
+
+
+def _fast_jpeg(data: bytes, name: str, max_pixels: int, wanted: Callable[[Size], Box] | None) -> Part | None:
     """The levels, or None where Pillow shall decide: CMYK, and everything that is not flawless."""
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours in ("CMYK", "YCCK"):
-            return None
-        check_size(height, width, max_pixels, name)
-        levels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
-    except ImageError:
-        raise
-    except (ValueError, MemoryError):
+    header = jpeg.header(data)
+    if header is None or not header.channels:
         return None
-    return levels
+    size = Size(header.height, header.width)
+    check_size(*size, max_pixels, name)
+    box = size.whole if wanted is None else wanted(size)
+    levels = jpeg.decode(data, box, size)
+    return None if levels is None else Part(levels, box, size)
 
 
 def _damaged(data: bytes, kind: str, name: str, error: Exception) -> str:

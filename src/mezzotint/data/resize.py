@@ -20,11 +20,12 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
+
+from mezzotint.kernels import images
+from mezzotint.kernels.images import Size
 
 Resampling: TypeAlias = Literal["torch", "pillow", "tensorflow"]
 
@@ -45,8 +46,8 @@ def resize(image: Tensor, height: int, width: int, *, resampling: Resampling) ->
     if image.shape[:2] == (height, width):
         return image
     if resampling == "pillow" and image.dtype == torch.uint8:
-        resized = Image.fromarray(image.numpy()).resize((width, height), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(resized))
+        size, to = Size(image.shape[0], image.shape[1]), Size(height, width)
+        return images.resize(image, to, to.whole, resampling_filter="bilinear", held=size.whole, size=size)
     return _interpolated(image, height, width, antialias=True)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mezzotint.data.decode import read_image
+from mezzotint.data.decode import Part, read_part
 from mezzotint.errors import DataError, message, suggest
+from mezzotint.kernels.images import Box, Size
 
 if TYPE_CHECKING:
     from mezzotint.data.sources.memory import ArraySource
@@ -102,10 +103,19 @@ class EncodedSource(ABC):
             DataError: the file cannot be read at all.
             IndexError: there is no such sample.
         """
+        part, label = self.read_part(index, None)
+        return part.levels, label
+
+    def read_part(self, index: int, wanted: Callable[[Size], Box] | None) -> tuple[Part, int]:
+        """A part of sample ``index``, and its label: what ``wanted`` says for its size, or more; the whole for None.
+
+        Raises:
+            ImageError, DataError, IndexError: as `read`.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         try:
-            return read_image(self.encoded(index), name=self.place(index)), int(self.labels[index])
+            return read_part(self.encoded(index), wanted, name=self.place(index)), int(self.labels[index])
         except OSError as error:
             raise DataError(
                 message(self.place(index), received=f"the system error {error.strerror!r}", allowed="a readable file")

@@ -14,10 +14,12 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from mezzotint.data.augment import AUGMENTATIONS, Augmentation
+from mezzotint.data.decode import Part
 from mezzotint.data.preprocess import preprocess
 from mezzotint.data.protocols import get_protocol
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, NotRegistered, message, suggest
+from mezzotint.kernels.images import Box, Size
 
 Transform = Callable[[Tensor, Key], Tensor]
 
@@ -40,6 +42,19 @@ class BatchTransform(Protocol):
         ...
 
 
+@runtime_checkable
+class PartTransform(Protocol):
+    """A transform that does not look at all of an image, so that not all of it need be decoded."""
+
+    def wanted(self, size: Size, key: Key) -> Box:
+        """The part of an image of that size that ``finish`` needs; perhaps the whole."""
+        ...
+
+    def finish(self, part: Part, key: Key) -> Tensor:
+        """What calling the transform with the whole image gives; ``part`` holds at least what is wanted."""
+        ...
+
+
 class Compose:
     """Augmentations one after the other. Each draws from its own child key, so that none disturbs another."""
 
@@ -52,6 +67,25 @@ class Compose:
     def __call__(self, image: Tensor, key: Key) -> Tensor:
         """One image: uint8 [H, W, C] -> uint8 [C, H', W']."""
         for step, name in zip(self.steps, self._names, strict=True):
+            image = step(image, key.child(name))
+        return image.permute(2, 0, 1)
+
+    def wanted(self, size: Size, key: Key) -> Box:
+        """What the first step looks at."""
+        if not self.steps:
+            return size.whole
+        box = self.steps[0].wanted(self.steps[0].sample(key.child(self._names[0]), *size))
+        return size.whole if box is None else box
+
+    def finish(self, part: Part, key: Key) -> Tensor:
+        """The chain on a part of an image."""
+        if part.box == part.size.whole:
+            return self(part.levels, key)
+        first, name = self.steps[0], self._names[0]
+        parameters = first.sample(key.child(name), *part.size)
+        corner = {side: parameters[side] - at for side, at in (("top", part.box.top), ("left", part.box.left))}
+        image = first.apply(part.levels, parameters | corner)
+        for step, name in zip(self.steps[1:], self._names[1:], strict=True):
             image = step(image, key.child(name))
         return image.permute(2, 0, 1)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, message
+from mezzotint.kernels.images import Box
 
 Parameters = Mapping[str, Any]
 """The sampled parameters by name: plain numbers for one image, arrays with one number per image for a batch."""
@@ -47,6 +48,13 @@ class Augmentation(ABC):
         Returns:
             uint8 [H', W', C]; it may share memory with ``image``.
         """
+
+    def wanted(self, parameters: Parameters) -> Box | None:
+        """The part of the image that ``apply`` looks at, where that is less than the whole; otherwise None.
+
+        What gives a part also takes it in place of the image, with ``top`` and ``left`` counted from its corner.
+        """
+        return None
 
     def apply_batch(self, images: Tensor, parameters: Parameters) -> Tensor:
         """The augmented images, uint8 [N, H', W', C], equal to ``apply`` on each; ``images`` may be changed."""

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from mezzotint.data.augment.base import Augmentation, Parameters, as_range, as_size, is_integer, require
 from mezzotint.data.random import Key, Keys
+from mezzotint.data.resize import resize
 from mezzotint.errors import DataError, message
+from mezzotint.kernels.images import Box
 
 Fill = Literal["zero", "reflect"]
 _ATTEMPTS = 10
@@ -59,14 +61,12 @@ def crop(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     return image.narrow(-3, top, height).narrow(-2, left, width)
 
 
-def resize_crop(image: Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """Cut ``box`` = (top, left, height, width) out of a uint8 image [H, W, C] and resize it to ``size``, bilinear.
+def resize_crop(image: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
+    """Cut ``box`` out of a uint8 image [H, W, C] and resize it to ``size``, bilinear and antialiased.
 
-    Antialiased, in PyTorch's uint8 arithmetic: within one level of Pillow. Pixels outside of the box have no influence.
+    Pillow's values, to the bit. Pixels outside of the box have no influence.
     """
-    part = crop(image, *box).permute(2, 0, 1).unsqueeze(0)
-    resized = F.interpolate(part, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized.squeeze(0).permute(1, 2, 0)
+    return resize(crop(image, *box), *size, resampling="pillow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +179,12 @@ class RandomResizedCrop(Augmentation):
 
     def apply(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The box, resized: uint8 [size, size, C]."""
-        box = (parameters["top"], parameters["left"], parameters["height"], parameters["width"])
+        box = Box(parameters["top"], parameters["left"], parameters["height"], parameters["width"])
         return resize_crop(image, box, as_size(self.size, "random_resized_crop.size"))
+
+    def wanted(self, parameters: Parameters) -> Box:
+        """The box: nothing else of the image is looked at."""
+        return Box(parameters["top"], parameters["left"], parameters["height"], parameters["width"])
 
     def describe(self) -> str:
         """One sentence."""

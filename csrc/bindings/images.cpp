@@ -1,0 +1,87 @@
+#include "bindings/images.hpp"
+
+#include <string>
+#include <tuple>
+
+#include "bindings/arguments.hpp"
+#include "drive/levels.hpp"
+#include "image/jpeg.hpp"
+#include "isa/select.hpp"
+
+namespace nb = nanobind;
+
+namespace mezzotint::bindings {
+namespace {
+
+// (address, bytes between rows, height, width, channels) of uint8 levels; the channels of a pixel lie side by side.
+using LevelsArgument = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+// (top, left, height, width).
+using BoxArgument = std::array<std::int64_t, 4>;
+using ExtentArgument = std::array<std::int64_t, 2>;
+
+Levels levels_of(const LevelsArgument& argument) {
+  const auto& [address, stride, height, width, channels] = argument;
+  return {reinterpret_cast<std::uint8_t*>(address), stride, height, width, channels};
+}
+
+Box box_of(const BoxArgument& a) {
+  return {a[0], a[1], a[2], a[3]};
+}
+
+Context on(int threads) {
+  return {active(), threads};
+}
+
+BoxArgument reach(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window) {
+  const Box box = resize_reach(static_cast<Filter>(filter), {from[0], from[1]}, {to[0], to[1]}, box_of(window));
+  return {box.top, box.left, box.height, box.width};
+}
+
+void resize(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window,
+            const BoxArgument& held, const LevelsArgument& image, const LevelsArgument& result, int threads) {
+  resize_levels(static_cast<Filter>(filter), {from[0], from[1]}, {to[0], to[1]}, box_of(window), box_of(held),
+                levels_of(image), levels_of(result), on(threads));
+}
+
+void normalise(const LevelsArgument& image, std::uintptr_t planes, const Optional& mean, const Optional& std,
+               int threads) {
+  normalise_levels(levels_of(image), reinterpret_cast<float*>(planes), floats_of(mean, "mean"), floats_of(std, "std"),
+                   on(threads));
+}
+
+const std::uint8_t* bytes_of(const nb::bytes& data) {
+  return reinterpret_cast<const std::uint8_t*>(data.c_str());
+}
+
+// (height, width, components), or nothing where libjpeg finds a fault; components is 0 for other colours than RGB.
+std::optional<std::tuple<std::int64_t, std::int64_t, int>> header(const nb::bytes& data) {
+  JpegHeader found{};
+  if (!jpeg_header(bytes_of(data), data.size(), found)) {
+    return std::nullopt;
+  }
+  const int components = found.colours == JpegColours::kGrey ? 1 : found.colours == JpegColours::kRgb ? 3 : 0;
+  return std::tuple(found.height, found.width, components);
+}
+
+bool decode(const nb::bytes& data, const BoxArgument& box, const LevelsArgument& to) {
+  const std::uint8_t* const bytes = bytes_of(data);
+  const std::size_t size = data.size();
+  const nb::gil_scoped_release released;
+  return jpeg_decode(bytes, size, box_of(box), levels_of(to));
+}
+
+}  // namespace
+
+void add_image_functions(nb::module_& m) {
+  using nb::call_guard;
+  using nb::gil_scoped_release;
+  m.def("resize_reach", &reach);
+  m.def("resize_levels", &resize, call_guard<gil_scoped_release>());
+  m.def("normalise_levels", &normalise, call_guard<gil_scoped_release>(), nb::arg(), nb::arg(), nb::arg().none(),
+        nb::arg().none(), nb::arg());
+  m.def("jpeg_use", &jpeg_use);
+  m.def("jpeg_header", &header);
+  m.def("jpeg_decode", &decode);
+}
+
+}  // namespace mezzotint::bindings

@@ -1,0 +1,125 @@
+#include "drive/levels.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "core/error.hpp"
+#include "runtime/scratch.hpp"
+#include "runtime/threads.hpp"
+
+namespace mezzotint {
+namespace {
+
+constexpr std::int64_t kBlockRows = 16;  // of kernels/resample.hpp
+constexpr std::int64_t kLanes = 16;      // values that one vector operation handles, about
+
+// One side of a resize: what it reads and how. A side that keeps its size is not resampled.
+struct Side {
+  std::int64_t begin, end;  // the inputs that it reads
+  std::optional<TapPlan> plan;
+
+  Side(Filter filter, std::int64_t from, std::int64_t to, std::int64_t first, std::int64_t last)
+      : begin(first), end(last) {
+    TapPlan found(filter, from, to, first, last);
+    if (from != to) {
+      begin = found.begin();
+      end = found.end();
+      plan = std::move(found);
+    }
+  }
+
+  [[nodiscard]] std::int64_t length() const { return end - begin; }
+};
+
+Side rows_of(Filter filter, Extent from, Extent to, const Box& window) {
+  return {filter, from.height, to.height, window.top, window.top + window.height};
+}
+
+Side columns_of(Filter filter, Extent from, Extent to, const Box& window) {
+  return {filter, from.width, to.width, window.left, window.left + window.width};
+}
+
+// Pillow's rule since version 13; up to then the width was always first, which for tall images differs by a level.
+bool height_first(Extent from, Extent to) {
+  return from.height > to.height && from.height - to.height > 2 * (from.width - to.width);
+}
+
+// Across the columns: rows of `image` into as many rows of `result`.
+void resample_width(const Levels& image, const Taps& taps, const Levels& result, const Context& with) {
+  const ResampleJob job{image.data, image.stride, image.height, result.data, result.stride, image.channels, taps};
+  const std::int64_t blocks = (image.height + kBlockRows - 1) / kBlockRows;
+  const std::int64_t bytes = (image.width + result.width) * image.channels * kBlockRows;
+  const int team = useful_threads(image.height * result.width * image.channels * taps.width / kLanes, with.threads);
+  parallel_ranges(blocks, team, [&](std::int64_t begin, std::int64_t end) {
+    const Scratch<std::uint8_t> scratch(bytes);
+    for (std::int64_t block = begin; block < end; ++block) {
+      with.kernels.resample_rows(job, block, scratch.get());
+    }
+  });
+}
+
+void resample_height(const Levels& image, const Taps& taps, const Levels& result, const Context& with) {
+  const ResampleJob job{image.data, image.stride, image.height, result.data, result.stride, image.channels, taps};
+  const std::int64_t bytes = result.width * result.channels;
+  const int team = useful_threads(result.height * bytes * taps.width / kLanes, with.threads);
+  parallel_for(result.height, team, [&](std::int64_t y) { with.kernels.resample_across(job, y, bytes); });
+}
+
+void require(bool condition, const char* text) {
+  if (!condition) {
+    throw InvalidInput(text);
+  }
+}
+
+}  // namespace
+
+Box resize_reach(Filter filter, Extent from, Extent to, const Box& window) {
+  const Side rows = rows_of(filter, from, to, window), columns = columns_of(filter, from, to, window);
+  return {rows.begin, columns.begin, rows.length(), columns.length()};
+}
+
+void resize_levels(Filter filter, Extent from, Extent to, const Box& window, const Box& held, const Levels& image,
+                   const Levels& result, const Context& with) {
+  const Side rows = rows_of(filter, from, to, window), columns = columns_of(filter, from, to, window);
+  require(held.top >= 0 && held.left >= 0 && held.top <= rows.begin && held.left <= columns.begin &&
+              held.top + held.height >= rows.end && held.left + held.width >= columns.end,
+          "resize: the part of the image in memory does not hold what the window depends on");
+  require(image.height == held.height && image.width == held.width && result.height == window.height &&
+              result.width == window.width && image.channels == result.channels &&
+              (image.channels == 1 || image.channels == 3),
+          "resize: received tensors whose shapes do not fit the parts; allowed: [H, W, 1] or [H, W, 3] of these sizes");
+  const std::int64_t channels = image.channels;
+  const Levels read{image.data + (rows.begin - held.top) * image.stride + (columns.begin - held.left) * channels,
+                    image.stride, rows.length(), columns.length(), channels};
+  if (rows.plan && columns.plan) {
+    const bool first_down = height_first(from, to);
+    const std::int64_t height = first_down ? window.height : read.height;
+    const std::int64_t width = first_down ? read.width : window.width;
+    const Scratch<std::uint8_t> kept(height * width * channels);
+    const Levels between{kept.get(), width * channels, height, width, channels};
+    if (first_down) {
+      resample_height(read, rows.plan->taps(), between, with);
+      resample_width(between, columns.plan->taps(), result, with);
+    } else {
+      resample_width(read, columns.plan->taps(), between, with);
+      resample_height(between, rows.plan->taps(), result, with);
+    }
+  } else if (rows.plan) {
+    resample_height(read, rows.plan->taps(), result, with);
+  } else if (columns.plan) {
+    resample_width(read, columns.plan->taps(), result, with);
+  } else {
+    for (std::int64_t y = 0; y < read.height; ++y) {
+      std::copy_n(read.data + y * read.stride, read.width * channels, result.data + y * result.stride);
+    }
+  }
+}
+
+void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, const Context& with) {
+  const LevelsJob job{image.data, image.stride, planes, image.height, image.width, image.channels, mean, std};
+  const int team = useful_threads(image.height * image.width * image.channels / kLanes, with.threads);
+  parallel_for(image.height, team, [&](std::int64_t y) { with.kernels.normalise_levels(job, y); });
+}
+
+}  // namespace mezzotint

@@ -1,0 +1,36 @@
+// What is done to 8-bit images of interleaved channels? Resized, and turned into normalised planes.
+#pragma once
+
+#include "drive/context.hpp"
+#include "plan/taps.hpp"
+
+namespace mezzotint {
+
+// A part [top, top + height) x [left, left + width) of an image.
+struct Box {
+  std::int64_t top, left, height, width;
+};
+
+// The size of a whole image.
+struct Extent {
+  std::int64_t height, width;
+};
+
+// 8-bit levels [height][width][channels] in memory; rows lie `stride` bytes apart.
+struct Levels {
+  std::uint8_t* data;
+  std::int64_t stride, height, width, channels;
+};
+
+// The part of an image of size `from` that the part `window` of its resized self, of size `to`, depends on.
+Box resize_reach(Filter filter, Extent from, Extent to, const Box& window);
+
+// result = the part `window` of the image resized to `to`. The image has size `from`; `part` of it is in memory, which
+// must hold what resize_reach says. Bits are those of Pillow's Image.resize. Throws InvalidInput.
+void resize_levels(Filter filter, Extent from, Extent to, const Box& window, const Box& held, const Levels& image,
+                   const Levels& result, const Context& with);
+
+// planes float32 [channels][height][width] = image / 255, less mean, over std (both null: not normalised).
+void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, const Context& with);
+
+}  // namespace mezzotint

@@ -1,0 +1,34 @@
+// How is a part of a JPEG file decoded? By the libjpeg-turbo that Pillow brings along, so that the levels are Pillow's.
+//
+// Nothing is linked: the library is found at run time and called through the ABI of libjpeg 6.2, which
+// csrc/third_party/libjpeg-turbo describes. libjpeg itself compares the version and the size of its structures at
+// every call, so a library with another ABI is refused, not misread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "drive/levels.hpp"
+
+namespace mezzotint {
+
+// Uses the library at `path` from now on. Returns an empty string, or why it cannot be used.
+std::string jpeg_use(const std::string& path);
+
+enum class JpegColours : std::uint8_t { kGrey, kRgb, kOther };
+
+struct JpegHeader {
+  std::int64_t height, width;
+  JpegColours colours;  // kRgb: of three components that libjpeg can turn into RGB
+};
+
+// The header of a file. Returns false where libjpeg finds the slightest fault in it, or none is in use.
+bool jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader& header);
+
+// Decodes `box` of the file into `to` [box.height][box.width][3] as RGB; grey gives three equal channels. Returns false
+// where the file has a fault up to the last row of the box, is cut off behind it, or cannot be turned into RGB; the
+// result is then undefined. What lies behind the box is not looked at, except for the mark that ends the file.
+bool jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to);
+
+}  // namespace mezzotint

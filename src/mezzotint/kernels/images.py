@@ -1,0 +1,135 @@
+"""How does the native library work on images? Resize 8-bit levels, normalise them, decode a part of a JPEG file.
+
+Shapes are trusted to fit each other (``mezzotint.data`` sees to it). Results do not depend on the number of threads,
+which is :func:`torch.get_num_threads`. The GIL is released; several Python threads may call at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mezzotint.kernels import native
+
+FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
+"""Pillow's resampling filters, in the order of csrc/plan/taps.hpp."""
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels in an image: its first row and column, and its size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Size(NamedTuple):
+    """Of an image, in pixels."""
+
+    height: int
+    width: int
+
+    @property
+    def whole(self) -> Box:
+        """All of an image of that size."""
+        return Box(0, 0, self.height, self.width)
+
+
+class JpegHeader(NamedTuple):
+    """What the header of a JPEG file says; ``channels`` is 0 for colours that are not turned into RGB here."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def resize_reach(size: Size, to: Size, window: Box, *, resampling_filter: str) -> Box:
+    """The part of an image of ``size`` on which the part ``window`` of its resized self, of size ``to``, depends.
+
+    Raises:
+        InputError: a side is not in 1 to 2^24, or the window does not lie in ``to``.
+    """
+    native.require()
+    return Box(*native.extension().resize_reach(FILTERS.index(resampling_filter), size, to, window))
+
+
+def resize(part: Tensor, to: Size, window: Box, *, resampling_filter: str, held: Box, size: Size) -> Tensor:
+    """The part ``window`` of an image resized to ``to``, bit for bit as Pillow's ``Image.resize`` computes it.
+
+    Args:
+        part: uint8 [held.height, held.width, C], C 1 or 3: the part ``held`` of the image, which holds at least what
+            `resize_reach` says. It is copied unless the pixels of a row are contiguous.
+        to: the size of the whole result.
+        window: the part of the result that is wanted.
+        resampling_filter: one of ``FILTERS``.
+        held: where ``part`` lies in the image.
+        size: the size of the whole image.
+
+    Returns:
+        uint8 [window.height, window.width, C], contiguous.
+
+    Raises:
+        InputError: a size is out of range, or ``part`` does not hold enough.
+    """
+    native.require()
+    part = _with_packed_rows(part)
+    result = torch.empty(window.height, window.width, part.shape[2], dtype=torch.uint8)
+    native.extension().resize_levels(
+        FILTERS.index(resampling_filter),
+        size,
+        to,
+        window,
+        held,
+        _levels(part),
+        _levels(result),
+        native.threads(),
+    )
+    return result
+
+
+def normalise(image: Tensor, planes: Tensor, mean: Tensor | None, std: Tensor | None) -> None:
+    """``planes = (image / 255 - mean) / std``, in torchvision's operations and order, so in its bits.
+
+    Args:
+        image: uint8 [H, W, C]; copied unless the pixels of a row are contiguous.
+        planes: float32 [C, H, W], contiguous; written.
+        mean, std: float32 [C], contiguous; both None: only divided by 255.
+    """
+    native.require()
+    image = _with_packed_rows(image)
+    shown = [None if values is None else native.argument(values) for values in (mean, std)]
+    native.extension().normalise_levels(_levels(image), planes.data_ptr(), *shown, native.threads())
+
+
+def jpeg_use(path: str) -> str:
+    """Decode with the libjpeg-turbo at ``path`` from now on; the answer is empty, or says why it cannot be used."""
+    native.require()
+    return str(native.extension().jpeg_use(path))
+
+
+def jpeg_header(data: bytes) -> JpegHeader | None:
+    """The header of a JPEG file, or None where the slightest fault is found in it."""
+    found = native.extension().jpeg_header(data)
+    return None if found is None else JpegHeader(*found)
+
+
+def jpeg_decode(data: bytes, box: Box) -> Tensor | None:
+    """A part of a JPEG file as RGB levels, uint8 [box.height, box.width, 3], or None.
+
+    None where the file has a fault up to the last row of the box, is cut off behind it, is not RGB, YCbCr or grey, or
+    the box does not lie in it. The rows behind the box are not looked at.
+    """
+    levels = torch.empty(box.height, box.width, 3, dtype=torch.uint8)
+    return levels if native.extension().jpeg_decode(data, box, _levels(levels)) else None
+
+
+def _with_packed_rows(image: Tensor) -> Tensor:
+    return image if image[0].is_contiguous() else image.contiguous()
+
+
+def _levels(image: Tensor) -> tuple[int, int, int, int, int]:
+    height, width, channels = image.shape
+    return image.data_ptr(), image.stride(0), height, width, channels

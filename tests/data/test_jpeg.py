@@ -1,0 +1,141 @@
+"""Is a part of a JPEG file what Pillow decodes there, whatever its sampling; and is every fault left to Pillow?"""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from mezzotint import _native
+from mezzotint.data import jpeg
+from mezzotint.data.decode import read_image, read_part
+from mezzotint.errors import ImageError
+from mezzotint.kernels import images
+from mezzotint.kernels.images import Box, Size
+
+pytestmark = pytest.mark.skipif(jpeg.turbo_problem() is not None, reason=str(jpeg.turbo_problem()))
+
+KINDS: list[dict[str, Any]] = [
+    {"subsampling": 0},
+    {"subsampling": 1},
+    {"subsampling": 2},
+    {"subsampling": 2, "progressive": True},
+    {"subsampling": 2, "restart_marker_blocks": 3},
+    {"subsampling": 1, "optimize": True, "quality": 30},
+    {"keep_rgb": True},
+    {"mode": "L"},
+]
+
+
+def picture(height: int, width: int) -> Image.Image:
+    """Smooth shapes with sharp edges of colour, so that wrong interpolation of the colours shows."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    red = 127 + 120 * np.sin(x / 7) * np.cos(y / 5)
+    blue = np.where((x // 9 + y // 7) % 2 == 0, 30, 220)
+    return Image.fromarray(np.stack([red, (x + y) % 256, blue], -1).astype(np.uint8))
+
+
+def encoded(image: Image.Image, mode: str = "RGB", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.convert(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def by_pillow(data: bytes) -> Tensor:
+    with Image.open(io.BytesIO(data)) as image:
+        return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def cut(image: Tensor, box: Box) -> Tensor:
+    return image[box.top :, box.left :][: box.height, : box.width]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@given(st.data(), st.integers(1, 90), st.integers(1, 130))
+def test_any_part_is_pillows(kind: dict[str, Any], data: st.DataObject, height: int, width: int) -> None:
+    file = encoded(picture(height, width), **kind)
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    box = Box(top, left, data.draw(st.integers(1, height - top)), data.draw(st.integers(1, width - left)))
+    part = read_part(file, lambda size: box, name="a file")
+    assert part.size == (height, width)
+    assert part.box == box
+    assert torch.equal(part.levels, cut(by_pillow(file), box))
+
+
+def test_any_part_of_a_photograph_is_pillows(shared_data: Path) -> None:
+    draw = random.Random(0)
+    for path in sorted((shared_data / "imagenet_samples").iterdir())[::5]:
+        whole = by_pillow(path.read_bytes())
+        height, width = whole.shape[:2]
+        top, left = draw.randrange(height), draw.randrange(width)
+        box = Box(top, left, draw.randint(1, height - top), draw.randint(1, width - left))
+        part = read_part(path.read_bytes(), lambda size, box=box: box, name=path.name)  # type: ignore[misc]
+        assert torch.equal(part.levels, cut(whole, part.box)), path
+
+
+def test_without_the_library_the_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, box = encoded(picture(70, 90), subsampling=2), Box(11, 13, 30, 40)
+    fast = read_part(file, lambda size: box, name="a file")
+    monkeypatch.setattr(jpeg, "turbo_problem", lambda: "not here")
+    if jpeg.simplejpeg is not None:
+        other = read_part(file, lambda size: box, name="a file")
+        assert (other.box, other.size) == (fast.box, fast.size)
+        assert torch.equal(other.levels, fast.levels)
+    monkeypatch.setattr(jpeg, "simplejpeg", None)
+    whole = read_part(file, lambda size: box, name="a file")  # Pillow reads no parts
+    assert whole.box == Size(70, 90).whole
+    assert torch.equal(cut(whole.levels, box), fast.levels)
+
+
+def test_a_file_that_is_not_jpeg_is_read_whole() -> None:
+    buffer = io.BytesIO()
+    picture(20, 30).save(buffer, "PNG")
+    part = read_part(buffer.getvalue(), lambda size: Box(1, 1, 2, 2), name="a file")
+    assert part.box == (0, 0, 20, 30)
+    assert torch.equal(part.levels, torch.from_numpy(np.array(picture(20, 30))))
+
+
+def test_a_file_that_is_cut_off_is_an_error_wherever_the_part_lies() -> None:
+    file = encoded(picture(200, 200), subsampling=2)
+    for kept in (len(file) - 1, len(file) - 100, len(file) // 2, len(file) // 4):
+        assert jpeg.decode(file[:kept], Box(0, 0, 8, 200), Size(200, 200)) is None
+    with pytest.raises(ImageError, match=r"halved.jpg: .*cannot be decoded"):
+        read_part(file[: len(file) // 2], lambda size: Box(0, 0, 8, 200), name="halved.jpg")
+
+
+def test_a_fault_before_the_end_of_the_part_is_left_to_pillow() -> None:
+    file = bytearray(encoded(picture(200, 200), restart_marker_blocks=1, quality=90))
+    at = file.rindex(b"\xff\xd3", 0, len(file) // 2)
+    file[at + 1] = 0xD6  # a restart mark out of its order
+    size = Size(200, 200)
+    assert jpeg.decode(bytes(file), Box(0, 0, 8, 200), size) is not None
+    assert jpeg.decode(bytes(file), size.whole, size) is None
+    assert torch.equal(read_image(bytes(file)), by_pillow(bytes(file)))  # with whatever Pillow makes of it
+
+
+def test_padding_behind_the_last_mark_is_no_fault() -> None:
+    file = encoded(picture(40, 40))
+    assert torch.equal(read_image(file + bytes(20)), by_pillow(file))
+
+
+def test_other_colours_are_pillows_business() -> None:
+    file = encoded(picture(30, 30), mode="CMYK")
+    header = jpeg.header(file)
+    assert header is not None
+    assert header.channels == 0
+    assert torch.equal(read_part(file, lambda size: Box(0, 0, 1, 1), name="a file").levels, by_pillow(file))
+
+
+def test_a_library_that_is_none_is_refused_and_the_one_in_use_stays(tmp_path: Path) -> None:
+    assert "none.so" in images.jpeg_use(str(tmp_path / "none.so"))
+    assert "lacks a function of libjpeg-turbo" in images.jpeg_use(_native.__file__)
+    assert images.jpeg_header(encoded(picture(4, 5))) == (4, 5, 3)
