@@ -1,7 +1,7 @@
 """How do our sources and those of ``torch.utils.data`` stand in for each other? One function each way.
 
-``from_dataset`` lets a loader read a map-style data set of PyTorch; ``as_dataset`` lets a ``DataLoader`` of PyTorch read
-a source of ours, sample for sample with the pixels that our loader gives.
+``from_dataset`` lets a loader read a map-style data set of PyTorch; ``as_dataset`` lets PyTorch's ``DataLoader`` read a
+source of ours, sample for sample with the pixels that our loader gives.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class SourceDataset(Dataset[tuple[Tensor, int]]):
         return list(zip(batch.images, batch.labels.tolist(), strict=True))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that random numbers are drawn for; call it before each pass of the ``DataLoader``."""
+        """Choose the epoch, from 0, that random numbers are drawn for; to be called before each pass over the data."""
         self._epoch.fill_(epoch)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from mezzotint.errors import CheckpointError, ConfigError, DataError, message, suggest
 
 OnError: TypeAlias = Literal["fail", "quarantine"]
+POLICIES: tuple[OnError, ...] = get_args(OnError)
 MAX_BAD = 0.01
 """The share of bad samples that is borne by default: some scattered damage, not a disk that is failing."""
 _SHOWN = 3
@@ -117,8 +118,8 @@ def checked_policy(on_error: str) -> OnError:
     Raises:
         ConfigError: it is not.
     """
-    for known in get_args(OnError):
+    for known in POLICIES:
         if on_error == known:
-            return known  # type: ignore[no-any-return]
-    fix = suggest(str(on_error), get_args(OnError)).strip()
+            return known
+    fix = suggest(str(on_error), POLICIES).strip()
     raise ConfigError(message("on_error", received=on_error, allowed='"fail" or "quarantine"', fix=fix))
