@@ -2,7 +2,8 @@
 
 The workers are spawned, not forked: a fork copies locks that other threads hold. They cost seconds to start, so they
 serve all epochs of a loader. Python's own pools are not used, since their workers outlive a parent that is killed: each
-of them holds both ends of the common queue. Here a worker that reads the end of its pipe leaves.
+of them holds both ends of the common queue. Here a worker leaves when its pipe has ended, and for no other reason: what
+Ctrl-C or a scheduler's SIGTERM mean is for this process to decide, which perhaps wants to finish its step and save.
 
 Shared memory is that of ``torch.multiprocessing``: on Linux it has no name once it exists, so it is gone with the last
 process that holds it, however that one ends.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import pickle
 import signal
 import traceback
-import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +22,7 @@ from itertools import cycle
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from multiprocessing.util import Finalize
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from mezzotint.data.maker import BatchMaker
 from mezzotint.data.quarantine import BadSample
 from mezzotint.errors import ConfigError, RunError, message
 
-_PATIENCE = 5.0  # seconds in which a worker may end by itself
+_PATIENCE = 5.0  # seconds in which a worker may finish its batch and end by itself
 
 
 class WorkerTraceback(Exception):
@@ -72,8 +72,9 @@ class Processes:
         """
         workers: list[_Worker] = []
         self._number = number
-        self._finalizer = weakref.finalize(self, _end, workers)
-        with _interrupts_held():
+        # Of multiprocessing, so that at the end of the interpreter it comes before multiprocessing waits for children.
+        self._finalizer = Finalize(self, _end, (workers,), exitpriority=1)
+        with _signals_held():
             for _ in range(number):
                 workers.append(_Worker(maker))  # noqa: PERF401 - when one fails, those before it must be ended
         self._workers, self._next = workers, cycle(workers)
@@ -94,7 +95,7 @@ class Processes:
             worker.drop_answers()
 
     def close(self) -> None:
-        """End the processes, whatever they are doing."""
+        """End the processes, whatever they are doing; they may finish a batch that takes no longer than seconds."""
         self._finalizer()
 
 
@@ -155,9 +156,8 @@ class _Worker:
         return self._asked.popleft(), answer
 
     def leave(self) -> None:
-        """Tell the process to end; :meth:`gone` makes sure of it."""
+        """Let the process end with what it is doing; :meth:`gone` makes sure of it."""
         self._pipe.close()
-        self.process.terminate()
 
     def gone(self) -> None:
         """Wait for the end of the process, not for long."""
@@ -184,46 +184,32 @@ def _end(workers: Sequence[_Worker]) -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C, which the terminal sends to all: this process decides what it means.
+def _signals_held() -> Iterator[None]:
+    """Processes started inside never see the signals that a terminal or a scheduler sends to all processes of a job.
 
-    They inherit the blocked signal. One that comes meanwhile reaches this process at the end of the block.
+    They inherit the block. A signal that comes meanwhile reaches this process at the end.
     """
-    resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and unblocks the signal then
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and lifts the block then
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Terminated(BaseException):
-    """The parent wants this process to end. An exception, so that multiprocessing removes its temporary files."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Terminated
-
-
 def _work(pipe: Connection, maker: BatchMaker) -> None:
     """The life of a worker process."""
-    with suppress(_Terminated):
-        signal.signal(signal.SIGTERM, _terminate)
-        torch.set_num_threads(1)
-        with suppress(EOFError, ConnectionError):  # the parent wants no more, or is gone
-            while True:
-                epoch, indices = pipe.recv()
-                pipe.send(_made(maker, epoch, indices))
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is leaving already
+    torch.set_num_threads(1)
+    with suppress(EOFError, ConnectionError):  # the parent wants no more, or is gone
+        while True:
+            epoch, indices = pipe.recv()
+            pipe.send(_made(maker, epoch, indices))
 
 
 def _made(maker: BatchMaker, epoch: int, indices: NDArray[np.int64]) -> _Made | _Failed:
     try:
         batch = maker.batch(epoch, indices)
         return _Made(batch.images.share_memory_(), batch.labels.numpy(), batch.bad)
-    except _Terminated:
-        raise
     except BaseException as error:  # noqa: BLE001 - handed on to the process that asks for the batch
         return _Failed(_portable(error), traceback.format_exc())
 
