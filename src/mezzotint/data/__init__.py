@@ -7,10 +7,12 @@
 from mezzotint.data.augment import Augmentation, augmentations
 from mezzotint.data.batch import Batch
 from mezzotint.data.decode import read_image
+from mezzotint.data.interop import as_dataset, from_dataset
 from mezzotint.data.loader import Loader
 from mezzotint.data.preprocess import preprocess
 from mezzotint.data.preview import draw_preview
 from mezzotint.data.protocols import Protocol, protocols
+from mezzotint.data.quarantine import BadSample, Quarantine
 from mezzotint.data.random import Key, Keys
 from mezzotint.data.source import BatchSource, EncodedSource, Source, check_same_classes, open_source
 from mezzotint.data.sources.memory import ArraySource, in_memory
@@ -19,6 +21,7 @@ from mezzotint.data.transform import Compose, Evaluate, Transform, build_transfo
 __all__ = [
     "ArraySource",
     "Augmentation",
+    "BadSample",
     "Batch",
     "BatchSource",
     "Compose",
@@ -28,12 +31,15 @@ __all__ = [
     "Keys",
     "Loader",
     "Protocol",
+    "Quarantine",
     "Source",
     "Transform",
+    "as_dataset",
     "augmentations",
     "build_transform",
     "check_same_classes",
     "draw_preview",
+    "from_dataset",
     "in_memory",
     "open_source",
     "preprocess",

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mezzotint.data.quarantine import BadSample
 from mezzotint.errors import ConfigError, DataError, message
 
 
@@ -21,11 +22,13 @@ class Batch:
         images: float32 [N, C, H, W], contiguous; in [0, 1], or normalised.
         labels: int64 [N].
         indices: int64 [N]: which samples of the source these are.
+        bad: those among them that could not be read: image and label are a stand-in's.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    bad: tuple[BadSample, ...] = ()
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.images, self.labels))
@@ -33,10 +36,15 @@ class Batch:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return self.images.nbytes + self.labels.nbytes + self.indices.nbytes
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The batch with images and labels on ``device``; the indices stay where they are."""
         images = self.images.to(device, non_blocking=non_blocking)
-        return Batch(images, self.labels.to(device, non_blocking=non_blocking), self.indices)
+        return Batch(images, self.labels.to(device, non_blocking=non_blocking), self.indices, self.bad)
 
 
 class Normalise:

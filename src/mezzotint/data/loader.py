@@ -12,11 +12,12 @@ have been handed over. These rules move it, and nothing else does:
 * ``seek`` and ``load_state_dict`` set the place.
 
 The order of an epoch depends on (seed, epoch), the pixels of a sample on (seed, epoch, sample); neither depends on
-threads, so the same place gives the same bits.
+threads, processes or ranks, so the same place gives the same bits. A place counts whole batches, of all ranks together.
 """
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,7 +28,9 @@ from torch import Tensor
 
 from mezzotint.data.batch import Batch, Normalise
 from mezzotint.data.maker import BatchMaker
-from mezzotint.data.prefetch import Pool, ahead, in_caller
+from mezzotint.data.prefetch import Budget, Threads, Workers, ahead, in_caller
+from mezzotint.data.processes import Processes
+from mezzotint.data.quarantine import MAX_BAD, OnError, Quarantine, checked_policy
 from mezzotint.data.random import Key
 from mezzotint.data.source import Source
 from mezzotint.data.transform import Transform
@@ -35,6 +38,8 @@ from mezzotint.errors import CheckpointError, ConfigError, DataError, RunError, 
 
 _WHOLE_EPOCH = -1  # stands in the place of a sample's number in the key of the order
 _STATE_VERSION = 1
+PREFETCH_BYTES = 512 << 20
+"""Default of ``prefetch_bytes``: three batches of 256 photographs."""
 
 
 class Loader:
@@ -43,6 +48,8 @@ class Loader:
     Attributes:
         source: where samples come from.
         batch_size: samples in a batch; the last of an epoch may have fewer unless ``drop_last``.
+        quarantine: the samples handed over so far that could not be read; empty under ``on_error="fail"``.
+        waited: seconds that callers have waited for batches, over all passes.
     """
 
     def __init__(
@@ -53,11 +60,15 @@ class Loader:
         batch_size: int,
         seed: int = 0,
         threads: int = 0,
+        processes: int = 0,
+        prefetch_bytes: int = PREFETCH_BYTES,
         shuffle: bool = True,
         drop_last: bool = False,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         shard: tuple[int, int] = (0, 1),
+        on_error: OnError = "fail",
+        max_bad: float = MAX_BAD,
     ) -> None:
         """A loader at epoch 0, position 0.
 
@@ -67,28 +78,46 @@ class Loader:
             batch_size: at least 1.
             seed: of the order and of the transforms; taken modulo 2^64.
             threads: that make batches ahead of their use; 0 makes each in the calling thread when it is asked for.
+            processes: in the place of threads, for sources and transforms that hold the interpreter lock. They start
+                with the first pass, which takes seconds, and serve until :meth:`close`. The source and the transform
+                must be picklable; a script must begin its work below ``if __name__ == "__main__":``.
+            prefetch_bytes: of batches that are made before they are asked for, at most; one batch always may. Within
+                it, as many are made as keep all workers busy.
             shuffle: a new order in each epoch; otherwise the source's own order.
             drop_last: leave out the last batch of an epoch if it is not full.
             mean: per channel, in units of the range 0 to 1; with ``std``.
             std: per channel.
             shard: (rank, number of ranks): of each batch only the samples rank, rank + number, ... The order, the place
                 and what is done to a sample do not depend on it, so a place can be taken up by another number of ranks.
+            on_error: what becomes of a sample that the source cannot read (``ImageError`` or ``DataError``): "fail"
+                raises the error; "quarantine" puts another sample, drawn by (seed, epoch, sample), in its place and
+                enters it into the report.
+            max_bad: share of the samples that may be in the report, 0 to 1; one always may. With more the loader fails.
 
         Raises:
-            ConfigError: a number is out of range.
+            ConfigError: a number is out of range, or the source is none.
             DataError: the source is too small for a single batch.
         """
         _require_integer("batch_size", batch_size, 1)
         _require_integer("threads", threads, 0)
+        _require_integer("processes", processes, 0)
+        _require_integer("prefetch_bytes", prefetch_bytes, 0)
         _require_integer("seed", seed, None)
+        if threads and processes:
+            raise ConfigError(message("threads and processes", received=(threads, processes), allowed="one of the two"))
+        _require_source(source)
         self.source = source
         self.batch_size = batch_size
-        self._threads = threads
+        self.quarantine = Quarantine(source.describe(), len(source), max_bad)
+        self.waited = 0.0
+        self._threads, self._processes = threads, processes
+        self._kept: Processes | None = None
+        self._budget = Budget(prefetch_bytes)
         self._shuffle = shuffle
         self._drop_last = drop_last
         self._seed = seed
         self._shard = _checked_shard(shard, batch_size)
-        self._maker = BatchMaker(source, transform, Normalise(mean, std), seed)
+        self._maker = BatchMaker(source, transform, Normalise(mean, std), seed, checked_policy(on_error))
         self._epoch = 0
         self._position = 0
         self._current: weakref.ref[Pass] | None = None
@@ -114,7 +143,7 @@ class Loader:
     def __iter__(self) -> Pass:
         """Go on from the place to the end of the epoch. Only one pass is live: an older one ends with an error."""
         self._end_pass()
-        current = Pass(self, self._threads)
+        current = Pass(self)
         self._current = weakref.ref(current)
         return current
 
@@ -135,7 +164,8 @@ class Loader:
 
     def sample_at(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """Sample ``index`` as that epoch sees it: [C, H, W] after the transform, not normalised; and its label."""
-        return self._maker.sample(epoch, index)
+        sample = self._maker.sample(epoch, index)
+        return sample.image, sample.label
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The samples of an epoch in their order, without those that ``drop_last`` leaves out."""
@@ -152,8 +182,9 @@ class Loader:
         return [part for batch in whole if len(part := batch[rank::ranks])]
 
     def state_dict(self) -> dict[str, Any]:
-        """The place, and what the order depends on; plain numbers, fit for JSON."""
-        return {"version": _STATE_VERSION, "epoch": self._epoch, "position": self._position, **self._fixed()}
+        """The place, what the order depends on, and the quarantine if it has anything; plain values, fit for JSON."""
+        state = {"version": _STATE_VERSION, "epoch": self._epoch, "position": self._position, **self._fixed()}
+        return {**state, "quarantine": self.quarantine.records()} if self.quarantine else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a saved place: the next loop goes on with the batch after the last that was handed over.
@@ -168,10 +199,19 @@ class Loader:
                     message(f"loader state: {name}", received=state.get(name), allowed=f"{here}", fix=fix)
                 )
         epoch, position = state.get("epoch"), state.get("position")
+        quarantine = self.quarantine.restored(state.get("quarantine", []))
         try:
             self.seek(epoch, position)  # type: ignore[arg-type]
         except ConfigError as error:
             raise CheckpointError(f"loader state: {error}") from error
+        self.quarantine = quarantine
+
+    def close(self) -> None:
+        """End a pass that is under way, and the processes; the place stays, and a next loop starts them again."""
+        self._end_pass()
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _fixed(self) -> dict[str, Any]:
         """What must be equal for a place to mean the same samples."""
@@ -189,7 +229,29 @@ class Loader:
         if current is not None:
             current.close()
 
-    def _delivered(self) -> None:
+    def _workers(self) -> Workers | None:
+        """What makes the batches of the next pass, or None for the calling thread. Threads serve a single pass."""
+        if self._threads:
+            return Threads(self._threads, self._maker)
+        if self._kept is not None:
+            try:
+                self._kept.drop_answers()
+            except BaseException:
+                self.close()
+                raise
+        elif self._processes:
+            self._kept = Processes(self._processes, self._maker)
+        return self._kept
+
+    def _pass_ended(self, workers: Workers | None, *, failed: bool) -> None:
+        """Processes are kept for the next pass, unless nobody knows what they are doing."""
+        if workers is None or (workers is self._kept and not failed):
+            return
+        workers.close()
+        self._kept = None
+
+    def _deliver(self, batch: Batch) -> None:
+        self.quarantine.add(batch.bad)
         self._position += 1
 
     def _epoch_ended(self) -> None:
@@ -203,14 +265,15 @@ class Loader:
 class Pass:
     """One way from a loader's place to the end of its epoch. Closing or dropping it ends its threads."""
 
-    def __init__(self, loader: Loader, threads: int) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._state = "live"
+        self._workers: Workers | None = None
         batches = loader.batches(loader.epoch)[loader.position :]
-        self._pool = Pool(threads) if threads and batches else None
         self._batches: Iterator[Batch]
-        if self._pool is not None:
-            self._batches = ahead(self._pool, threads, loader._maker, loader.epoch, batches)
+        if batches and (workers := loader._workers()) is not None:
+            self._workers = workers
+            self._batches = ahead(workers, loader._budget, loader.epoch, batches)
         else:
             self._batches = in_caller(loader._maker, loader.epoch, batches)
 
@@ -229,25 +292,30 @@ class Pass:
             raise StopIteration
         if self._state == "closed":
             raise RunError("This pass over the loader is closed, or another one began; only one can be live at a time.")
+        began = time.perf_counter()
         try:
             batch = next(self._batches)
+            self._loader._deliver(batch)
         except StopIteration:
             self.close()
             self._state = "ended"
             self._loader._epoch_ended()
             raise
         except BaseException:
-            self.close()
+            self._end(failed=True)
             raise
-        self._loader._delivered()
+        finally:
+            self._loader.waited += time.perf_counter() - began
         return batch
 
     def close(self) -> None:
-        """End the pass and its threads; the loader stays where it is."""
+        """End the pass; the loader stays where it is."""
+        self._end(failed=False)
+
+    def _end(self, *, failed: bool) -> None:
         if self._state == "live":
             self._state = "closed"
-            if self._pool is not None:
-                self._pool.close()
+            self._loader._pass_ended(self._workers, failed=failed)
 
 
 def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
@@ -259,6 +327,18 @@ def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
             message("batch_size", received=batch_size, allowed=f"at least {ranks}, an image for each rank")
         )
     return rank, ranks
+
+
+def _require_source(source: object) -> None:
+    if not isinstance(source, Source):
+        raise ConfigError(
+            message(
+                "source",
+                received=f"an object of type {type(source).__name__}",
+                allowed="what open_source returns, or anything with the methods of mezzotint.data.Source",
+                fix="mezzotint.data.from_dataset makes one of a torch Dataset.",
+            )
+        )
 
 
 def _require_integer(name: str, value: object, low: int | None) -> None:

@@ -1,10 +1,19 @@
-"""How is a batch made? From (epoch, indices) alone, so that it is the same on any thread and at any time.
+"""How is a batch made? From (epoch, indices) alone, so that it is the same on any worker and at any time.
 
 Where the source is in memory and the transform works on whole batches, a batch is made in one go; otherwise sample by
 sample, and different threads may make different samples.
+
+With the policy ``"quarantine"`` a sample that the source cannot read is replaced by another one, image and label: which
+one is drawn by the key (seed, epoch, sample) among all others, again where that one is bad too. The other's image is
+transformed with the key of the sample that it stands in for, so that it is not the same picture twice. Nothing else
+changes: the length of the epoch, its order, and the pixels of every other sample are those of a whole data set.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,23 +21,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mezzotint.data.batch import Batch, Normalise, index_tensor, stack
+from mezzotint.data.quarantine import BadSample, OnError
 from mezzotint.data.random import Key, Keys
 from mezzotint.data.source import BatchSource, Source
 from mezzotint.data.transform import BatchTransform, Transform
-from mezzotint.errors import DataError, MezzotintError, message
+from mezzotint.errors import DataError, ImageError, MezzotintError, message
 
-Sample = tuple[Tensor, int]
-"""A transformed image [C, H, W], not normalised, and its label."""
+_DRAWS = 64  # of a stand-in: half of a data set may be bad, and still one of 2^64 draws fails
+
+
+class Sample(NamedTuple):
+    """A transformed image [C, H, W], not normalised, its label, and the bad sample that it stands in for, if any."""
+
+    image: Tensor
+    label: int
+    bad: BadSample | None = None
 
 
 class BatchMaker:
     """Makes batches of a source. Holds nothing that changes; may be called from several threads at once."""
 
-    def __init__(self, source: Source, transform: Transform | None, normalise: Normalise, seed: int) -> None:
+    def __init__(
+        self, source: Source, transform: Transform | None, normalise: Normalise, seed: int, on_error: OnError = "fail"
+    ) -> None:
         self.source = source
         self.transform = transform
         self.normalise = normalise
         self.seed = seed
+        self.on_error = on_error
         self.at_once = isinstance(source, BatchSource) and (
             transform is None or (isinstance(transform, BatchTransform) and transform.batched)
         )
@@ -49,26 +69,32 @@ class BatchMaker:
         return [self.sample(epoch, index) for index in indices.tolist()]
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """One sample; errors name it."""
-        try:
-            image, label = self.source.read(index)
-            if self.transform is None:
-                return image.permute(2, 0, 1), label
-            return _checked(self.transform(image, Key(self.seed, epoch, index))), label
-        except MezzotintError as error:
-            name = self.source.name(index)
-            if name in str(error):
-                raise
-            raise type(error)(f"{name} (sample {index} of {self.source.describe()}): {error}") from error
-        except Exception as error:
-            error.add_note(f"while making sample {index} ({self.source.name(index)}) of {self.source.describe()}")
-            raise
+        """One sample, or what stands in for it; errors name it."""
+        key = Key(self.seed, epoch, index)
+        with self._naming(index):
+            try:
+                image, label = self.source.read(index)
+            except (ImageError, DataError) as error:
+                if self.on_error == "fail":
+                    raise
+                bad = BadSample(index=index, name=self.source.name(index), reason=str(error))
+            else:
+                return Sample(self._transformed(image, key), label)
+        other, image, label = self._stand_in(key, bad)
+        with self._naming(other):
+            return Sample(self._transformed(image, key), label, bad)
+
+    def normalised(self, epoch: int, index: int) -> tuple[Tensor, int]:
+        """One sample as it stands in a batch: float32 [C, H, W] and its label."""
+        sample = self.sample(epoch, index)
+        return self.normalise(sample.image[None])[0], sample.label
 
     def assemble(self, indices: NDArray[np.int64], samples: list[Sample]) -> Batch:
         """One normalised batch from its samples, which are in the order of ``indices``."""
-        images = stack([image for image, _ in samples], lambda place: self.source.name(int(indices[place])))
-        labels = torch.tensor([label for _, label in samples], dtype=torch.int64)
-        return Batch(self.normalise(images), labels, index_tensor(indices))
+        images = stack([sample.image for sample in samples], lambda place: self.source.name(int(indices[place])))
+        labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+        bad = tuple(sample.bad for sample in samples if sample.bad is not None)
+        return Batch(self.normalise(images), labels, index_tensor(indices), bad)
 
     def _all_at_once(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
         source, transform = self.source, self.transform
@@ -80,6 +106,41 @@ class BatchMaker:
         else:
             images = images.permute(0, 3, 1, 2)
         return Batch(self.normalise(images), labels, index_tensor(indices))
+
+    def _transformed(self, image: Tensor, key: Key) -> Tensor:
+        return image.permute(2, 0, 1) if self.transform is None else _checked(self.transform(image, key))
+
+    def _stand_in(self, key: Key, bad: BadSample) -> tuple[int, Tensor, int]:
+        """(index, image, label) of the first readable sample that is drawn; reading it is no news to the report."""
+        draws = key.child("stand-in")
+        for _ in range(_DRAWS if len(self.source) > 1 else 0):
+            drawn = draws.integers(0, len(self.source) - 1)
+            other = drawn + (drawn >= bad.index)
+            try:
+                return other, *self.source.read(other)
+            except (ImageError, DataError):
+                continue
+        raise DataError(
+            message(
+                f"stand-in for {bad.name}, which cannot be read",
+                received=f"none among {len(self.source) - 1} other samples ({bad.reason})",
+                allowed="a source most of whose samples can be read",
+                fix="Repair the data set.",
+            )
+        )
+
+    @contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
+        try:
+            yield
+        except MezzotintError as error:
+            name = self.source.name(index)
+            if name in str(error):
+                raise
+            raise type(error)(f"{name} (sample {index} of {self.source.describe()}): {error}") from error
+        except Exception as error:
+            error.add_note(f"while making sample {index} ({self.source.name(index)}) of {self.source.describe()}")
+            raise
 
 
 def _checked(image: Tensor) -> Tensor:

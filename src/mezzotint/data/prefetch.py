@@ -1,7 +1,8 @@
-"""How are batches made ahead of their use? By threads, in pieces, delivered in order, and never more than a few ahead.
+"""How are batches made ahead of their use? By workers, delivered in order, no more than a budget of bytes allows.
 
-A batch is divided into pieces of a few samples, so that all threads work on the batch that is needed next; the thread
-that finishes the last piece puts the batch together. Decoders and PyTorch release the interpreter lock while they work.
+The workers are threads (here) or processes (``processes.py``). For threads a batch is divided into pieces of a few
+samples, so that all of them work on the batch that is needed next; the thread that finishes the last piece puts the
+batch together. Decoders and PyTorch release the interpreter lock while they work.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,42 +29,113 @@ _BATCHES_AHEAD = 2
 _numbers = count()
 
 
-class Pool:
-    """Threads for one pass. They end when ``close`` is called, when the pool is garbage, or with the interpreter."""
+class Promise(Protocol):
+    """A batch that is being made."""
 
-    def __init__(self, threads: int) -> None:
-        """Start ``threads`` threads, each of which uses a single thread inside of PyTorch's operations.
+    def result(self) -> Batch:
+        """Wait for it; what went wrong in its making is raised here."""
+        ...
+
+
+class Workers(Protocol):
+    """Whatever makes batches beside the calling thread."""
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Promise:
+        """Begin to make a batch."""
+        ...
+
+    def busy(self, samples: int) -> int:
+        """How many batches of so many samples keep all workers busy, and some over."""
+        ...
+
+    def close(self) -> None:
+        """Drop what is under way, and end the workers."""
+        ...
+
+
+class Budget:
+    """How many batches may wait, by the bytes of the largest batch so far; one may always."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit``: bytes of finished batches that nobody has asked for yet."""
+        self._limit = limit
+        self._largest = 0
+
+    def batches(self) -> int:
+        """How many may be under way or wait; one until the first batch has shown its size."""
+        return max(1, self._limit // self._largest) if self._largest else 1
+
+    def saw(self, batch: Batch) -> None:
+        """Take note of a batch's size."""
+        self._largest = max(self._largest, batch.nbytes)
+
+
+def in_caller(maker: BatchMaker, epoch: int, batches: list[NDArray[np.int64]]) -> Iterator[Batch]:
+    """The batches, each made when it is asked for."""
+    return (maker.batch(epoch, indices) for indices in batches)
+
+
+def ahead(workers: Workers, budget: Budget, epoch: int, batches: list[NDArray[np.int64]]) -> Iterator[Batch]:
+    """The batches in order, made ahead: as many as keep all workers busy, at least two, as far as the budget allows."""
+    left = iter(batches)
+    most = max(_BATCHES_AHEAD, workers.busy(len(batches[0])))
+    waiting: deque[Promise] = deque()
+
+    def begin() -> None:
+        while len(waiting) < min(most, budget.batches()) and (indices := next(left, None)) is not None:
+            waiting.append(workers.batch(epoch, indices))
+
+    begin()
+    while waiting:
+        asked_for = waiting.popleft()
+        begin()  # what somebody waits for does not count as waiting itself
+        batch = asked_for.result()
+        budget.saw(batch)
+        yield batch
+
+
+class Threads:
+    """Threads for one pass. They end when ``close`` is called, when they are garbage, or with the interpreter."""
+
+    def __init__(self, number: int, maker: BatchMaker) -> None:
+        """Start ``number`` threads, each of which uses a single thread inside of PyTorch's operations.
 
         ``torch.set_num_threads`` sets the number of the calling thread, but also the number that threads started later
         begin with. So all start now, and the caller's number is set again after the last of them.
         """
         before = torch.get_num_threads()
+        self._number, self._maker = number, maker
         self._prefix = f"mezzotint-loader-{next(_numbers)}"
-        self._executor = ThreadPoolExecutor(threads, self._prefix, initializer=_use_one_thread)
-        started = threading.Barrier(threads + 1)
+        self._executor = ThreadPoolExecutor(number, self._prefix, initializer=_use_one_thread)
+        started = threading.Barrier(number + 1)
         try:
-            for _ in range(threads):
+            for _ in range(number):
                 self._executor.submit(started.wait)
         except RuntimeError as error:  # the system gives no more threads
             started.abort()
             allowed = "as many threads as the system gives this process"
-            raise RunError(message("threads", received=threads, allowed=allowed, fix="Use fewer.")) from error
+            raise RunError(message("threads", received=number, allowed=allowed, fix="Use fewer.")) from error
         started.wait()
         torch.set_num_threads(before)
         self._finalizer = weakref.finalize(self, _shut_down, self._executor, self._prefix)
 
-    def close(self) -> None:
-        """Drop what has not been begun, and wait for the threads to end."""
-        self._finalizer()
-
-    def batch(self, maker: BatchMaker, epoch: int, indices: NDArray[np.int64]) -> Future[Batch]:
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Promise:
         """Begin to make a batch."""
-        if maker.at_once:
-            return self._executor.submit(maker.batch, epoch, indices)
-        job = _Job(maker, epoch, indices)
+        if self._maker.at_once:
+            return self._executor.submit(self._maker.batch, epoch, indices)
+        job = _Job(self._maker, epoch, indices)
         for place in range(len(job.pieces)):
             self._executor.submit(job.run, place)
         return job.done
+
+    def busy(self, samples: int) -> int:
+        """Two pieces a thread."""
+        pieces = 1 if self._maker.at_once else -(-samples // PIECE)
+        return -(-2 * self._number // pieces)
+
+    def close(self) -> None:
+        """Drop what has not been begun, and wait for the threads to end."""
+        self._finalizer()
 
 
 def _use_one_thread() -> None:
@@ -109,23 +182,3 @@ class _Job:
             self.done.set_result(self._maker.assemble(self._indices, samples))
         except BaseException as error:  # noqa: BLE001 - handed on to the thread that asks for the batch
             self.done.set_exception(error)
-
-
-def in_caller(maker: BatchMaker, epoch: int, batches: list[NDArray[np.int64]]) -> Iterator[Batch]:
-    """The batches, each made when it is asked for."""
-    return (maker.batch(epoch, indices) for indices in batches)
-
-
-def ahead(pool: Pool, threads: int, maker: BatchMaker, epoch: int, batches: list[NDArray[np.int64]]) -> Iterator[Batch]:
-    """The batches in order, made by the pool; at most two, or as many as keep all threads busy, are made ahead."""
-    if not batches:
-        return
-    pieces = 1 if maker.at_once else -(-len(batches[0]) // PIECE)
-    limit = max(_BATCHES_AHEAD, -(-2 * threads // pieces))
-    waiting: deque[Future[Batch]] = deque()
-    for indices in batches:
-        waiting.append(pool.batch(maker, epoch, indices))
-        if len(waiting) > limit:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

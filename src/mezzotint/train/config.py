@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mezzotint.data.loader import PREFETCH_BYTES
+from mezzotint.data.quarantine import MAX_BAD, POLICIES
 from mezzotint.data.sources import SOURCES
 from mezzotint.errors import ConfigError, message
 from mezzotint.models import MODELS, is_external
@@ -50,6 +52,11 @@ class DataConfig:
         mean: per channel, of pixels in [0, 1]; "auto": of the training images.
         std: likewise.
         threads: threads that decode and augment; 0: the training thread does it.
+        processes: processes in their place, for augmentations of your own that hold Python's lock.
+        prefetch_bytes: of batches that are made before they are needed, at most; one batch always may.
+        on_error: what becomes of an image that cannot be read: "fail" ends the run; "quarantine" puts another one in
+            its place and reports it (``quarantine.json``). Of test images too, so look at the report.
+        max_bad: share of the training (and of the test) images that may be in quarantine, 0 to 1; one always may.
     """
 
     source: str = "auto"
@@ -68,6 +75,10 @@ class DataConfig:
     mean: str | tuple[float, ...] = "auto"
     std: str | tuple[float, ...] = "auto"
     threads: int = 0
+    processes: int = 0
+    prefetch_bytes: int = PREFETCH_BYTES
+    on_error: str = "fail"
+    max_bad: float = MAX_BAD
 
     def __post_init__(self) -> None:
         require_one_of("data.source", self.source, ("auto", *SOURCES))
@@ -100,7 +111,7 @@ class DataConfig:
                 )
             )
         require_whole("data.test_batch_size", self.test_batch_size, 1)
-        require_whole("data.threads", self.threads, 0)
+        self._check_loading()
         for place, settings in enumerate(self.augment):
             require_augmentation(f"data.augment[{place}]", settings)
         for place, settings in enumerate(self.mix):
@@ -110,6 +121,23 @@ class DataConfig:
         if "auto" in (self.mean, self.std) and self.mean != self.std:
             raise ConfigError(
                 message("data.mean and data.std", received="one of them", allowed='both numbers, or both "auto"')
+            )
+
+    def _check_loading(self) -> None:
+        for name in ("threads", "processes", "prefetch_bytes"):
+            require_whole(f"data.{name}", getattr(self, name), 0)
+        if self.threads and self.processes:
+            raise ConfigError(message("data.processes", received=self.processes, allowed="0 where data.threads is not"))
+        require_one_of("data.on_error", self.on_error, POLICIES)
+        require_number("data.max_bad", self.max_bad, 0.0, 1.0)
+        if self.cache and self.on_error == "quarantine":
+            raise ConfigError(
+                message(
+                    "data.on_error",
+                    received=self.on_error,
+                    allowed='"fail" where data.cache is true: every image is then read before the run begins',
+                    fix="Set data.cache = false, or remove the images that cannot be read.",
+                )
             )
 
 

@@ -19,11 +19,15 @@ from mezzotint.train.toml_text import dumps
 _WORD = re.compile(r"[A-Za-z_./~][\w./~*-]*")
 
 FREE: Final = frozenset(
-    {"threads", "data.threads", "data.path", "run.checkpoint_minutes", "run.checkpoint_steps", "run.keep"}
+    {
+        *("threads", "run.checkpoint_minutes", "run.checkpoint_steps", "run.keep"),
+        *("data.path", "data.threads", "data.processes", "data.prefetch_bytes", "data.on_error", "data.max_bad"),
+    }
 )
 """Keys that may differ when a run is resumed: they do not say what is computed. (The number of threads may change the
-last bits of PyTorch's own dense operators.) The number of epochs is not among them: learning rate and prune rate
-decay over the whole length, so a longer run is another run from its first step."""
+last bits of PyTorch's own dense operators. A run that ended at a damaged image may go on with ``data.on_error =
+"quarantine"``: what it has computed so far is the same under either policy.) The number of epochs is not among them:
+learning rate and prune rate decay over the whole length, so a longer run is another run from its first step."""
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:

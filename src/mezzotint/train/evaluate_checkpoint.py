@@ -72,7 +72,7 @@ def evaluate_checkpoint(
         folder=saved.folder,
         data=loader.source.describe(),
         classes=record.classes,
-        warnings=tuple(_warnings(place, record)),
+        warnings=(*_warnings(place, record), *_unread(loader)),
     )
 
 
@@ -102,6 +102,14 @@ def _loader(data: DataConfig, record: InputRecord) -> Loader:
             )
         )
     return loader
+
+
+def _unread(loader: Loader) -> list[str]:
+    bad = list(loader.quarantine)
+    if not bad:
+        return []
+    names = ", ".join(sample.name for sample in bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+    return [f"{len(bad)} images could not be read, and others were counted twice in their place: {names}."]
 
 
 def _warnings(data: DataConfig, record: InputRecord) -> list[str]:

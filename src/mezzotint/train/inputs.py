@@ -70,6 +70,11 @@ class Inputs:
     test: Loader
     record: InputRecord
 
+    def close(self) -> None:
+        """End the loaders' processes."""
+        self.train.close()
+        self.test.close()
+
 
 def open_inputs(config: RunConfig, saved: InputRecord | None = None, shard: tuple[int, int] = (0, 1)) -> Inputs:
     """Open the data of a run.
@@ -96,11 +101,11 @@ def open_inputs(config: RunConfig, saved: InputRecord | None = None, shard: tupl
         build_transform(data.augment),
         batch_size=data.batch_size,
         seed=config.seed,
-        threads=data.threads,
         drop_last=True,
         mean=mean,
         std=std,
         shard=shard,
+        **_loading(data),
     )
     test_loader = evaluation_loader(test, data, mean=mean, std=std, shard=shard)
     record = _record(data, loader, test_loader, mean, std)
@@ -153,12 +158,23 @@ def evaluation_loader(
         source,
         transform,
         batch_size=data.test_batch_size,
-        threads=data.threads,
         shuffle=False,
         mean=tuple(mean),
         std=tuple(std),
         shard=shard,
+        **_loading(data),
     )
+
+
+def _loading(data: DataConfig) -> dict[str, Any]:
+    """What a loader is told of its workers and of bad files."""
+    return {
+        "threads": data.threads,
+        "processes": data.processes,
+        "prefetch_bytes": data.prefetch_bytes,
+        "on_error": data.on_error,
+        "max_bad": data.max_bad,
+    }
 
 
 def protocol_fingerprint(protocol: str | None) -> str:
@@ -180,7 +196,7 @@ def with_data(data: DataConfig, path: str) -> DataConfig:
 def _normalisation(data: DataConfig, train: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if isinstance(data.mean, tuple) and isinstance(data.std, tuple):
         return data.mean, data.std
-    return channel_statistics(train)
+    return channel_statistics(train, skip_bad=data.on_error == "quarantine")
 
 
 def _record(

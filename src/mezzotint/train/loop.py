@@ -28,6 +28,7 @@ from mezzotint.train.evaluate import Evaluation, evaluate
 from mezzotint.train.inputs import InputRecord
 from mezzotint.train.parts import Parts, build_parts, describe
 from mezzotint.train.progress import EpochView, Progress, Silent, Start, StepView, TuningView
+from mezzotint.train.quarantine import BadImages
 from mezzotint.train.ranks import Ranks, joined
 from mezzotint.train.result import RunResult, conclude
 from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, refuse_existing
@@ -47,12 +48,14 @@ class Run:
     folder: Folder
     progress: Progress
     counters: Counters
+    bad: BadImages
     evaluation: Evaluation | None = None
     stop: signal.Signals | None = None
     saved_at: float = field(default_factory=time.perf_counter)
     seconds_before: float = 0.0
     began: float = field(default_factory=time.perf_counter)
     epoch_began: float = field(default_factory=time.perf_counter)
+    waited_before: float = 0.0
 
     @property
     def config(self) -> RunConfig:
@@ -99,6 +102,8 @@ def train(
         else:
             run = _started(config, place, watcher, ranks, stack)
         stack.callback(run.parts.topology.close)
+        stack.callback(run.parts.inputs.close)
+        stack.callback(run.bad.write)  # also when there were too many
         stack.callback(watcher.end)
         watcher.begin(_start_view(run))
         stack.enter_context(launch.measuring(_tuning(watcher)))
@@ -112,7 +117,7 @@ def train(
 def _train_epoch(run: Run, stop: StopRequest) -> None:
     """Train to the end of the epoch and test, or until a stop is asked for; either way the state is saved."""
     parts, counters, epoch = run.parts, run.counters, run.epoch
-    run.epoch_began = time.perf_counter()
+    run.epoch_began, run.waited_before = time.perf_counter(), parts.inputs.train.waited
     clock = _clock(run)
     for batch in parts.inputs.train:
         clock.lap("data")
@@ -121,6 +126,7 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         result = _summed(training_step(parts, batch, rate, clock), parts.ranks)
         _count(counters, result)
         _log(run, epoch, rate, result, clock)
+        run.bad.trained(batch, step=counters.step, epoch=epoch)
         stops = _stops(run, stop)
         if stops or _save_is_due(run):
             _save(run)
@@ -153,6 +159,8 @@ def _stops(run: Run, stop: StopRequest) -> bool:
 def _end_epoch(run: Run, epoch: int) -> None:
     """Test the network and record the epoch."""
     parts, counters = run.parts, run.counters
+    waited = parts.inputs.train.waited - run.waited_before
+    waited_share = waited / (time.perf_counter() - run.epoch_began)
     run.evaluation = evaluation = _evaluate(run)
     counts = memory.weight_counts(parts.model)
     run.folder.metrics(
@@ -177,6 +185,8 @@ def _end_epoch(run: Run, epoch: int) -> None:
         test_accuracy=evaluation.accuracy,
         density=counts.density,
         skipped=counters.step - counters.updates,
+        quarantined=len(run.bad),
+        waited=waited_share,
         seconds=time.perf_counter() - run.epoch_began,
     )
     counters.begin_epoch()
@@ -187,7 +197,9 @@ def _evaluate(run: Run) -> Evaluation:
     parts = run.parts
     with nullcontext() if parts.average is None else parts.average.applied():
         classes = len(parts.inputs.record.classes)
-        return evaluate(parts.model, parts.inputs.test, parts.precision, classes, parts.ranks)
+        evaluation = evaluate(parts.model, parts.inputs.test, parts.precision, classes, parts.ranks)
+    run.bad.tested()
+    return evaluation
 
 
 def _count(counters: Counters, result: StepResult) -> None:
@@ -267,7 +279,7 @@ def _started(config: RunConfig, place: Path, progress: Progress, ranks: Ranks, s
     parts = build_parts(config, ranks=ranks)
     ranks.require_equal("first weights", state_digest(parts.model))
     folder = _opened(ranks, stack, lambda: RunFolder.create(place, config_text(config), _environment(config, ranks)))
-    run = Run(parts=parts, folder=folder, progress=progress, counters=Counters())
+    run = Run(parts=parts, folder=folder, progress=progress, counters=Counters(), bad=_bad_images(parts, folder))
     ranks.on_leader(lambda: write_samples(place, parts.inputs.train, config.run.samples))
     ranks.on_leader(lambda: _save(run))
     return run
@@ -284,7 +296,19 @@ def _resumed(
     counters = restore(parts, saved)
     ranks.on_leader(lambda: folder.cut(saved.state["offsets"]))
     ranks.on_leader(lambda: folder.note_resumption(counters.step, _environment(config, ranks)))
-    return Run(parts=parts, folder=folder, progress=progress, counters=counters, seconds_before=counters.seconds)
+    return Run(
+        parts=parts,
+        folder=folder,
+        progress=progress,
+        counters=counters,
+        bad=_bad_images(parts, folder),
+        seconds_before=counters.seconds,
+    )
+
+
+def _bad_images(parts: Parts, folder: Folder) -> BadImages:
+    active = parts.config.data.on_error == "quarantine"
+    return BadImages(inputs=parts.inputs, ranks=parts.ranks, folder=folder, active=active)
 
 
 def _opened(ranks: Ranks, stack: ExitStack, make: Callable[[], RunFolder]) -> Folder:

@@ -9,26 +9,41 @@ import torch
 from torch import Tensor
 
 from mezzotint.data.source import Source
+from mezzotint.errors import DataError, ImageError, message
 
 _SAMPLES: Final = 10_000
 
 
-def channel_statistics(source: Source, samples: int = _SAMPLES) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(
+    source: Source, samples: int = _SAMPLES, *, skip_bad: bool = False
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the pixels of each channel, in units of the range 0 to 1.
 
     Args:
         source: images uint8 [H, W, C], before any augmentation; every image counts with all of its pixels.
         samples: how many images are looked at, spread evenly over the source.
+        skip_bad: leave out images that cannot be read; they will be in the loader's report.
 
     Returns:
         One mean and one deviation per channel, rounded to six decimals. A channel without any variation gets the
         deviation 1, which leaves it constant.
+
+    Raises:
+        ImageError, DataError: an image cannot be read, or none can.
     """
     chosen = np.unique(np.linspace(0, len(source) - 1, min(samples, len(source))).astype(np.int64))
+    sums: Tensor | None = None
+    for index in chosen.tolist():
+        try:
+            image, _ = source.read(index)
+        except (ImageError, DataError):
+            if not skip_bad:
+                raise
+            continue
+        sums = _sums(image) if sums is None else sums + _sums(image)
+    if sums is None:
+        raise DataError(message(source.describe(), received="no image that can be read", allowed="at least one"))
     # Exact sums of whole numbers: the result does not depend on the order.
-    sums = _sums(source.read(int(chosen[0]))[0])
-    for index in chosen[1:]:
-        sums += _sums(source.read(int(index))[0])
     count, total, squares = sums.to(torch.float64)
     mean = total / count / 255
     variance = (squares / count / 255**2 - mean**2).clamp(min=0)

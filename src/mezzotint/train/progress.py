@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+_WORTH_TELLING: Final = 0.1  # of the training time: more loader threads or a cache would help
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,11 @@ class StepView:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochView:
-    """The end of an epoch; accuracies are shares, ``seconds`` is the time of the epoch in this process."""
+    """The end of an epoch; accuracies are shares, ``seconds`` is the time of the epoch in this process.
+
+    ``quarantined`` counts the images that could not be read so far; ``waited`` is the share of the training time in
+    which the training waited for images.
+    """
 
     epoch: int
     train_loss: float
@@ -56,6 +62,8 @@ class EpochView:
     density: float
     skipped: int
     seconds: float
+    quarantined: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +227,10 @@ def step_state(view: StepView, images_per_second: float) -> str:
 def epoch_line(view: EpochView, epochs: int) -> str:
     """The line of an epoch."""
     skipped = f" · skipped {view.skipped}" if view.skipped else ""
+    quarantined = f" · quarantined {view.quarantined}" if view.quarantined else ""
+    waited = f" · waited for data {100 * view.waited:.0f} %" if view.waited >= _WORTH_TELLING else ""
     return (
         f"epoch {view.epoch + 1}/{epochs} · loss {view.train_loss:.4f} · train {100 * view.train_accuracy:.2f} %"
-        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{skipped} · {view.seconds:.1f} s"
+        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{skipped}"
+        f"{quarantined}{waited} · {view.seconds:.1f} s"
     )

@@ -117,17 +117,22 @@ class Ranks:
 
         self.from_leader(done)
 
+    def gathered(self, value: T) -> list[T]:
+        """What every rank has as ``value``, in the order of the ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _told():
+            dist.all_gather_object(values, value)
+        return values
+
     def require_equal(self, what: str, value: str) -> None:
         """Compare a text over the ranks.
 
         Raises:
             RunError: it differs: something that is computed alike everywhere was not.
         """
-        if self.size == 1:
-            return
-        values: list[Any] = [None] * self.size
-        with _told():
-            dist.all_gather_object(values, value)
+        values = self.gathered(value)
         odd = [rank for rank, other in enumerate(values) if other != values[0]]
         if odd:
             raise RunError(

@@ -130,7 +130,7 @@ def open_idx(path: Path, split: str, description: str | None = None) -> ArraySou
         labels,
         tuple(str(number) for number in range(classes)),
         description=description or f"IDX folder {path} ({split}): {len(images)} images, {classes} classes",
-        name=lambda index: f"{name}[{index}]",
+        name=(name + "[{}]").format,  # can be sent to another process, which a lambda cannot
     )
 
 

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +50,25 @@ class TarSource(EncodedSource):
             DataError: it cannot be read, is compressed, damaged or truncated, or an image has no label.
         """
         self.path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise _bad(path, f"the system error {error.strerror!r}", "a readable tar archive") from error
-        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._open()
         self._index = index_archive(path, self._descriptor, classes)
         self.labels, self.classes = self._index.labels, self._index.classes
+
+    def _open(self) -> None:
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise _bad(self.path, f"the system error {error.strerror!r}", "a readable tar archive") from error
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: everything but the open file, which they open again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_descriptor", "_close")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the archive again; the index is as it was."""
+        vars(self).update(state)
+        self._open()
 
     def name(self, index: int) -> str:
         """The path of the member inside the archive."""
