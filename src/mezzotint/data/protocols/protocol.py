@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mezzotint.data.orientation import Orientation
+from mezzotint.data.protocols.normalisation import Normalisation
 from mezzotint.data.protocols.steps import Step, Window
-from mezzotint.errors import ImageError, message
+from mezzotint.errors import ImageError, InputError, message
 
 _VERSION = 1  # part of the fingerprint; raised when the same rules come to mean other values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A named chain of steps from RGB levels to values in [0, 1].
+    """A named chain of steps from RGB levels to values in [0, 1], and what the network then subtracts and divides by.
 
     Two protocols with equal fingerprints give equal values, whatever their names. A checkpoint stores the fingerprint
     of the protocol that it was evaluated with, so that another one does not go unnoticed.
 
     Attributes:
-        name: its key in the table of protocols.
+        name: its key in the table of protocols, with its settings: ``"timm:crop_pct=0.95"``.
         summary: what it is for, in a sentence.
         steps: what is done to the image, in order.
         orientation: what reading does with the EXIF orientation; the published ImageNet results ignore it.
+        normalisation: of the values in [0, 1]; None leaves it to the network's own mean and deviation.
+        overshoot: what becomes of values that a sharpening interpolation takes out of [0, 1], where it does not round:
+            they are clipped, or kept as TensorFlow does.
     """
 
     name: str
     summary: str
     steps: tuple[Step, ...]
     orientation: Orientation = "ignore"
+    normalisation: Normalisation | None = None
+    overshoot: Literal["clip", "keep"] = "clip"
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Bring an image into the network's form.
+        """Bring an image into the network's form; it is not normalised yet, see `normalised`.
 
         Args:
             image: [H, W, 3], uint8 levels, or float32 in [0, 1] (which is not rounded on the way).
 
         Returns:
-            float32 [S, S, 3] in [0, 1], contiguous.
+            float32 [S, S, 3] in [0, 1] (beyond, where overshoot is kept), contiguous.
 
         Raises:
             ImageError: the type or the shape is another.
@@ -52,7 +59,21 @@ class Protocol:
         for step in self.steps:
             image = step(image)
         values = image.to(torch.float32)
-        return (values / 255 if levels else values).clamp(0, 1).contiguous()
+        values = values / 255 if levels else values
+        return (values.clamp(0, 1) if self.overshoot == "clip" else values.clone()).contiguous()
+
+    def normalised(self, values: Tensor) -> Tensor:
+        """The network's input: ``values`` of the protocol, [..., 3], with its normalisation applied.
+
+        Raises:
+            InputError: the protocol states no normalisation.
+        """
+        if self.normalisation is None:
+            received = f"the protocol {self.name}, which states no normalisation"
+            allowed = "a protocol with a normalisation"
+            fix = "Take the mean and std of the network, or name them where the protocol has such settings."
+            raise InputError(message("normalise", received=received, allowed=allowed, fix=fix))
+        return self.normalisation(values)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """The height and width of the result for an image of that size."""
@@ -75,17 +96,19 @@ class Protocol:
         reading = {"ignore": "ignoring the EXIF orientation", "apply": "turned by the EXIF orientation"}
         lines = [f"Read as RGB levels, {reading[self.orientation]}."]
         lines += [step.words() for step in self.steps]
-        lines += ["Divide by 255."]
+        lines += ["Divide by 255." if self.overshoot == "clip" else "Divide by 255; values beyond [0, 1] are kept."]
+        lines += [self.normalisation.words()] if self.normalisation else []
         return "\n".join([f"{self.name}: {self.summary}", *(f"  {n}. {line}" for n, line in enumerate(lines, 1))])
 
     def rules(self) -> dict[str, object]:
         """All that decides the values, JSON-ready; the name and the summary are no part of it."""
-        return {
+        rules: dict[str, object] = {
             "version": _VERSION,
             "orientation": self.orientation,
             "steps": [step.rules() for step in self.steps],
-            "range": [0, 1],
+            "range": [0, 1] if self.overshoot == "clip" else None,
         }
+        return rules | ({"normalisation": asdict(self.normalisation)} if self.normalisation else {})
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits over `rules`: equal rules, equal fingerprint, on every machine and in every version."""

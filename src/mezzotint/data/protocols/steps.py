@@ -9,11 +9,13 @@ rule               meaning, for a side of ``n`` pixels and ``d = n - size``     
 offset floor       ``d // 2``                                                      TensorFlow, Albumentations, FFCV
 offset half_even   ``int(round(d / 2))``, Python's banker's rounding; one more     torchvision, timm
                    than floor where ``d % 4 == 3`` (227 to 224: 2, not 1)
-size floor         ``floor(fraction * n)``, at offset ``floor``                    ``central875``
+offset ceil        ``(d + 1) // 2``                                                EfficientNet in TensorFlow
+size floor         ``floor(fraction * n)``                                         ``central875``, FFCV
 size tensorflow    start ``int((n - n * fraction) / 2)``, size ``n - 2 * start``   ``tf.image.central_crop``
+size float32       ``floor(fraction * n)`` in single precision                     EfficientNet in TensorFlow
 =================  ==============================================================  =================================
 
-A crop never becomes empty: at least one pixel remains, as in ``floor(0.875 * 1)``, which would be 0.
+A crop never becomes empty: at least one pixel remains, as in ``floor(0.875 * 1)``, which would be 0. Nor does a resize.
 """
 
 from __future__ import annotations
@@ -21,19 +23,31 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from mezzotint.data.resize import Resampling, resize
+from mezzotint.data.resize import Interpolation, Resampling, resize
 from mezzotint.errors import ImageError, message
+
+Offset: TypeAlias = Literal["floor", "half_even", "ceil"]
 
 _MAX_INTERMEDIATE = 2**28
 
 _HOW: dict[Resampling, str] = {
-    "torch": "bilinear, antialiased (torch)",
-    "pillow": "bilinear, antialiased (Pillow, to the bit)",
-    "tensorflow": "bilinear, not antialiased (TensorFlow)",
+    "torch": "antialiased (torch)",
+    "pillow": "antialiased (Pillow, to the bit)",
+    "tensorflow": "not antialiased (TensorFlow)",
+    "tensorflow1": "not antialiased, without half-pixel centres (TensorFlow 1)",
+    "opencv": "as INTER_AREA (OpenCV, to the bit)",
+}
+
+_OFFSETS: dict[Offset, str] = {
+    "floor": "surplus // 2",
+    "half_even": "round(surplus / 2), halves to the even number",
+    "ceil": "(surplus + 1) // 2",
 }
 
 
@@ -72,24 +86,25 @@ class Step(ABC):
         """What the step does, in the words that go before the size that comes out, as in "resized to 256 x 256"."""
 
     def rules(self) -> dict[str, object]:
-        """The step's name and fields, JSON-ready."""
-        return {"step": type(self).__name__, **asdict(self)}
+        """The step's name and fields, JSON-ready, without those that are None."""
+        return {"step": type(self).__name__, **{key: value for key, value in asdict(self).items() if value is not None}}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resize(Step):
-    """Resize to a fixed size; the aspect ratio is not kept."""
+class _Resizing(Step):
+    """What the resizes share."""
 
-    height: int
-    width: int
     resampling: Resampling
-    interpolation: Literal["bilinear"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     def __call__(self, image: Tensor) -> Tensor:
-        return resize(image, self.height, self.width, resampling=self.resampling)
-
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        return self.height, self.width
+        height, width = self.size(image.shape[0], image.shape[1])
+        if height * width > _MAX_INTERMEDIATE:
+            received = f"an image of {image.shape[1]} x {image.shape[0]} pixels, which would grow to {width} x {height}"
+            allowed = f"at most {_MAX_INTERMEDIATE} pixels after resizing"
+            fix = 'Use a protocol that does not keep the aspect ratio, such as "squash256".'
+            raise ImageError(message("image", received=received, allowed=allowed, fix=fix))
+        return resize(image, height, width, resampling=self.resampling, interpolation=self.interpolation)
 
     def window(self, height: int, width: int) -> Window:
         return Window(0, 0, height, width)
@@ -98,42 +113,58 @@ class Resize(Step):
     def verb(self) -> str:
         return "resized to"
 
-    def words(self) -> str:
-        return f"Resize to {self.height} x {self.width}, whatever the aspect ratio, {_HOW[self.resampling]}."
+    @property
+    def how(self) -> str:
+        """The interpolation in words."""
+        if self.interpolation == "nearest":
+            return f"nearest pixel ({self.resampling.capitalize()}, to the bit)"
+        return (
+            _HOW[self.resampling] if self.resampling == "opencv" else f"{self.interpolation}, {_HOW[self.resampling]}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResizeShorter(Step):
+class Resize(_Resizing):
+    """Resize to a fixed size; the aspect ratio is not kept."""
+
+    height: int
+    width: int
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        return self.height, self.width
+
+    def words(self) -> str:
+        return f"Resize to {self.height} x {self.width}, whatever the aspect ratio, {self.how}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeShorter(_Resizing):
     """Resize so that the shorter side has ``side`` pixels; the longer one becomes ``int(side * long / short)``."""
 
     side: int
-    resampling: Resampling
-    interpolation: Literal["bilinear"] = "bilinear"
-
-    def __call__(self, image: Tensor) -> Tensor:
-        height, width = self.size(image.shape[0], image.shape[1])
-        if height * width > _MAX_INTERMEDIATE:
-            received = f"an image of {image.shape[1]} x {image.shape[0]} pixels, which would grow to {width} x {height}"
-            allowed = f"at most {_MAX_INTERMEDIATE} pixels after resizing its shorter side to {self.side}"
-            fix = 'Use a protocol that does not keep the aspect ratio, such as "squash256".'
-            raise ImageError(message("image", received=received, allowed=allowed, fix=fix))
-        return resize(image, height, width, resampling=self.resampling)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         if height <= width:
             return self.side, int(self.side * width / height)
         return int(self.side * height / width), self.side
 
-    def window(self, height: int, width: int) -> Window:
-        return Window(0, 0, height, width)
+    def words(self) -> str:
+        return f"Resize the shorter side to {self.side}, the longer one in proportion (rounded down), {self.how}."
 
-    @property
-    def verb(self) -> str:
-        return "resized to"
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeLonger(_Resizing):
+    """Resize so that the longer side has ``side`` pixels; the shorter one becomes ``round(short / (long / side))``."""
+
+    side: int
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        ratio = max(height / self.side, width / self.side)
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
 
     def words(self) -> str:
-        how = _HOW[self.resampling]
-        return f"Resize the shorter side to {self.side}, the longer one in proportion (rounded down), {how}."
+        rule = "rounded, halves to the even number"
+        return f"Resize the longer side to {self.side}, the shorter one in proportion ({rule}), {self.how}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +172,7 @@ class CenterCrop(Step):
     """Cut a square of ``side`` pixels out of the centre."""
 
     side: int
-    offset: Literal["floor", "half_even"] = "floor"
+    offset: Offset = "floor"
 
     def __call__(self, image: Tensor) -> Tensor:
         return _cut(image, self.window(image.shape[0], image.shape[1]))
@@ -153,27 +184,70 @@ class CenterCrop(Step):
         if min(height, width) < self.side:
             received = f"an image of {width} x {height} pixels at the crop"
             raise ImageError(message("image", received=received, allowed=f"at least {self.side} x {self.side}"))
-        top, left = self._start(height - self.side), self._start(width - self.side)
+        top, left = (_start(side - self.side, self.offset) for side in (height, width))
         return Window(top, left, top + self.side, left + self.side)
-
-    def _start(self, surplus: int) -> int:
-        return surplus // 2 if self.offset == "floor" else round(surplus / 2)
 
     @property
     def verb(self) -> str:
         return "centre cut to"
 
     def words(self) -> str:
-        rule = "surplus // 2" if self.offset == "floor" else "round(surplus / 2), halves to the even number"
-        return f"Cut the centre {self.side} x {self.side} out, at offset {rule}."
+        return f"Cut the centre {self.side} x {self.side} out, at offset {_OFFSETS[self.offset]}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropOrPad(Step):
+    """Bring to a square of ``side`` pixels: cut where a side is longer, fill up with a colour where it is shorter.
+
+    Of an odd number of pixels to fill, the one more goes to the bottom or to the right.
+    """
+
+    side: int
+    fill: tuple[int, int, int]
+    offset: Offset
+
+    def __call__(self, image: Tensor) -> Tensor:
+        top, left, bottom, right = (int(edge) for edge in self.window(image.shape[0], image.shape[1]))
+        fill = torch.tensor(self.fill, dtype=torch.uint8)
+        colour = fill if image.dtype == torch.uint8 else fill / 255
+        padded = colour.expand(self.side, self.side, 3).clone()
+        rows, columns = slice(max(0, -top), self.side), slice(max(0, -left), self.side)
+        shown = image[max(0, top) : bottom, max(0, left) : right]
+        padded[rows, columns][: shown.shape[0], : shown.shape[1]] = shown
+        return padded
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        return self.side, self.side
+
+    def window(self, height: int, width: int) -> Window:
+        """The square in the input; it reaches beyond the input where that is padded."""
+        top, left = (
+            -((self.side - side) // 2) if side < self.side else _start(side - self.side, self.offset)
+            for side in (height, width)
+        )
+        return Window(top, left, top + self.side, left + self.side)
+
+    @property
+    def verb(self) -> str:
+        return "centre cut or padded to"
+
+    def words(self) -> str:
+        cut = f"cut the centre out at offset {_OFFSETS[self.offset]}"
+        pad = f"pad with the colour {self.fill}, lack // 2 above or at the left"
+        return f"Bring to {self.side} x {self.side}: {cut}, or {pad}."
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropFraction(Step):
-    """Cut the central ``fraction`` of each side out; the aspect ratio stays that of the image."""
+    """Cut the central ``fraction`` of each side out; the aspect ratio stays that of the image.
+
+    With rounding ``"tensorflow"`` the start is part of the rule, and ``offset`` must be None; with ``"floor"`` None
+    means ``"floor"``.
+    """
 
     fraction: float
     rounding: Literal["floor", "tensorflow"] = "floor"
+    offset: Offset | None = None
 
     def __call__(self, image: Tensor) -> Tensor:
         return _cut(image, self.window(image.shape[0], image.shape[1]))
@@ -191,7 +265,7 @@ class CropFraction(Step):
             start = int((side - side * self.fraction) / 2)
             return start, side - 2 * start
         length = max(1, math.floor(self.fraction * side))
-        return (side - length) // 2, length
+        return _start(side - length, self.offset or "floor"), length
 
     @property
     def verb(self) -> str:
@@ -201,8 +275,49 @@ class CropFraction(Step):
         if self.rounding == "tensorflow":
             rule = f"start = int((side - side * {self.fraction:g}) / 2), size = side - 2 * start"
         else:
-            rule = f"size = floor({self.fraction:g} * side), at least 1, start = (side - size) // 2"
+            offset = _OFFSETS[self.offset or "floor"].replace("surplus", "(side - size)")
+            rule = f"size = floor({self.fraction:g} * side), at least 1, start = {offset}"
         return f"Cut the central {self.fraction:.1%} of each side out: {rule}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropSquare(Step):
+    """Cut a square out of the centre whose side is ``fraction`` of the image's shorter one, rounded down.
+
+    ``precision`` is that of the product; where it comes close to a whole number, the precision decides.
+    """
+
+    fraction: float
+    offset: Offset
+    precision: Literal["float32", "float64"] = "float64"
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return _cut(image, self.window(image.shape[0], image.shape[1]))
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        kind = np.dtype(self.precision).type
+        side = max(1, int(kind(self.fraction) * kind(min(height, width))))
+        return side, side
+
+    def window(self, height: int, width: int) -> Window:
+        side, _ = self.size(height, width)
+        top, left = _start(height - side, self.offset), _start(width - side, self.offset)
+        return Window(top, left, top + side, left + side)
+
+    @property
+    def verb(self) -> str:
+        return "centre cut to"
+
+    def words(self) -> str:
+        rule = f"side = floor({self.fraction:g} * shorter side) in {self.precision}, at least 1"
+        return f"Cut the central square out: {rule}, at offset {_OFFSETS[self.offset]}."
+
+
+def _start(surplus: int, offset: Offset) -> int:
+    """Where a crop starts on a side that is ``surplus`` pixels longer."""
+    if offset == "half_even":
+        return round(surplus / 2)
+    return (surplus + (offset == "ceil")) // 2
 
 
 def _cut(image: Tensor, window: Window) -> Tensor:
