@@ -1,8 +1,8 @@
 """How many images a second are read and brought into form? Ours beside every peer that is installed, in one run.
 
-Encoded files lie in memory; each engine makes float32 [3, 224, 224], normalised, of every one. All use one thread inside
-their operations; images are spread over one worker thread, then two. Engines take turns, round by round; figures are
-medians of the rounds.
+Encoded files lie in memory; each engine makes float32 [3, 224, 224], normalised, of every one. All use one thread
+inside their operations; images are spread over one worker thread, then two. Engines take turns, round by round; figures
+are medians of the rounds.
 
     decode        RGB levels, no more: what no engine that decodes whole files can pass
     squash256     resized to 256 x 256, the centre 224 x 224
@@ -156,7 +156,7 @@ def with_opencv(cv2: Any) -> dict[str, Make]:
 
 def load_torchvision() -> Any:
     """torchvision, its operators declared in its stead where they do not load; None where it is not installed."""
-    library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901 - lives as long as the process
+    library = torch.library.Library("torchvision", "DEF")
     for _ in range(50):
         try:
             import torchvision  # type: ignore[import-not-found, unused-ignore]
@@ -284,7 +284,9 @@ def main() -> None:
     rows, absent = measure(files, chosen.tasks, chosen.rounds)
     for threads in (1, 2):
         show(rows, threads)
-    Console().print(f"{len(files)} files of {chosen.data}, {in_words()}" + "".join(f"; {name} is absent" for name in absent))
+    Console().print(
+        f"{len(files)} files of {chosen.data}, {in_words()}" + "".join(f"; {name} is absent" for name in absent)
+    )
     if chosen.write:
         size = statistics.mean(len(data) for data in files)
         write_result(RESULT, {"images": len(files), "mean_bytes": round(size), "absent": absent, "rows": rows})

@@ -164,8 +164,8 @@ def test_crop_rules() -> None:
     even = [CenterCrop(side=224, offset="half_even").window(n, 224).top for n in (224, 225, 226, 227, 229, 231)]
     assert down == [0, 0, 1, 1, 2, 3]
     assert even == [0, 0, 1, 2, 2, 4]
-    assert ResizeShorter(side=256, resampling="torch").size(375, 500) == (256, 341)
-    assert ResizeShorter(side=256, resampling="torch").size(500, 375) == (341, 256)
+    assert ResizeShorter(side=256, resampling="pillow").size(375, 500) == (256, 341)
+    assert ResizeShorter(side=256, resampling="pillow").size(500, 375) == (341, 256)
 
 
 def test_a_crop_larger_than_the_image_is_an_error() -> None:
@@ -205,11 +205,11 @@ def test_every_size_gives_the_stated_form(height: int, width: int, name: str) ->
     image = torch.from_numpy(pattern(height, width))
     before = image.clone()
     values = PROTOCOLS[name](image)
-    assert values.shape == (224, 224, 3)
+    assert values.shape == ((299, 299, 3) if name == "inception" else (224, 224, 3))
     assert values.shape[:2] == PROTOCOLS[name].size(height, width)
     assert values.dtype == torch.float32
     assert values.is_contiguous()
-    assert 0 <= values.min() <= values.max() <= 1
+    assert 0 <= values.min() <= values.max() <= 1 or PROTOCOLS[name].overshoot == "keep"
     assert torch.equal(image, before)
 
 
@@ -302,11 +302,16 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_fingerprints_never_change() -> None:
     assert {name: protocol.fingerprint() for name, protocol in PROTOCOLS.items()} == {
-        "squash256": "109efdb9e8c1b11a",
-        "central875": "3eef93bdef91ca5e",
+        "squash256": "b6a6092cefa60980",
+        "central875": "7fc7d86291505317",
         "squash256-tf": "61d8b75a9ea7fde8",
         "central875-tf": "c070fcef80a9afef",
         "torchvision": "207a11d619aba33b",
+        "timm": "b0702d8c118d5ef8",
+        "inception": "b7016fad7f075054",
+        "efficientnet-tf": "72e728c71035d0d0",
+        "ffcv": "09ecda39922818dc",
+        "keras": "b0188223bcc736bb",
     }
 
 
@@ -325,9 +330,9 @@ def test_descriptions_state_the_rules(name: str) -> None:
     text = PROTOCOLS[name].describe()
     assert text.startswith(f"{name}: ")
     assert "ignoring the EXIF orientation" in text
-    assert "224 x 224" in text
-    assert ("not antialiased" in text) == name.endswith("-tf")
-    assert text.count("\n") == len(PROTOCOLS[name].steps) + 2
+    assert f"{PROTOCOLS[name].size(300, 400)[0]} x " in text
+    assert ("not antialiased" in text) == (name.endswith("-tf") or name == "inception")
+    assert text.count("\n") == len(PROTOCOLS[name].steps) + 2 + (PROTOCOLS[name].normalisation is not None)
 
 
 def test_a_protocol_decides_about_the_orientation() -> None:

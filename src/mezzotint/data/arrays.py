@@ -107,7 +107,7 @@ def _channels_last(array: npt.NDArray[Any], layout: Layout, name: str) -> npt.ND
     if array.ndim == 2:
         return array[:, :, None]
     if array.ndim != 3:
-        fix = "Pass the images of a batch one at a time." if array.ndim == 4 else ""
+        fix = "Pass the images of a batch one at a time, or all to mezzotint.preprocess." if array.ndim == 4 else ""
         allowed = "[H, W], [H, W, C] or [C, H, W]"
         raise ImageError(message(name, received=f"an array of shape {tuple(array.shape)}", allowed=allowed, fix=fix))
     last = _decided_layout(array.shape, name) == "HWC" if layout == "auto" else layout == "HWC"

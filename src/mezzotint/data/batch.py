@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mezzotint.data.quarantine import BadSample
 from mezzotint.errors import ConfigError, DataError, message
+from mezzotint.kernels.images import normalise
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,6 +88,18 @@ class Normalise:
             raise DataError(message("number of means", received=int(self.mean.shape[0]), allowed=allowed))
         return scaled.sub_(self.mean).div_(self.std)
 
+    def stacked(self, images: Sequence[Tensor]) -> Tensor:
+        """N normalised images [C, H, W] of one size and type as a batch, in one pass where they are uint8."""
+        first = images[0]
+        if first.dtype != torch.uint8 or (self.mean is not None and self.mean.shape[0] not in (1, first.shape[0])):
+            return self(torch.stack(list(images)))
+        batch = torch.empty((len(images), *first.shape))
+        constants = [None if of is None else of.flatten().expand(first.shape[0]) for of in (self.mean, self.std)]
+        mean, std = (None if of is None else of.contiguous() for of in constants)
+        for image, planes in zip(images, batch, strict=True):
+            normalise(image.permute(1, 2, 0), planes, mean, std)
+        return batch
+
 
 def _per_channel(values: float | Sequence[float], name: str) -> Tensor:
     """float32 [C, 1, 1]."""
@@ -96,8 +109,8 @@ def _per_channel(values: float | Sequence[float], name: str) -> Tensor:
     return torch.tensor(listed, dtype=torch.float32).reshape(-1, 1, 1)
 
 
-def stack(images: Sequence[Tensor], name: Callable[[int], str]) -> Tensor:
-    """[N, C, H, W] from N images [C, H, W]; ``name`` gives the name of the i-th for messages.
+def check_alike(images: Sequence[Tensor], name: Callable[[int], str]) -> None:
+    """Refuse images [C, H, W] that make no batch; ``name`` gives the name of the i-th for messages.
 
     Raises:
         DataError: they differ in size or type; the first that differs is named.
@@ -113,7 +126,6 @@ def stack(images: Sequence[Tensor], name: Callable[[int], str]) -> Tensor:
                     fix="Use a transform that gives all images one size, such as random_resized_crop or a protocol.",
                 )
             )
-    return torch.stack(list(images))
 
 
 def index_tensor(indices: NDArray[np.int64]) -> Tensor:

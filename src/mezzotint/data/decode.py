@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from mezzotint.data.arrays import Layout, rgb_levels
 from mezzotint.data.convert import rgb_from_pillow
 from mezzotint.data.magic import FORMATS, image_format, other_content
 from mezzotint.data.orientation import Orientation, turned
+from mezzotint.data.part import Part
 from mezzotint.data.pillow_file import PILLOW_ERRORS, check_size, exif_orientation, orientation_tag, read_with_pillow
 from mezzotint.errors import ImageError, message, suggest
 from mezzotint.kernels.images import Box, Size
@@ -88,29 +89,28 @@ def read_image(
     return _decoded(data, name, orientation, max_pixels, None).levels
 
 
-class Part(NamedTuple):
-    """A part of an image: its levels, uint8 [box.height, box.width, 3], where it lies, and the size of the image."""
-
-    levels: Tensor
-    box: Box
-    size: Size
-
-
-def read_part(data: bytes, wanted: Callable[[Size], Box] | None, *, name: str, max_pixels: int = MAX_PIXELS) -> Part:
+def read_part(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    wanted: Callable[[Size], Box] | None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> Part:
     """Read of an image file what is wanted, or more; its EXIF orientation is ignored.
 
     The levels are those of `read_image`. Only JPEG files can be read in part; of all others the whole is returned. A
     fault in a JPEG file behind the last row that is wanted goes unnoticed, except that the file is cut off.
 
     Args:
-        data: the bytes of an image file.
+        source: a path, or the bytes of an image file.
         wanted: says for the size of the image which part of it is needed; None: all of it.
-        name: how errors call the file.
-        max_pixels: as in `read_image`.
+        max_pixels, name: as in `read_image`.
 
     Raises:
         ImageError: as `read_image`, and whatever ``wanted`` raises.
     """
+    _check_options("ignore", max_pixels)
+    name, data = _named_bytes(source, name)
     return _decoded(data, name, "ignore", max_pixels, wanted)
 
 

@@ -20,12 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mezzotint.data.batch import Batch, Normalise, index_tensor, stack
+from mezzotint.data.batch import Batch, Normalise, check_alike, index_tensor
+from mezzotint.data.part import Part
 from mezzotint.data.quarantine import BadSample, OnError
 from mezzotint.data.random import Key, Keys
-from mezzotint.data.source import BatchSource, Source
-from mezzotint.data.transform import BatchTransform, Transform
+from mezzotint.data.source import BatchSource, EncodedSource, Source
+from mezzotint.data.transform import BatchTransform, PartTransform, Transform
 from mezzotint.errors import DataError, ImageError, MezzotintError, message
+from mezzotint.kernels.images import Box, Size
 
 _DRAWS = 64  # of a stand-in: half of a data set may be bad, and still one of 2^64 draws fails
 
@@ -73,16 +75,16 @@ class BatchMaker:
         key = Key(self.seed, epoch, index)
         with self._naming(index):
             try:
-                image, label = self.source.read(index)
+                part, label = self._read(index, key)
             except (ImageError, DataError) as error:
                 if self.on_error == "fail":
                     raise
                 bad = BadSample(index=index, name=self.source.name(index), reason=str(error))
             else:
-                return Sample(self._transformed(image, key), label)
-        other, image, label = self._stand_in(key, bad)
+                return Sample(self._transformed(part, key), label)
+        other, part, label = self._stand_in(key, bad)
         with self._naming(other):
-            return Sample(self._transformed(image, key), label, bad)
+            return Sample(self._transformed(part, key), label, bad)
 
     def normalised(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """One sample as it stands in a batch: float32 [C, H, W] and its label."""
@@ -91,10 +93,11 @@ class BatchMaker:
 
     def assemble(self, indices: NDArray[np.int64], samples: list[Sample]) -> Batch:
         """One normalised batch from its samples, which are in the order of ``indices``."""
-        images = stack([sample.image for sample in samples], lambda place: self.source.name(int(indices[place])))
+        images = [sample.image for sample in samples]
+        check_alike(images, lambda place: self.source.name(int(indices[place])))
         labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
         bad = tuple(sample.bad for sample in samples if sample.bad is not None)
-        return Batch(self.normalise(images), labels, index_tensor(indices), bad)
+        return Batch(self.normalise.stacked(images), labels, index_tensor(indices), bad)
 
     def _all_at_once(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
         source, transform = self.source, self.transform
@@ -107,17 +110,37 @@ class BatchMaker:
             images = images.permute(0, 3, 1, 2)
         return Batch(self.normalise(images), labels, index_tensor(indices))
 
-    def _transformed(self, image: Tensor, key: Key) -> Tensor:
-        return image.permute(2, 0, 1) if self.transform is None else _checked(self.transform(image, key))
+    def _read(self, index: int, key: Key) -> tuple[Part, int]:
+        """Of a sample what the transform will look at, or all of it; and its label."""
+        transform = self.transform
+        if not isinstance(self.source, EncodedSource) or not isinstance(transform, PartTransform):
+            image, label = self.source.read(index)
+            size = Size(image.shape[0], image.shape[1])
+            return Part(image, size.whole, size), label
 
-    def _stand_in(self, key: Key, bad: BadSample) -> tuple[int, Tensor, int]:
-        """(index, image, label) of the first readable sample that is drawn; reading it is no news to the report."""
+        def wanted(size: Size) -> Box:
+            try:
+                return transform.wanted(size, key)
+            except MezzotintError:  # nothing is wrong with the file: the transform itself shall refuse it
+                return size.whole
+
+        return self.source.read_part(index, wanted)
+
+    def _transformed(self, part: Part, key: Key) -> Tensor:
+        if self.transform is None:
+            return part.levels.permute(2, 0, 1)
+        if isinstance(self.transform, PartTransform):
+            return _checked(self.transform.finish(part, key))
+        return _checked(self.transform(part.levels, key))
+
+    def _stand_in(self, key: Key, bad: BadSample) -> tuple[int, Part, int]:
+        """(index, part, label) of the first readable sample that is drawn; reading it is no news to the report."""
         draws = key.child("stand-in")
         for _ in range(_DRAWS if len(self.source) > 1 else 0):
             drawn = draws.integers(0, len(self.source) - 1)
             other = drawn + (drawn >= bad.index)
             try:
-                return other, *self.source.read(other)
+                return other, *self._read(other, key)
             except (ImageError, DataError):
                 continue
         raise DataError(

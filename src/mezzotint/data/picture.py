@@ -22,7 +22,10 @@ SCALE = 2
 
 _Colour: TypeAlias = tuple[int, int, int]
 _PAPER, _INK, _GREY, _RULE = (252, 252, 250), (28, 31, 36), (90, 97, 107), (222, 224, 220)
-_COLOURS: tuple[_Colour, ...] = ((213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167))  # Okabe and Ito
+_COLOURS: tuple[_Colour, ...] = (  # Okabe and Ito
+    *((213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167)),
+    *((230, 159, 0), (86, 180, 233), (240, 228, 66), (0, 0, 0)),
+)
 _MARGIN, _GAP = 48, 40
 _TITLE, _HEADING, _TEXT, _SMALL = 30, 23, 17, 15
 _SWATCH, _OUTLINE = 14, 3
@@ -117,7 +120,7 @@ def _notes(views: Sequence[View]) -> list[str]:
 
 
 def _levels(view: View) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return (view.values * 255).round().numpy().astype(np.uint8)
+    return (view.values * 255).round().clamp(0, 255).numpy().astype(np.uint8)
 
 
 def _outline(picture: Image.Image, windows: Sequence[Window]) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mezzotint.data.decode import Part, read_part
+from mezzotint.data.decode import read_part
+from mezzotint.data.part import Part
 from mezzotint.errors import DataError, message, suggest
 from mezzotint.kernels.images import Box, Size
 

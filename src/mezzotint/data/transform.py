@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from mezzotint.data.augment import AUGMENTATIONS, Augmentation
-from mezzotint.data.decode import Part
-from mezzotint.data.preprocess import preprocess
+from mezzotint.data.part import Part
 from mezzotint.data.protocols import get_protocol
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, NotRegistered, message, suggest
@@ -45,6 +45,10 @@ class BatchTransform(Protocol):
 @runtime_checkable
 class PartTransform(Protocol):
     """A transform that does not look at all of an image, so that not all of it need be decoded."""
+
+    def __call__(self, image: Tensor, key: Key) -> Tensor:
+        """A whole image."""
+        ...
 
     def wanted(self, size: Size, key: Key) -> Box:
         """The part of an image of that size that ``finish`` needs; perhaps the whole."""
@@ -126,7 +130,10 @@ def _child_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 class Evaluate:
-    """A named evaluation protocol as a transform: float32 [3, 224, 224] in [0, 1], nothing random."""
+    """A named evaluation protocol as a transform: [3, S, S], nothing random.
+
+    The levels stay uint8 where the protocol rounds them; otherwise float32 in [0, 1].
+    """
 
     def __init__(self, protocol: str) -> None:
         """Look the protocol up.
@@ -137,8 +144,18 @@ class Evaluate:
         self.protocol = get_protocol(protocol)
 
     def __call__(self, image: Tensor, key: Key) -> Tensor:
-        """One image: uint8 [H, W, 1 or 3] -> float32 [3, 224, 224]; ``key`` is not used."""
-        return preprocess(image, protocol=self.protocol, layout="HWC").permute(2, 0, 1)
+        """One image: uint8 [H, W, 1 or 3]; ``key`` is not used."""
+        size = Size(image.shape[0], image.shape[1])
+        return self.finish(Part(image.expand(-1, -1, 3), size.whole, size), key)
+
+    def wanted(self, size: Size, key: Key) -> Box:
+        """What the protocol looks at."""
+        return self.protocol.wanted(size)
+
+    def finish(self, part: Part, key: Key) -> Tensor:
+        """The protocol on a part of an image."""
+        image = self.protocol.unscaled(part)
+        return (image if image.dtype == torch.uint8 else self.protocol.finish(part)).permute(2, 0, 1)
 
     def describe(self) -> str:
         """The protocol's own words."""

@@ -4,61 +4,109 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mezzotint.data.orientation import Orientation
+from mezzotint.data.part import Part
+from mezzotint.data.protocols.normalisation import Normalisation
 from mezzotint.data.protocols.steps import Step, Window
-from mezzotint.errors import ImageError, message
+from mezzotint.errors import ImageError, InputError, message
+from mezzotint.kernels.images import Box, Size
 
 _VERSION = 1  # part of the fingerprint; raised when the same rules come to mean other values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A named chain of steps from RGB levels to values in [0, 1].
+    """A named chain of steps from RGB levels to values in [0, 1], and what the network then subtracts and divides by.
 
     Two protocols with equal fingerprints give equal values, whatever their names. A checkpoint stores the fingerprint
     of the protocol that it was evaluated with, so that another one does not go unnoticed.
 
     Attributes:
-        name: its key in the table of protocols.
+        name: its key in the table of protocols, with its settings: ``"timm:crop_pct=0.95"``.
         summary: what it is for, in a sentence.
         steps: what is done to the image, in order.
         orientation: what reading does with the EXIF orientation; the published ImageNet results ignore it.
+        normalisation: of the values in [0, 1]; None leaves it to the network's own mean and deviation.
+        overshoot: what becomes of values that a sharpening interpolation takes out of [0, 1], where it does not round:
+            they are clipped, or kept as TensorFlow does.
     """
 
     name: str
     summary: str
     steps: tuple[Step, ...]
     orientation: Orientation = "ignore"
+    normalisation: Normalisation | None = None
+    overshoot: Literal["clip", "keep"] = "clip"
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Bring an image into the network's form.
+        """Bring an image into the network's form; it is not normalised yet, see `normalised`.
 
         Args:
             image: [H, W, 3], uint8 levels, or float32 in [0, 1] (which is not rounded on the way).
 
         Returns:
-            float32 [S, S, 3] in [0, 1], contiguous.
+            float32 [S, S, 3] in [0, 1] (beyond, where overshoot is kept), contiguous.
 
         Raises:
             ImageError: the type or the shape is another.
         """
         _check(image)
-        levels = image.dtype == torch.uint8
-        for step in self.steps:
-            image = step(image)
+        size = Size(image.shape[0], image.shape[1])
+        return self.finish(Part(image, size.whole, size))
+
+    def wanted(self, size: Size) -> Box:
+        """The part of an image of that size on which the result depends."""
+        return self._reaches(size)[0][1]
+
+    def finish(self, part: Part) -> Tensor:
+        """The result, as of the whole image, from a part that holds at least what is ``wanted``."""
+        image = self.unscaled(part)
         values = image.to(torch.float32)
-        return (values / 255 if levels else values).clamp(0, 1).contiguous()
+        values = values / 255 if part.levels.dtype == torch.uint8 else values
+        return (values.clamp(0, 1) if self.overshoot == "clip" else values.clone()).contiguous()
+
+    def unscaled(self, part: Part) -> Tensor:
+        """The result before it is divided by 255: uint8 levels [S, S, 3] of a uint8 part where all steps round."""
+        image, held = part.levels, part.box
+        reaches = self._reaches(part.size)
+        for step, (size, _), (_, wanted) in zip(self.steps, reaches, reaches[1:], strict=False):
+            image, held = step.part(Part(image, held, size), wanted), wanted
+        return image
+
+    def normalised(self, values: Tensor) -> Tensor:
+        """The network's input: ``values`` of the protocol, [..., 3], with its normalisation applied.
+
+        Raises:
+            InputError: the protocol states no normalisation.
+        """
+        if self.normalisation is None:
+            received = f"the protocol {self.name}, which states no normalisation"
+            allowed = "a protocol with a normalisation"
+            fix = "Take the mean and std of the network, or name them where the protocol has such settings."
+            raise InputError(message("normalise", received=received, allowed=allowed, fix=fix))
+        return self.normalisation(values)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """The height and width of the result for an image of that size."""
         for step in self.steps:
             height, width = step.size(height, width)
         return height, width
+
+    def _reaches(self, size: Size) -> list[tuple[Size, Box]]:
+        """Of the input of each step, and at last of the result, the size and the part that is needed."""
+        sizes = [size]
+        for step in self.steps:
+            sizes.append(Size(*step.size(*sizes[-1])))
+        reaches = [(sizes[-1], sizes[-1].whole)]
+        for step, before in zip(reversed(self.steps), sizes[-2::-1], strict=True):
+            reaches.append((before, step.reach(before, reaches[-1][1])))
+        return reaches[::-1]
 
     def kept(self, height: int, width: int) -> Window:
         """The part of an image of that size that the result shows, in its pixels, which may be divided."""
@@ -75,17 +123,19 @@ class Protocol:
         reading = {"ignore": "ignoring the EXIF orientation", "apply": "turned by the EXIF orientation"}
         lines = [f"Read as RGB levels, {reading[self.orientation]}."]
         lines += [step.words() for step in self.steps]
-        lines += ["Divide by 255."]
+        lines += ["Divide by 255." if self.overshoot == "clip" else "Divide by 255; values beyond [0, 1] are kept."]
+        lines += [self.normalisation.words()] if self.normalisation else []
         return "\n".join([f"{self.name}: {self.summary}", *(f"  {n}. {line}" for n, line in enumerate(lines, 1))])
 
     def rules(self) -> dict[str, object]:
         """All that decides the values, JSON-ready; the name and the summary are no part of it."""
-        return {
+        rules: dict[str, object] = {
             "version": _VERSION,
             "orientation": self.orientation,
             "steps": [step.rules() for step in self.steps],
-            "range": [0, 1],
+            "range": [0, 1] if self.overshoot == "clip" else None,
         }
+        return rules | ({"normalisation": asdict(self.normalisation)} if self.normalisation else {})
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits over `rules`: equal rules, equal fingerprint, on every machine and in every version."""
