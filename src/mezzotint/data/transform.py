@@ -92,18 +92,19 @@ def _child_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 class Evaluate:
-    """A named evaluation protocol as a transform: float32 [3, 224, 224] in [0, 1], nothing random."""
+    """A named evaluation protocol as a transform: float32 [3, S, S] in [0, 1], not normalised, nothing random."""
 
     def __init__(self, protocol: str) -> None:
-        """Look the protocol up.
+        """Look the protocol up; settings may stand behind its name, see `mezzotint.data.protocols.get_protocol`.
 
         Raises:
             NotRegistered: there is none of that name.
+            ConfigError: its settings are not usable.
         """
         self.protocol = get_protocol(protocol)
 
     def __call__(self, image: Tensor, key: Key) -> Tensor:
-        """One image: uint8 [H, W, 1 or 3] -> float32 [3, 224, 224]; ``key`` is not used."""
+        """One image: uint8 [H, W, 1 or 3] -> float32 [3, S, S]; ``key`` is not used."""
         return preprocess(image, protocol=self.protocol, layout="HWC").permute(2, 0, 1)
 
     def describe(self) -> str:
