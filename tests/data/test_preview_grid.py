@@ -106,10 +106,11 @@ def test_the_command_draws_grids_and_sheets(tmp_path: Path) -> None:
         ["--config", str(config), "--sample", "11"],
         ["digits", "--contact", "10", "--split", "test"],
         [str(photo), "--protocol", "torchvision"],
+        [str(photo), "--protocol", "timm:crop_pct=0.95,crop_mode=border", "--protocol", "efficientnet-tf"],
     ):
         assert main(["preview", *arguments, "-o", out]) == 0
         sizes.add(read_image(out).shape)
-    assert len(sizes) == 5
+    assert len(sizes) == 6
     for wrong in ([], ["--config", str(config), "--sample", "-1"], [str(photo), "--augment", "sharpen"]):
         assert main(["preview", *wrong, "-o", out]) == 2
 

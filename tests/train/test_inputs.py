@@ -14,7 +14,7 @@ from torch import nn
 
 from mezzotint.data.loader import Loader
 from mezzotint.data.source import open_source
-from mezzotint.errors import CheckpointError, ConfigError, DataError
+from mezzotint.errors import CheckpointError, ConfigError, DataError, InputError
 from mezzotint.precision import Precision
 from mezzotint.train import DataConfig, RunConfig, train
 from mezzotint.train.evaluate import evaluate
@@ -62,6 +62,21 @@ def test_a_protocol_and_a_crop_of_its_size_go_together(tmp_path: Path) -> None:
     assert record.image_size == (224, 224)
     assert record.protocol == "squash256"
     assert len(record.protocol_fingerprint) == 16
+
+
+def test_a_protocol_may_state_the_normalisation(tmp_path: Path) -> None:
+    image_folder(tmp_path, "ab", side=16)
+    crop = ({"name": "random_resized_crop", "size": 96},)
+    data = DataConfig(path=str(tmp_path), batch_size=2, augment=crop, protocol="timm:img_size=96,mean=0.5")
+    record = open_inputs(RunConfig(data=data)).record
+    assert record.protocol == "timm:img_size=96,mean=0.5"
+    assert (record.mean, record.std) == ((0.5, 0.5, 0.5), (0.229, 0.224, 0.225))
+    named = open_inputs(RunConfig(data=replace(data, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0)))).record
+    assert named.mean == (0.1, 0.2, 0.3)
+    with pytest.raises(InputError, match=r"BGR.*data\.mean"):
+        open_inputs(RunConfig(data=replace(data, protocol="keras:img_size=96")))
+    with pytest.raises(ConfigError, match="crop_mode"):
+        open_inputs(RunConfig(data=replace(data, protocol="timm:crop_mode=stretch")))
 
 
 def test_different_classes_in_training_and_test_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA", nargs="?", help='another data set, or "digits" (default: the run\'s own)'
     )
     parser.add_argument("--split", help="another part of the data set, for example train")
-    parser.add_argument("--protocol", help="another evaluation protocol (default: the run's own)")
+    parser.add_argument(
+        "--protocol", help="another evaluation protocol, NAME or NAME:SETTING=VALUE,... (default: the run's own)"
+    )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of a sentence")
 
 

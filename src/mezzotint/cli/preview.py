@@ -17,7 +17,7 @@ EXAMPLES = """\
   mezzotint preview photo.jpg -o preview.png
   mezzotint preview ../shared/data/imagenet_samples -o preview.png --seed 7
   mezzotint preview photo.jpg --augment rand_augment --augment colour_jitter --epoch 3
-  mezzotint preview photo.jpg --protocol squash256 --protocol torchvision
+  mezzotint preview photo.jpg --protocol squash256 --protocol timm:crop_mode=border,crop_pct=0.95
   mezzotint preview photo.jpg --augment all
   mezzotint preview --config run.toml --epoch 12 --sample 4711
   mezzotint preview data/cifar10 --contact 48 --split test
@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--augment", metavar="NAME", action="append", help='a grid of this augmentation, or of "all"')
     what.add_argument("--config", metavar="FILE", type=Path, help="a grid of what a run with this configuration sees")
     what.add_argument("--contact", metavar="N", type=int, help="a sheet of N labelled images of the data set")
-    what.add_argument("--protocol", metavar="NAME", action="append", help="protocols side by side (default: two)")
+    what.add_argument(
+        "--protocol",
+        metavar="NAME",
+        action="append",
+        help="protocols side by side, NAME or NAME:SETTING=VALUE,... (default: two)",
+    )
     parser.add_argument("--epoch", type=int, default=0, help="first epoch of the grid (default: 0)")
     parser.add_argument("--sample", type=int, default=0, help="number of the sample in the data set (default: 0)")
     parser.add_argument("--split", default="train", help="part of the data set on the contact sheet (default: train)")

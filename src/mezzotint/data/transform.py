@@ -136,10 +136,11 @@ class Evaluate:
     """
 
     def __init__(self, protocol: str) -> None:
-        """Look the protocol up.
+        """Look the protocol up; settings may stand behind its name, see `mezzotint.data.protocols.get_protocol`.
 
         Raises:
             NotRegistered: there is none of that name.
+            ConfigError: its settings are not usable.
         """
         self.protocol = get_protocol(protocol)
 
@@ -155,7 +156,7 @@ class Evaluate:
     def finish(self, part: Part, key: Key) -> Tensor:
         """The protocol on a part of an image."""
         image = self.protocol.unscaled(part)
-        return (image if image.dtype == torch.uint8 else self.protocol.finish(part)).permute(2, 0, 1)
+        return (image if image.dtype == torch.uint8 else self.protocol.scaled(image, white=255)).permute(2, 0, 1)
 
     def describe(self) -> str:
         """The protocol's own words."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import nn
 
-from mezzotint.data.protocols import PROTOCOLS
+from mezzotint.data.protocols import Protocol, get_protocol
 from mezzotint.deploy.assemble import assemble, build, check_layers
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.formats import safetensors_file
 from mezzotint.deploy.run_checkpoint import read_checkpoint
-from mezzotint.errors import CheckpointError, InputError, message
+from mezzotint.errors import CheckpointError, ConfigError, InputError, NotRegistered, message
 
 _log = logging.getLogger(__name__)
 
@@ -105,9 +105,17 @@ def require_input_shape(description: Description, what: str) -> tuple[int, ...]:
 
 
 def _compare_protocol(description: Description, path: Path) -> None:
-    known = PROTOCOLS.get(description.protocol or "")
+    known = _known_protocol(description.protocol)
     if known is not None and known.fingerprint() != description.protocol_fingerprint:
         _log.warning(
             "%s was made with the protocol %s (%s), which means %s in this version of mezzotint.",
             *(path, description.protocol, description.protocol_fingerprint, known.fingerprint()),
         )
+
+
+def _known_protocol(name: str | None) -> Protocol | None:
+    """The protocol of that name; None where this version has none, or not with those settings."""
+    try:
+        return get_protocol(name) if name else None
+    except (NotRegistered, ConfigError):
+        return None

@@ -48,8 +48,9 @@ class DataConfig:
         test_batch_size: images a step of the evaluation; does not change its result beyond rounding.
         augment: augmentations of training images, in order: ``[{name = "random_crop", padding = 2}]``.
         mix: mixes of training images within a batch, in order, on the training device: ``[{name = "mixup"}]``.
-        protocol: evaluation protocol of the test images ("squash256" ...); None: they enter as they are.
-        mean: per channel, of pixels in [0, 1]; "auto": of the training images.
+        protocol: evaluation protocol of the test images, with settings or without ("squash256",
+            "timm:crop_pct=0.95,interpolation=bilinear"); None: they enter as they are.
+        mean: per channel, of pixels in [0, 1]; "auto": what the protocol states, otherwise of the training images.
         std: likewise.
         threads: threads that decode and augment; 0: the training thread does it.
         processes: processes in their place, for augmentations of your own that hold Python's lock.

@@ -196,7 +196,8 @@ def with_data(data: DataConfig, path: str) -> DataConfig:
 def _normalisation(data: DataConfig, train: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if isinstance(data.mean, tuple) and isinstance(data.std, tuple):
         return data.mean, data.std
-    return channel_statistics(train, skip_bad=data.on_error == "quarantine")
+    stated = get_protocol(data.protocol).normalisation if data.protocol else None
+    return stated.statistics() if stated else channel_statistics(train, skip_bad=data.on_error == "quarantine")
 
 
 def _record(

@@ -66,9 +66,12 @@ class Protocol:
 
     def finish(self, part: Part) -> Tensor:
         """The result, as of the whole image, from a part that holds at least what is ``wanted``."""
-        image = self.unscaled(part)
+        return self.scaled(self.unscaled(part), white=255 if part.levels.dtype == torch.uint8 else 1)
+
+    def scaled(self, image: Tensor, *, white: int) -> Tensor:
+        """The result from what the steps made, in which ``white`` is the level of white."""
         values = image.to(torch.float32)
-        values = values / 255 if part.levels.dtype == torch.uint8 else values
+        values = values / white if white != 1 else values
         return (values.clamp(0, 1) if self.overshoot == "clip" else values.clone()).contiguous()
 
     def unscaled(self, part: Part) -> Tensor:
