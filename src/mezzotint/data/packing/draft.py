@@ -13,7 +13,7 @@ import json
 import os
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,22 +59,24 @@ class Draft:
             raise
 
     def _resume_or_begin(self, settings: Settings, overwrite: bool) -> None:
-        found, rows, whole = read_journal(self._journal_path)
+        lines = read_journal(self._journal_path)
+        found, whole = next(lines, (None, 0))
+        if found == settings:
+            for row, end in lines:
+                self._take(row)
+                whole = end
         length = os.fstat(self._part.fileno()).st_size
-        if found is not None and (found != settings or _end_of(rows) > length):
-            if not overwrite:
+        goes_on = found == settings and self._end <= length
+        if not goes_on:
+            if found is not None and not overwrite:
                 raise _other_draft(self._part_path, found, settings, length)
-            found = None
-        if found is None:
-            rows, whole = [], 0
-        for row in rows:
-            self._take(row)
+            self.rows, self.skipped, self._end, whole = IndexRows(), [], 0, 0
         self._part.truncate(self._end)
         self._part.seek(self._end)
-        self._journal = self._journal_path.open("r+b" if found is not None else "w+b")
+        self._journal = self._journal_path.open("r+b" if goes_on else "w+b")
         self._journal.truncate(whole)
         self._journal.seek(whole)
-        if found is None:
+        if not goes_on:
             self._lines = [_line(settings)]
             self.commit()
             _sync_folder(self.output.parent)
@@ -129,8 +131,9 @@ class Draft:
         if len(row) == 2:
             self.skipped.append((row[0], row[1]))
         else:
+            _, offset, length, *_ = row
             self.rows.append(*row)
-            self._end = _end_of([row])
+            self._end = offset + (length + BLOCK - 1) // BLOCK * BLOCK + 2 * BLOCK  # the label: a header and a block
 
 
 def part_path(output: Path) -> Path:
@@ -150,43 +153,31 @@ def member(name: str, content: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK)
 
 
-def finished_before(output: Path, settings: Settings) -> list[list[Any]] | None:
-    """The rows of an archive that lies in its place whole while its journal was not removed any more; else None."""
+def finished_before(output: Path, settings: Settings) -> list[tuple[str, str]] | None:
+    """What was left out of an archive that lies whole in its place while its journal was not removed; else None."""
     if part_path(output).exists() or not output.exists() or not index_path(output).exists():
         return None
-    found, rows, _ = read_journal(journal_path(output))
-    return rows if found == settings else None
+    lines = read_journal(journal_path(output))
+    found, _ = next(lines, (None, 0))
+    return [(row[0], row[1]) for row, _ in lines if len(row) == 2] if found == settings else None
 
 
-def read_journal(path: Path) -> tuple[Settings | None, list[list[Any]], int]:
-    """The settings (None where there is no journal), the rows, and the bytes up to the end of the last whole line."""
-    lines: list[Any] = []
-    whole = 0
+def read_journal(path: Path) -> Iterator[tuple[Any, int]]:
+    """The value of each line, the settings first, with the bytes up to its end. Stops where a line is not whole."""
     try:
         with path.open("rb") as file:
+            end = 0
             for line in file:
-                lines.append(json.loads(line) if line.endswith(b"\n") else None)
-                if lines[-1] is None:
-                    break
-                whole += len(line)
-    except FileNotFoundError:
-        return None, [], 0
-    except ValueError:  # bytes that were allotted and never written, as a power failure leaves them
-        lines.append(None)
-    return (lines[0] if lines else None), [row for row in lines[1:] if row is not None], whole
+                if not line.endswith(b"\n"):
+                    return
+                end += len(line)
+                yield json.loads(line), end
+    except (FileNotFoundError, ValueError):  # ValueError: zeros that a power failure leaves in place of a line
+        return
 
 
 def _line(value: object) -> str:
     return json.dumps(value, separators=(",", ":")) + "\n"
-
-
-def _end_of(rows: list[list[Any]]) -> int:
-    """Where the members of the last image among the rows end; the label takes a header and one block."""
-    for row in reversed(rows):
-        if len(row) > 2:
-            _, offset, length, *_ = row
-            return int(offset) + (int(length) + BLOCK - 1) // BLOCK * BLOCK + 2 * BLOCK
-    return 0
 
 
 def _refuse_finished(output: Path) -> None:

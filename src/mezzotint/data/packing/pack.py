@@ -22,6 +22,7 @@ from mezzotint.data.packing.draft import Draft, finished_before, journal_path
 from mezzotint.data.packing.recode import Failure, encoded, encoder
 from mezzotint.data.random import Key
 from mezzotint.data.source import EncodedSource, Source
+from mezzotint.data.sources.packindex import index_path, read_index
 from mezzotint.errors import ConfigError, DataError, message
 
 OnError = Literal["fail", "skip"]
@@ -104,9 +105,9 @@ def pack(
     _check(output, on_error, threads)
     told = {"format": 1, **_fingerprint(source), **asdict(settings), "encoder": encoder()}
     try:
-        rows = finished_before(output, told)
-        if rows is not None:
-            return _cleaned(output, rows)
+        skipped = finished_before(output, told)
+        if skipped is not None:
+            return _cleaned(output, skipped)
         with Draft(output, told, overwrite=overwrite) as draft:
             finished = _fill(draft, source, settings, on_error, threads, watch or _nobody, stop or _never)
             length = _finish(draft, source, settings) if finished else 0
@@ -128,12 +129,11 @@ def _check(output: Path, on_error: str, threads: int) -> None:
         raise ConfigError(message("threads", received=threads, allowed="at least 1"))
 
 
-def _cleaned(output: Path, rows: list[list[Any]]) -> PackResult:
+def _cleaned(output: Path, skipped: list[tuple[str, str]]) -> PackResult:
     """The result of an earlier call that was killed when all was done but for the removal of its journal."""
     journal_path(output).unlink()
-    skipped = tuple((row[0], row[1]) for row in rows if len(row) == 2)
-    images, length = len(rows) - len(skipped), output.stat().st_size
-    return PackResult(path=output, finished=True, images=images, bytes=length, skipped=skipped)
+    images, length = len(read_index(index_path(output)).names), output.stat().st_size
+    return PackResult(path=output, finished=True, images=images, bytes=length, skipped=tuple(skipped))
 
 
 def _fill(
