@@ -115,7 +115,7 @@ def _progress(source: Source, *, quiet: bool) -> Iterator[Callable[[int], None] 
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=out, expand=True) as bar:
-            task = bar.add_task(source.describe(), total=total)
+            task = bar.add_task("", total=total)
             yield lambda done: bar.update(task, completed=done)
 
 

@@ -31,6 +31,7 @@ _FEATURES: Final = (
 )
 _EXTRAS: Final = {
     "simplejpeg": "faster JPEG decoding: pip install 'mezzotint[fast]'",
+    "pyarrow": "data sets in parquet files: pip install 'mezzotint[parquet]'",
     "matplotlib": "plots of mezzotint bench: pip install 'mezzotint[bench]'",
 }
 """Optional package -> what it is good for."""

@@ -144,8 +144,8 @@ def open_source(
         cache: ``"memory"`` decodes every image once and keeps them as uint8; all must have one size.
         labels: kind ``flat``: the label file, when it is not beside the images.
         mapping: kind ``flat``: the file that maps ILSVRC2012_ID to WNID, for labels in devkit form.
-        classes: kinds ``flat``, ``tar`` and ``shards``: the complete, ordered class names, when the labels alone do not
-            tell them.
+        classes: kinds ``flat``, ``tar``, ``shards`` and ``parquet``: the complete, ordered class names, when the labels
+            alone do not tell them.
         verify: kinds ``tar`` and ``shards``: False trusts packed images without their checksums.
 
     Raises:

@@ -50,8 +50,9 @@ class ShardedSource(EncodedSource):
 
     def describe(self) -> str:
         """One line about the source."""
-        first, last = self._shards[0].path, self._shards[-1].path.name
-        return f"{len(self._shards)} shards {first} to {last}: {len(self)} images, {len(self.classes)} classes"
+        count, first, last = len(self._shards), self._shards[0].path, self._shards[-1].path.name
+        shards = f"{count} shards {first} to {last}" if count > 1 else f"shard {first}"
+        return f"{shards}: {len(self)} images, {len(self.classes)} classes"
 
     def _at(self, index: int) -> tuple[TarSource | PackedSource, int]:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
