@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -411,6 +412,15 @@ def test_an_archive_without_index_is_refused_where_one_is_needed(packed: Path) -
         PackedSource(packed)
     with pytest.raises(DataError, match="No such file"):
         PackedSource(packed.with_name("none.tar"))
+
+
+def test_too_many_open_files(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(DataError, match=r"Too many open files.*ulimit -n"):
+        PackedSource(packed)
 
 
 def test_an_archive_that_shrinks_later_is_noticed(packed: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mezzotint.cli.doctor import usable_cores
 from mezzotint.cli.output import console, line, warn
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = PackSettings(size=arguments.size, quality=arguments.quality, shuffle=arguments.shuffle)
     source = open_source(arguments.source, arguments.split)
-    threads = arguments.threads if arguments.threads is not None else len(os.sched_getaffinity(0))
+    threads = arguments.threads if arguments.threads is not None else usable_cores()
     with StopRequest() as request, _progress(source, quiet=arguments.quiet) as watch:
         result = pack(
             source,

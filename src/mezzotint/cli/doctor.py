@@ -79,7 +79,7 @@ def findings() -> tuple[dict[str, str], list[str]]:
         "platform": platform.platform(),
         "processor": processor(),
         "features": " ".join(feature for feature in _FEATURES if feature in features) or "unknown",
-        "cores": f"{_usable_cores()} usable",
+        "cores": f"{usable_cores()} usable",
         "threads": f"{torch.get_num_threads()} by default",
         "memory": memory_text(),
         "native kernels": why_not or f"{native.isa()} (of {', '.join(native.isas())})",
@@ -89,7 +89,7 @@ def findings() -> tuple[dict[str, str], list[str]]:
     advice = [f"{name} is not installed: {use}." for name, use in _EXTRAS.items() if not find_spec(name)]
     if why_not:
         advice.insert(0, f"Sparse layers run on slow reference kernels: {why_not}.")
-    if torch.get_num_threads() > _usable_cores():
+    if torch.get_num_threads() > usable_cores():
         advice.append("PyTorch uses more threads than there are cores: set threads in the configuration.")
     return facts, advice
 
@@ -114,7 +114,8 @@ def memory_text() -> str:
     return f"{total:.1f} GiB, {free:.1f} GiB available"
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -124,7 +124,7 @@ class Draft:
         _replace(index_path(self.output), to_bytes(index))
         self._part_path.replace(self.output)
         _sync_folder(self.output.parent)
-        self._journal_path.unlink()
+        self._journal_path.unlink(missing_ok=True)  # the same call in another process may have seen that all is done
         return total
 
     def _take(self, row: list[Any]) -> None:

@@ -39,7 +39,7 @@ class OpenFile:
             self.descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
             many = error.errno in (errno.EMFILE, errno.ENFILE)
-            fix = "Allow more open files, one for each shard: ulimit -n 65536." if many else ""
+            fix = "Allow more open files, two for each shard: ulimit -n 65536." if many else ""
             received = f"the system error {error.strerror!r}"
             raise DataError(message(str(path), received=received, allowed="a readable file", fix=fix)) from error
         weakref.finalize(self, os.close, self.descriptor)
