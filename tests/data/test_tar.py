@@ -200,7 +200,7 @@ def test_threads_read_at_once(tmp_path: Path) -> None:
 
 def test_the_file_is_closed_with_the_source(tmp_path: Path) -> None:
     source = TarSource(pack(tmp_path / "a.tar", {"cat/1.png": png(1)}))
-    descriptor = source._descriptor
+    descriptor = source._file.descriptor
     os.fstat(descriptor)
     del source
     gc.collect()

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "eval": ("evaluate", "measure a checkpoint's accuracy"),
     "report": ("report", "write the HTML page of a run, or of several side by side"),
     "preview": ("preview", "show what the evaluation protocols keep of an image"),
+    "data": ("data", "pack a data set into one file that is fast to read"),
     "export": ("export", "write a checkpoint in a format for deployment"),
     "ops": ("ops", "list operators, show one, or explain which kernels a run chose"),
     "bench": ("bench", "measure sparse kernels and training steps against the best dense ones"),

@@ -30,6 +30,7 @@ _FEATURES: Final = (
     "bf16",
 )
 _EXTRAS: Final = {
+    "pyarrow": "data sets in parquet files: pip install 'mezzotint[parquet]'",
     "matplotlib": "plots of mezzotint bench: pip install 'mezzotint[bench]'",
 }
 """Optional package -> what it is good for."""
@@ -78,7 +79,7 @@ def findings() -> tuple[dict[str, str], list[str]]:
         "platform": platform.platform(),
         "processor": processor(),
         "features": " ".join(feature for feature in _FEATURES if feature in features) or "unknown",
-        "cores": f"{_usable_cores()} usable",
+        "cores": f"{usable_cores()} usable",
         "threads": f"{torch.get_num_threads()} by default",
         "memory": memory_text(),
         "native kernels": why_not or f"{native.isa()} (of {', '.join(native.isas())})",
@@ -93,7 +94,7 @@ def findings() -> tuple[dict[str, str], list[str]]:
         advice.append(
             f"JPEG files are decoded whole, by {jpeg.decoder()}: {no_jpeg}. Install Pillow's wheel from PyPI."
         )
-    if torch.get_num_threads() > _usable_cores():
+    if torch.get_num_threads() > usable_cores():
         advice.append("PyTorch uses more threads than there are cores: set threads in the configuration.")
     return facts, advice
 
@@ -118,7 +119,8 @@ def memory_text() -> str:
     return f"{total:.1f} GiB, {free:.1f} GiB available"
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -31,6 +31,14 @@ class Parser(argparse.ArgumentParser):
         hint = ""
         if message.startswith("unrecognized arguments: "):
             wrong = message.split(": ", 1)[1].split()[0]
-            hint = suggest(wrong, [option for action in self._actions for option in action.option_strings])
+            hint = suggest(wrong, self._options())
         usage = " ".join(self.format_usage().split())
         self.exit(2, f"error: {message}.{hint} {usage[0].upper()}{usage[1:]}\n")
+
+    def _options(self) -> list[str]:
+        """The options of the command and of the actions below it."""
+        found = [option for action in self._actions for option in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [option for parser in action.choices.values() for option in parser._options()]
+        return found

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class PackedNames:
@@ -20,8 +21,20 @@ class PackedNames:
         for name in names:
             blob += name.encode("utf-8", "surrogateescape")
             offsets.append(len(blob))
-        self._blob = bytes(blob)
+        self._blob: bytes | memoryview = bytes(blob)
         self._offsets = np.array(offsets, dtype=np.int64)
+
+    @classmethod
+    def packed(cls, blob: bytes | memoryview, offsets: NDArray[np.int64]) -> PackedNames:
+        """Names that are packed already, without a copy."""
+        names = cls.__new__(cls)
+        names._blob, names._offsets = blob, offsets
+        return names
+
+    @property
+    def columns(self) -> tuple[bytes, NDArray[np.int64]]:
+        """The bytes end to end, and where each name begins and the last one ends: int64 [N + 1]."""
+        return bytes(self._blob), self._offsets
 
     def __len__(self) -> int:
         return int(self._offsets.size) - 1
@@ -35,4 +48,4 @@ class PackedNames:
         return (self._slice(start, stop) for start, stop in pairwise(self._offsets.tolist()))
 
     def _slice(self, start: int, stop: int) -> str:
-        return self._blob[start:stop].decode("utf-8", "surrogateescape")
+        return str(self._blob[start:stop], "utf-8", "surrogateescape")

@@ -142,18 +142,22 @@ def open_source(
     labels: str | PathLike[str] | None = None,
     mapping: str | PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
+    verify: bool | None = None,
 ) -> Source:
     """Open a data set.
 
     Args:
-        where: ``"digits"`` for the embedded data set, otherwise a path (write ``./digits`` for a folder of that name).
+        where: ``"digits"`` for the embedded data set, otherwise a path (write ``./digits`` for a folder of that name),
+            or a pattern that matches shards, such as ``"shards/train-*.tar"``.
         split: ``"train"`` or ``"test"``; the name of a subfolder or archive, such as ``"val"``; or ``"all"`` for a
             data set that is not split.
-        kind: ``"digits"``, ``"idx"``, ``"tar"``, ``"flat"`` or ``"folder"``; found from the files when not given.
+        kind: a key of ``mezzotint.data.sources.SOURCES``, such as ``"folder"``; found from the files when not given.
         cache: ``"memory"`` decodes every image once and keeps them as uint8; all must have one size.
         labels: kind ``flat``: the label file, when it is not beside the images.
         mapping: kind ``flat``: the file that maps ILSVRC2012_ID to WNID, for labels in devkit form.
-        classes: kinds ``flat`` and ``tar``: the complete, ordered class names, when the labels alone do not tell them.
+        classes: kinds ``flat``, ``tar``, ``shards`` and ``parquet``: the complete, ordered class names, when the labels
+            alone do not tell them.
+        verify: kinds ``tar`` and ``shards``: False trusts packed images without their checksums.
 
     Raises:
         DataError: nothing is there, the kind cannot be told, an option does not belong to the kind, or the data set
@@ -162,7 +166,7 @@ def open_source(
     from mezzotint.data.sources import SOURCES
 
     path = Path(where).expanduser()
-    options = {"labels": labels, "mapping": mapping, "classes": classes}
+    options = {"labels": labels, "mapping": mapping, "classes": classes, "verify": verify}
     given = {option: value for option, value in options.items() if value is not None}
     try:
         name = _checked_kind(kind, SOURCES) if kind else _detect(where, path, SOURCES)
@@ -233,6 +237,9 @@ def _checked_kind(kind: str, table: dict[str, Kind]) -> str:
 def _detect(where: str | PathLike[str], path: Path, table: dict[str, Kind]) -> str:
     if where == "digits":
         return "digits"
+    for name, kind in table.items():
+        if kind.detects(path):
+            return name
     looked_for = "; ".join(f"{name}: {kind.looks_for}" for name, kind in table.items())
     if not path.exists():
         raise DataError(
@@ -243,9 +250,6 @@ def _detect(where: str | PathLike[str], path: Path, table: dict[str, Kind]) -> s
                 fix=f"Looked at {path.absolute()}.{suggest(str(where), ['digits'])}",
             )
         )
-    for name, kind in table.items():
-        if kind.detects(path):
-            return name
     raise DataError(
         message(f"data source {str(path)!r}", received="nothing that is known as a data set", allowed=looked_for)
     )

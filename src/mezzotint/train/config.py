@@ -35,8 +35,10 @@ class DataConfig:
     """``[data]``: where images come from and what a batch is.
 
     Attributes:
-        source: kind of source: "digits" (embedded), "idx", "tar", "flat", "folder", or "auto": found from the files.
-        path: file or folder of the data set, from the working directory; empty for "digits".
+        source: kind of source: "digits" (embedded), "idx", "cifar", "tar", "shards", "parquet", "flat", "folder", or
+            "auto": found from the files.
+        path: file or folder of the data set, or a pattern that matches its shards, from the working directory; empty
+            for "digits".
         labels: label file of a "flat" source that does not lie beside the images.
         mapping: ILSVRC2012_ID -> WNID file of a "flat" source with labels in devkit form.
         train_split: part of the data set to train on: "train", or the name of a subfolder or archive.

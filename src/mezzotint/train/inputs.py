@@ -140,7 +140,7 @@ def _kind(data: DataConfig) -> str | None:
     if data.source != "auto":
         return data.source
     path = Path(data.path)
-    known = (name for name, kind in SOURCES.items() if name != "digits" and path.exists() and kind.detects(path))
+    known = (name for name, kind in SOURCES.items() if name != "digits" and kind.detects(path))
     return next(known, None)
 
 

@@ -1,19 +1,18 @@
 """What does a tar of images hold? ``class/name.jpg``, or WebDataset's ``key.jpg`` with ``key.cls`` or ``key.json``.
 
 The archive is never unpacked: an index of (offset, size) is made once by reading the headers, and a member is read by
-one ``pread``, from any number of threads.
+one ``pread``, from any number of threads. An archive with an index beside it is opened by that (``sources/packed.py``).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,12 @@ from numpy.typing import NDArray
 from mezzotint.data.magic import HEAD_BYTES, image_format
 from mezzotint.data.names import PackedNames
 from mezzotint.data.source import EncodedSource, Kind
+from mezzotint.data.sources.classes import relabelled
 from mezzotint.data.sources.files import has_image_extension, has_other_extension, is_hidden
 from mezzotint.data.sources.folder import sort_classes
+from mezzotint.data.sources.openfile import OpenFile
+from mezzotint.data.sources.packed import PackedSource
+from mezzotint.data.sources.packindex import index_path
 from mezzotint.data.sources.split import PARTS, check_undivided, choose_part
 from mezzotint.data.sources.tarindex import Member, is_tar, members
 from mezzotint.errors import DataError, message
@@ -50,25 +53,9 @@ class TarSource(EncodedSource):
             DataError: it cannot be read, is compressed, damaged or truncated, or an image has no label.
         """
         self.path = path
-        self._open()
-        self._index = index_archive(path, self._descriptor, classes)
+        self._file = OpenFile(path)
+        self._index = index_archive(path, self._file.descriptor, classes)
         self.labels, self.classes = self._index.labels, self._index.classes
-
-    def _open(self) -> None:
-        try:
-            self._descriptor = os.open(self.path, os.O_RDONLY)
-        except OSError as error:
-            raise _bad(self.path, f"the system error {error.strerror!r}", "a readable tar archive") from error
-        self._close = weakref.finalize(self, os.close, self._descriptor)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For other processes: everything but the open file, which they open again."""
-        return {name: value for name, value in vars(self).items() if name not in ("_descriptor", "_close")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open the archive again; the index is as it was."""
-        vars(self).update(state)
-        self._open()
 
     def name(self, index: int) -> str:
         """The path of the member inside the archive."""
@@ -81,7 +68,7 @@ class TarSource(EncodedSource):
     def encoded(self, index: int) -> bytes:
         """The bytes of the member."""
         size = int(self._index.sizes[index])
-        content = os.pread(self._descriptor, size, int(self._index.offsets[index]))
+        content = self._file.read(int(self._index.offsets[index]), size)
         if len(content) != size:
             raise _bad(self.path, f"{len(content)} of {size} bytes of {self.name(index)}", "an unchanged archive")
         return content
@@ -127,11 +114,7 @@ def _by_folder(
     below = int(len(tops) == 1 and all("/" in folder for folder in folders))
     of_folder = [folder.split("/")[below] for folder in folders]
     names = tuple(classes) if classes else sort_classes(of_folder)
-    places = {name: place for place, name in enumerate(names)}
-    unknown = [name for name in of_folder if name not in places]
-    if unknown:
-        raise _bad(path, f"class {unknown[0]!r}", f"one of the {len(names)} classes given")
-    return np.array([places[name] for name in of_folder], dtype=np.int64)[raw], names
+    return relabelled(raw, of_folder, names, path), names
 
 
 def _by_number(
@@ -234,13 +217,20 @@ def _bad(path: Path, received: str, allowed: str) -> DataError:
     return DataError(message(str(path), received=received, allowed=allowed))
 
 
-def open_tar(path: Path, split: str, *, classes: Sequence[str] | None = None) -> TarSource:
+def open_tar(
+    path: Path, split: str, *, classes: Sequence[str] | None = None, verify: bool = True
+) -> TarSource | PackedSource:
     """A tar archive, or the one in a folder of archives (``train.tar``, ``test.tar``) that ``split`` means."""
     if path.is_dir():
         parts = _archives(path)
-        return TarSource(parts[choose_part(sorted(parts), split, path)], classes)
+        return open_archive(parts[choose_part(sorted(parts), split, path)], classes, verify=verify)
     check_undivided(split, path)
-    return TarSource(path, classes)
+    return open_archive(path, classes, verify=verify)
+
+
+def open_archive(path: Path, classes: Sequence[str] | None = None, *, verify: bool = True) -> TarSource | PackedSource:
+    """One archive: by its index where one lies beside it, otherwise by its headers, which hold no checksums."""
+    return PackedSource(path, classes, verify=verify) if index_path(path).exists() else TarSource(path, classes)
 
 
 def _archives(path: Path) -> dict[str, Path]:
@@ -260,5 +250,5 @@ KIND = Kind(
     detects=_detects,
     open=open_tar,
     looks_for="a tar of class/name.jpg or of WebDataset samples, or a folder with train.tar and test.tar",
-    options=("classes",),
+    options=("classes", "verify"),
 )
