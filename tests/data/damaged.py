@@ -40,7 +40,7 @@ def good_files(shared: Path | None) -> list[bytes]:
         saved(smooth.convert("CMYK"), "JPEG"),
         saved(smooth, "PNG"),
         saved(smooth.quantize(60), "PNG"),
-        saved(smooth.convert("I;16") if smooth.mode == "L" else smooth.convert("L").convert("I;16"), "PNG"),
+        saved(smooth.convert("L").convert("I;16"), "PNG"),
         saved(smooth.quantize(60), "GIF"),
         saved(smooth, "BMP"),
         saved(smooth, "WEBP", quality=80),
