@@ -47,7 +47,7 @@ from mezzotint.data.random import Key
 from mezzotint.data.transform import Evaluate, build_transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-TASKS = ("decode", "squash256", "torchvision", "train", "randaugment", "shard")
+TASKS = ("decode", "squash256", "torchvision", "train", "rand_augment", "shard")
 RESULT = Path(__file__).parent / "results" / "images.json"
 
 Make = Callable[[bytes, int], object]
@@ -62,7 +62,7 @@ def ours() -> dict[str, Make]:
         "squash256": Evaluate("squash256"),
         "torchvision": Evaluate("torchvision"),
         "train": build_transform(crop),
-        "randaugment": build_transform([*crop, {"name": "randaugment"}]),
+        "rand_augment": build_transform([*crop, {"name": "randaugment"}]),
         "shard": build_transform(crop),
     }
 
@@ -131,7 +131,7 @@ def of_torchvision(open_image: Callable[[bytes], Any], last: Sequence[Any]) -> d
         "squash256": v2.Compose([v2.Resize((256, 256)), v2.CenterCrop(224), *last]),
         "torchvision": v2.Compose([v2.Resize(256), v2.CenterCrop(224), *last]),
         "train": v2.Compose([*crop, *last]),
-        "randaugment": v2.Compose([*crop, v2.RandAugment(), *last]),
+        "rand_augment": v2.Compose([*crop, v2.RandAugment(), *last]),
         "shard": v2.Compose([*crop, *last]),
     }
 

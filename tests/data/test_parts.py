@@ -1,0 +1,132 @@
+"""Does a transform that reads only a part of an image give what it gives for the whole, to the bit?"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from mezzotint.data import Loader, open_source
+from mezzotint.data.batch import Normalise
+from mezzotint.data.decode import read_image
+from mezzotint.data.maker import BatchMaker
+from mezzotint.data.part import Part
+from mezzotint.data.preprocess import preprocess
+from mezzotint.data.protocols import PROTOCOLS, get_protocol
+from mezzotint.data.random import Key
+from mezzotint.data.transform import Compose, Evaluate, PartTransform, build_transform
+from mezzotint.errors import DataError
+from mezzotint.kernels.images import Box, Size
+
+SIDE = st.integers(1, 400)
+CHAINS: list[list[dict[str, Any]]] = [
+    [{"name": "random_resized_crop", "size": 32}],
+    [{"name": "random_resized_crop", "size": (20, 50)}, {"name": "horizontal_flip"}, {"name": "rand_augment"}],
+    [{"name": "horizontal_flip"}, {"name": "random_resized_crop", "size": 32}],
+    [{"name": "random_crop"}],
+    [],
+]
+
+
+def noise(height: int, width: int) -> Tensor:
+    rng = np.random.default_rng(height * 1000 + width)
+    return torch.from_numpy(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
+
+
+def exactly_wanted(transform: PartTransform, image: Tensor, key: Key) -> Part:
+    size = Size(image.shape[0], image.shape[1])
+    box = transform.wanted(size, key)
+    return Part(image[box.top :, box.left :][: box.height, : box.width], box, size)
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+@given(st.integers(0, 1000), SIDE, SIDE)
+def test_a_chain_on_what_it_wants(chain: list[dict[str, Any]], seed: int, height: int, width: int) -> None:
+    image, transform, key = noise(height, width), build_transform(chain), Key(seed)
+    assert isinstance(transform, PartTransform)
+    assert torch.equal(transform.finish(exactly_wanted(transform, image, key), key), transform(image, key))
+
+
+def test_a_chain_takes_more_than_it_wants() -> None:
+    image, transform = noise(90, 80), build_transform(CHAINS[0])
+    size = Size(90, 80)
+    for seed in range(20):
+        box = transform.wanted(size, Key(seed))
+        more = Box(
+            box.top // 2, box.left // 3, box.height + box.top - box.top // 2, box.width + box.left - box.left // 3
+        )
+        part = Part(image[more.top :, more.left :][: more.height, : more.width], more, size)
+        assert torch.equal(transform.finish(part, Key(seed)), transform(image, Key(seed)))
+
+
+NAMES = [*PROTOCOLS, "timm:crop_mode=border", "timm:crop_mode=squash,interpolation=bicubic", "central875:offset=ceil"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25)
+@given(SIDE, SIDE)
+def test_a_protocol_on_what_it_wants(name: str, height: int, width: int) -> None:
+    image, transform, key = noise(height, width), Evaluate(name), Key(0)
+    made = transform.finish(exactly_wanted(transform, image, key), key)
+    stepwise = image
+    for step in get_protocol(name).steps:
+        stepwise = step(stepwise)
+    assert torch.equal(made, transform(image, key))
+    if made.dtype == torch.uint8:
+        assert torch.equal(made, stepwise.permute(2, 0, 1))
+
+
+def test_less_of_a_photograph_is_decoded() -> None:
+    for name, share in (("squash256", 0.82), ("torchvision", 0.70), ("central875", 0.80), ("inception", 1.0)):
+        box = get_protocol(name).wanted(Size(500, 375))
+        assert box.height * box.width <= share * 500 * 375
+
+
+def as_jpeg(image: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.numpy()).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def test_files_are_preprocessed_from_their_part(tmp_path: Path) -> None:
+    data = as_jpeg(noise(300, 400))
+    (tmp_path / "a.jpg").write_bytes(data)
+    for name in NAMES:
+        whole = preprocess(read_image(data), name)
+        assert torch.equal(preprocess(data, name), whole)
+        assert torch.equal(preprocess(tmp_path / "a.jpg", name), whole)
+
+
+@pytest.mark.parametrize(
+    "transform", [build_transform(CHAINS[1]), Evaluate("squash256"), None], ids=["chain", "eval", ""]
+)
+def test_a_loader_gives_the_pixels_of_whole_images(tmp_path: Path, transform: Compose | Evaluate | None) -> None:
+    for number in range(6):
+        (tmp_path / f"c{number % 2}").mkdir(exist_ok=True)
+        (tmp_path / f"c{number % 2}" / f"{number}.jpg").write_bytes(as_jpeg(noise(120, 150)))
+    source = open_source(tmp_path, "all")
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    loader = Loader(source, transform, batch_size=6, shuffle=False, seed=3, mean=mean, std=std)
+    batch = next(iter(loader))
+    assert batch.images.is_contiguous()
+    for index in range(6):
+        image = source.read(index)[0]
+        made = image.permute(2, 0, 1) if transform is None else transform(image, Key(3, 0, index))
+        assert torch.equal(batch.images[index], Normalise(mean, std)(made[None])[0])
+
+
+def test_what_a_transform_refuses_is_its_own_error(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "small.jpg").write_bytes(as_jpeg(noise(20, 20)))
+    transform = build_transform([{"name": "random_crop", "size": 64}])
+    maker = BatchMaker(open_source(tmp_path, "all"), transform, Normalise(None, None), 0, "quarantine")
+    with pytest.raises(DataError, match=r"small.jpg.*random_crop.size"):
+        maker.sample(0, 0)
