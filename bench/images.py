@@ -8,7 +8,7 @@ are medians of the rounds.
     squash256     resized to 256 x 256, the centre 224 x 224
     torchvision   the shorter side to 256, the centre 224 x 224
     train         random resized crop to 224, horizontal flip
-    randaugment   the same, then RandAugment (2 operations of magnitude 9)
+    rand_augment   the same, then RandAugment (2 operations of magnitude 9)
     shard         train, from files whose shorter side is 256 pixels, quality 90, as `mezzotint data pack` writes them
 
     pip install simplejpeg opencv-python-headless torchvision      (each may be absent)
@@ -62,7 +62,7 @@ def ours() -> dict[str, Make]:
         "squash256": Evaluate("squash256"),
         "torchvision": Evaluate("torchvision"),
         "train": build_transform(crop),
-        "rand_augment": build_transform([*crop, {"name": "randaugment"}]),
+        "rand_augment": build_transform([*crop, {"name": "rand_augment"}]),
         "shard": build_transform(crop),
     }
 

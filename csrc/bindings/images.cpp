@@ -46,7 +46,7 @@ void resize(int filter, const ExtentArgument& from, const ExtentArgument& to, co
 void normalise(const LevelsArgument& image, std::uintptr_t planes, const Optional& mean, const Optional& std,
                int threads) {
   normalise_levels(levels_of(image), reinterpret_cast<float*>(planes), floats_of(mean, "mean"), floats_of(std, "std"),
-                   on(threads));
+                   threads);
 }
 
 const std::uint8_t* bytes_of(const nb::bytes& data) {
@@ -63,11 +63,13 @@ std::optional<std::tuple<std::int64_t, std::int64_t, int>> header(const nb::byte
   return std::tuple(found.height, found.width, components);
 }
 
-bool decode(const nb::bytes& data, const BoxArgument& box, const LevelsArgument& to) {
+// In which column of `to` the box begins; nothing: the file is not for us.
+std::optional<std::int64_t> decode(const nb::bytes& data, const BoxArgument& box, const LevelsArgument& to) {
   const std::uint8_t* const bytes = bytes_of(data);
   const std::size_t size = data.size();
   const nb::gil_scoped_release released;
-  return jpeg_decode(bytes, size, box_of(box), levels_of(to));
+  const std::int64_t column = jpeg_decode(bytes, size, box_of(box), levels_of(to));
+  return column < 0 ? std::nullopt : std::optional(column);
 }
 
 }  // namespace
@@ -82,6 +84,7 @@ void add_image_functions(nb::module_& m) {
   m.def("jpeg_use", &jpeg_use);
   m.def("jpeg_header", &header);
   m.def("jpeg_decode", &decode);
+  m.attr("jpeg_margin") = kJpegMargin;
 }
 
 }  // namespace mezzotint::bindings

@@ -12,6 +12,7 @@ namespace mezzotint {
 namespace {
 
 constexpr std::int64_t kBlockRows = 16;  // of kernels/resample.hpp
+constexpr std::int64_t kValues = 256;    // of a level
 constexpr std::int64_t kLanes = 16;      // values that one vector operation handles, about
 
 // One side of a resize: what it reads and how. A side that keeps its size is not resampled.
@@ -66,6 +67,14 @@ void resample_height(const Levels& image, const Taps& taps, const Levels& result
   parallel_for(result.height, team, [&](std::int64_t y) { with.kernels.resample_across(job, y, bytes); });
 }
 
+void look_up(const std::uint8_t* row, std::int64_t width, const float* tables, float* red, float* green, float* blue) {
+  for (std::int64_t x = 0; x < width; ++x) {
+    red[x] = tables[row[3 * x]];
+    green[x] = tables[kValues + row[3 * x + 1]];
+    blue[x] = tables[2 * kValues + row[3 * x + 2]];
+  }
+}
+
 void require(bool condition, const char* text) {
   if (!condition) {
     throw InvalidInput(text);
@@ -116,10 +125,29 @@ void resize_levels(Filter filter, Extent from, Extent to, const Box& window, con
   }
 }
 
-void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, const Context& with) {
-  const LevelsJob job{image.data, image.stride, planes, image.height, image.width, image.channels, mean, std};
-  const int team = useful_threads(image.height * image.width * image.channels / kLanes, with.threads);
-  parallel_for(image.height, team, [&](std::int64_t y) { with.kernels.normalise_levels(job, y); });
+void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, int threads) {
+  // A level has 256 values: their quotients are computed once a channel, in the operations of torchvision, and looked
+  // up, which is faster than two divisions a value and has the same bits on every CPU.
+  const std::int64_t channels = image.channels, pixels = image.height * image.width;
+  Scratch<float> tables(channels * kValues);
+  for (std::int64_t i = 0; i < channels * kValues; ++i) {
+    const float quotient = static_cast<float>(i % kValues) / 255.0F;
+    tables[i] = mean ? (quotient - mean[i / kValues]) / std[i / kValues] : quotient;
+  }
+  const int team = useful_threads(pixels * channels / 2, threads);
+  parallel_for(image.height, team, [&](std::int64_t y) {
+    const std::uint8_t* const row = image.data + y * image.stride;
+    float* const to = planes + y * image.width;
+    if (channels == 3) {  // a pixel at a time: its bytes are read together
+      look_up(row, image.width, tables.get(), to, to + pixels, to + 2 * pixels);
+    } else {
+      for (std::int64_t c = 0; c < channels; ++c) {
+        for (std::int64_t x = 0; x < image.width; ++x) {
+          to[c * pixels + x] = tables[c * kValues + row[x * channels + c]];
+        }
+      }
+    }
+  });
 }
 
 }  // namespace mezzotint

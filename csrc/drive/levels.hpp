@@ -31,6 +31,6 @@ void resize_levels(Filter filter, Extent from, Extent to, const Box& window, con
                    const Levels& result, const Context& with);
 
 // planes float32 [channels][height][width] = image / 255, less mean, over std (both null: not normalised).
-void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, const Context& with);
+void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, int threads);
 
 }  // namespace mezzotint

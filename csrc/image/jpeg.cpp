@@ -6,7 +6,6 @@
 #include <atomic>
 #include <csetjmp>
 #include <cstdio>
-#include <vector>
 
 extern "C" {
 #include "third_party/libjpeg-turbo/jpeglib.h"
@@ -29,10 +28,7 @@ struct Library {
 
 std::atomic<const Library*> in_use{nullptr};
 
-// Columns on both sides of a box that are decoded too: libjpeg interpolates colours from neighbours, and at the edges
-// of what it decodes it has none.
-constexpr std::int64_t kMargin = 16;
-constexpr std::int64_t kBlock = 32;  // the widest block that libjpeg decodes as a whole
+constexpr std::int64_t kContext = 16;  // columns beside a box whose colours its own are interpolated from
 constexpr std::int64_t kRowsAtOnce = 8;
 
 struct Failure {
@@ -110,46 +106,39 @@ struct Request {
   File file;
   Box box;
   Levels to;
-  std::uint8_t* spare;  // kRowsAtOnce rows of `spare_width` pixels
-  JDIMENSION spare_width;
 };
 
-void take_box(const Library& library, jpeg_decompress_struct& info, const void* request, void* /*unused*/) {
-  const auto& [file, box, to, spare, spare_width] = *static_cast<const Request*>(request);
+// answer: the column in which the box begins.
+void take_box(const Library& library, jpeg_decompress_struct& info, const void* request, void* answer) {
+  const auto& [file, box, to] = *static_cast<const Request*>(request);
   read_header(library, info, file);
-  if (colours_of(info) == JpegColours::kOther || box.top + box.height > info.image_height ||
-      box.left + box.width > info.image_width) {
+  const std::int64_t height = info.image_height, width = info.image_width;
+  if (colours_of(info) == JpegColours::kOther || box.top + box.height > height || box.left + box.width > width) {
     give_up(reinterpret_cast<j_common_ptr>(&info));
   }
   info.out_color_space = JCS_RGB;
   library.start(&info);
-  const bool whole_rows = box.width == static_cast<std::int64_t>(info.image_width);
-  JDIMENSION left = 0, width = info.image_width;
-  if (!whole_rows) {
-    left = static_cast<JDIMENSION>(std::max<std::int64_t>(box.left - kMargin, 0));
-    width = std::min(static_cast<JDIMENSION>(box.left + box.width + kMargin), info.image_width) - left;
-    library.crop(&info, &left, &width);  // moves them outward to whole blocks
-    if (width > spare_width) {
-      give_up(reinterpret_cast<j_common_ptr>(&info));
-    }
+  JDIMENSION left = 0, columns = info.image_width;
+  if (box.width < width) {
+    left = static_cast<JDIMENSION>(std::max<std::int64_t>(box.left - kContext, 0));
+    columns = static_cast<JDIMENSION>(std::min(box.left + box.width + kContext, width)) - left;
+    library.crop(&info, &left, &columns);  // moves them outward to whole blocks
+  }
+  if (columns > to.width) {
+    give_up(reinterpret_cast<j_common_ptr>(&info));
   }
   if (box.top > 0) {
     library.skip(&info, static_cast<JDIMENSION>(box.top));
   }
-  const std::int64_t margin = (box.left - static_cast<std::int64_t>(left)) * 3;
-  const std::int64_t row_bytes = static_cast<std::int64_t>(width) * 3;
   for (std::int64_t y = 0; y < box.height;) {
     JSAMPROW rows[kRowsAtOnce];
     const std::int64_t wanted = std::min(kRowsAtOnce, box.height - y);
     for (std::int64_t i = 0; i < wanted; ++i) {
-      rows[i] = whole_rows ? to.data + (y + i) * to.stride : spare + i * row_bytes;
+      rows[i] = to.data + (y + i) * to.stride;
     }
-    const std::int64_t got = library.read(&info, rows, static_cast<JDIMENSION>(wanted));
-    for (std::int64_t i = 0; !whole_rows && i < got; ++i) {
-      std::copy_n(rows[i] + margin, box.width * 3, to.data + (y + i) * to.stride);
-    }
-    y += got;
+    y += library.read(&info, rows, static_cast<JDIMENSION>(wanted));
   }
+  *static_cast<std::int64_t*>(answer) = box.left - static_cast<std::int64_t>(left);
 }
 
 // A file that is cut off lacks its last mark, which some writers pad with a few bytes.
@@ -202,14 +191,12 @@ bool jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader& header)
   return guarded(in_use.load(std::memory_order_acquire), take_header, &file, &header);
 }
 
-bool jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to) {
-  if (!ends_properly(data, size)) {
-    return false;
-  }
-  const std::int64_t width = box.width + 2 * (kMargin + kBlock);
-  std::vector<std::uint8_t> rows(static_cast<std::size_t>(kRowsAtOnce * width * 3));
-  const Request request{{data, size}, box, to, rows.data(), static_cast<JDIMENSION>(width)};
-  return guarded(in_use.load(std::memory_order_acquire), take_box, &request, nullptr);
+std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to) {
+  const Request request{{data, size}, box, to};
+  std::int64_t column = -1;
+  const bool good =
+      ends_properly(data, size) && guarded(in_use.load(std::memory_order_acquire), take_box, &request, &column);
+  return good ? column : -1;
 }
 
 }  // namespace mezzotint

@@ -26,9 +26,17 @@ struct JpegHeader {
 // The header of a file. Returns false where libjpeg finds the slightest fault in it, or none is in use.
 bool jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader& header);
 
-// Decodes `box` of the file into `to` [box.height][box.width][3] as RGB; grey gives three equal channels. Returns false
-// where the file has a fault up to the last row of the box, is cut off behind it, or cannot be turned into RGB; the
-// result is then undefined. What lies behind the box is not looked at, except for the mark that ends the file.
-bool jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to);
+// Columns that are decoded beside a box, on each side at most: libjpeg decodes whole blocks, of up to 32 columns, and
+// interpolates colours from neighbours, which it has not at the edges of what it decodes.
+constexpr std::int64_t kJpegMargin = 16 + 32;
+
+// Decodes `box` of the file as RGB, grey as three equal channels, and returns in which column of `to` it begins.
+//
+// to: [box.height][width][3], width at least box.width + 2 * kJpegMargin; or box.width, for a box of whole rows. Its
+// other columns are undefined afterwards. (Rows are decoded where they stay: copying them would cost a tenth more.)
+//
+// Negative where the file has a fault up to the last row of the box, is cut off behind it, or cannot be turned into
+// RGB; the result is then undefined. What lies behind the box is not looked at, except for the mark that ends the file.
+std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to);
 
 }  // namespace mezzotint

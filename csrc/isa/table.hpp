@@ -35,8 +35,6 @@ struct Kernels {
   void (*resample_rows)(const ResampleJob& job, std::int64_t block, std::uint8_t* scratch);
   // Row y of the output, of so many bytes.
   void (*resample_across)(const ResampleJob& job, std::int64_t y, std::int64_t bytes);
-  // Row y of the image, all channels.
-  void (*normalise_levels)(const LevelsJob& job, std::int64_t y);
 };
 
 extern const Kernels kPortable;

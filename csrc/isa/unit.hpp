@@ -9,7 +9,6 @@
 #include "isa/table.hpp"
 #include "kernels/average.hpp"
 #include "kernels/gather.hpp"
-#include "kernels/levels.hpp"
 #include "kernels/normalise.hpp"
 #include "kernels/pack.hpp"
 #include "kernels/pool.hpp"
@@ -21,10 +20,10 @@ namespace mezzotint {
 
 extern const Kernels MEZZOTINT_UNIT_TABLE;
 const Kernels MEZZOTINT_UNIT_TABLE = {
-    MEZZOTINT_UNIT_NAME, &tile_cells,       &gather,           &weight_grad,
-    &normalise_row,      &reduce_row,       &max_pool_row,     &max_pool_grad_channel,
-    &average_channel,    &average_grad_row, &pack_row,         &unpack_row,
-    &resample_rows,      &resample_across,  &normalise_levels,
+    MEZZOTINT_UNIT_NAME, &tile_cells,       &gather,       &weight_grad,
+    &normalise_row,      &reduce_row,       &max_pool_row, &max_pool_grad_channel,
+    &average_channel,    &average_grad_row, &pack_row,     &unpack_row,
+    &resample_rows,      &resample_across,
 };
 
 }  // namespace mezzotint

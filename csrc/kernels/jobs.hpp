@@ -177,13 +177,4 @@ struct ResampleJob {
   Taps taps;
 };
 
-// planes[c][y][x] = (image[y][x][c] / 255 - mean[c]) / std[c]; without mean and std just the quotient.
-struct LevelsJob {
-  const std::uint8_t* image;
-  std::int64_t image_stride;  // bytes between rows
-  float* planes;
-  std::int64_t height, width, channels;
-  const float *mean, *std;
-};
-
 }  // namespace mezzotint

@@ -124,11 +124,11 @@ def test_normalising_has_torchvisions_bits(isa: str, height: int, width: int, ch
 def test_what_is_no_jpeg_is_no_error() -> None:
     for data in (b"", b"\xff\xd8", b"nothing", bytes(1000)):
         assert images.jpeg_header(data) is None
-        assert images.jpeg_decode(data, Box(0, 0, 1, 1)) is None
+        assert images.jpeg_decode(data, Box(0, 0, 1, 1), Size(1, 1)) is None
 
 
 def test_a_box_outside_of_the_file_is_none() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10)).save(buffer, "JPEG")
     for box in (Box(0, 0, 11, 20), Box(0, 1, 10, 20), Box(9, 0, 2, 5)):
-        assert images.jpeg_decode(buffer.getvalue(), box) is None
+        assert images.jpeg_decode(buffer.getvalue(), box, Size(10, 20)) is None

@@ -47,12 +47,12 @@ def decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     except that the file is cut off: whether it ends as it should is looked at.
     """
     if turbo_problem() is None:
-        return images.jpeg_decode(data, box)
+        return images.jpeg_decode(data, box, size)
     try:
         whole = torch.from_numpy(simplejpeg.decode_jpeg(data))
     except (ValueError, MemoryError):
         return None
-    return whole if box == size.whole else whole[box.top :, box.left :][: box.height, : box.width].contiguous()
+    return whole[box.top :, box.left :][: box.height, : box.width]
 
 
 def decoder() -> str:

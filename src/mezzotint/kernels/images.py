@@ -116,14 +116,18 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
     return None if found is None else JpegHeader(*found)
 
 
-def jpeg_decode(data: bytes, box: Box) -> Tensor | None:
+def jpeg_decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     """A part of a JPEG file as RGB levels, uint8 [box.height, box.width, 3], or None.
 
     None where the file has a fault up to the last row of the box, is cut off behind it, is not RGB, YCbCr or grey, or
-    the box does not lie in it. The rows behind the box are not looked at.
+    the box does not lie in it. The rows behind the box are not looked at. The pixels of a row are contiguous; the rows
+    are only where the box has the width of the image (``size``).
     """
-    levels = torch.empty(box.height, box.width, 3, dtype=torch.uint8)
-    return levels if native.extension().jpeg_decode(data, box, _levels(levels)) else None
+    library = native.extension()
+    spare = 0 if box.width == size.width else 2 * library.jpeg_margin
+    levels = torch.empty(box.height, box.width + spare, 3, dtype=torch.uint8)
+    column = library.jpeg_decode(data, box, _levels(levels))
+    return None if column is None else levels[:, column : column + box.width]
 
 
 def _with_packed_rows(image: Tensor) -> Tensor:
