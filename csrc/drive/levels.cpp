@@ -51,7 +51,7 @@ void resample_width(const Levels& image, const Taps& taps, const Levels& result,
   const ResampleJob job{image.data, image.stride, image.height, result.data, result.stride, image.channels, taps};
   const std::int64_t blocks = (image.height + kBlockRows - 1) / kBlockRows;
   const std::int64_t bytes = (image.width + result.width) * image.channels * kBlockRows;
-  const int team = useful_threads(image.height * result.width * image.channels * taps.width / kLanes, with.threads);
+  const int team = useful_threads(image.height * result.width * image.channels * taps.count / kLanes, with.threads);
   parallel_ranges(blocks, team, [&](std::int64_t begin, std::int64_t end) {
     const Scratch<std::uint8_t> scratch(bytes);
     for (std::int64_t block = begin; block < end; ++block) {
@@ -63,7 +63,7 @@ void resample_width(const Levels& image, const Taps& taps, const Levels& result,
 void resample_height(const Levels& image, const Taps& taps, const Levels& result, const Context& with) {
   const ResampleJob job{image.data, image.stride, image.height, result.data, result.stride, image.channels, taps};
   const std::int64_t bytes = result.width * result.channels;
-  const int team = useful_threads(result.height * bytes * taps.width / kLanes, with.threads);
+  const int team = useful_threads(result.height * bytes * taps.count / kLanes, with.threads);
   parallel_for(result.height, team, [&](std::int64_t y) { with.kernels.resample_across(job, y, bytes); });
 }
 
@@ -84,8 +84,12 @@ void require(bool condition, const char* text) {
 }  // namespace
 
 Box resize_reach(Filter filter, Extent from, Extent to, const Box& window) {
-  const Side rows = rows_of(filter, from, to, window), columns = columns_of(filter, from, to, window);
-  return {rows.begin, columns.begin, rows.length(), columns.length()};
+  // The outermost outputs tell.
+  const Box first{window.top, window.left, std::min<std::int64_t>(window.height, 1),
+                  std::min<std::int64_t>(window.width, 1)};
+  const Box last{window.top + window.height - 1, window.left + window.width - 1, 1, 1};
+  const std::int64_t top = rows_of(filter, from, to, first).begin, left = columns_of(filter, from, to, first).begin;
+  return {top, left, rows_of(filter, from, to, last).end - top, columns_of(filter, from, to, last).end - left};
 }
 
 void resize_levels(Filter filter, Extent from, Extent to, const Box& window, const Box& held, const Levels& image,

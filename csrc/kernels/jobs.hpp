@@ -158,13 +158,12 @@ struct PackJob {
   Packed packed;
 };
 
-// How one side is resampled: output i is the sum of `count[i]` inputs from first[i] on, each times its weight of
-// weights[i * width ...], in units of 2^-22.
+// How one side is resampled: output i is the sum of `count` inputs from first[i] on, each times its weight of
+// weights[i * count ...], in units of 2^-22. All outputs have the same count, so that loops over it are predicted.
 struct Taps {
   const std::int32_t* first;
-  const std::int32_t* count;
   const std::int32_t* weights;
-  std::int64_t size, width;
+  std::int64_t size, count;
 };
 
 // Resamples rows, or across rows, of an image of interleaved 8-bit channels; strides are bytes between rows.

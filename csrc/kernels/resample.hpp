@@ -125,8 +125,8 @@ inline void resample_columns(const std::uint8_t* columns, const Taps& taps, std:
       }
     }
     const std::uint8_t* at = columns + taps.first[x] * kChannels * kBlockRows;
-    const std::int32_t* const weights = taps.weights + x * taps.width;
-    for (std::int64_t t = 0; t < taps.count[x]; ++t) {
+    const std::int32_t* const weights = taps.weights + x * taps.count;
+    for (std::int64_t t = 0; t < taps.count; ++t) {
       for (auto& of_channel : sum) {
         for (int part = 0; part < kParts; ++part) {
           of_channel[part] += widened(at + part * kVecFloats) * weights[t];
@@ -151,7 +151,7 @@ void resample_rows(const ResampleJob& job, std::int64_t block, std::uint8_t* scr
   const std::int64_t valid = left < kBlockRows ? left : kBlockRows;
   const std::int64_t last = taps.size - 1;
   const std::int64_t first_byte = taps.first[0] * job.channels;
-  const std::int64_t last_byte = (taps.first[last] + taps.count[last]) * job.channels;
+  const std::int64_t last_byte = (taps.first[last] + taps.count) * job.channels;
   const std::uint8_t* rows[kBlockRows];
   for (std::int64_t i = 0; i < kBlockRows; ++i) {
     rows[i] = job.from + (begin + (i < valid ? i : valid - 1)) * job.from_stride;
@@ -170,8 +170,8 @@ void resample_rows(const ResampleJob& job, std::int64_t block, std::uint8_t* scr
 void resample_across(const ResampleJob& job, std::int64_t y, std::int64_t bytes) {
   const std::uint8_t* const from = job.from + job.taps.first[y] * job.from_stride;
   std::uint8_t* const to = job.to + y * job.to_stride;
-  const std::int32_t* const weights = job.taps.weights + y * job.taps.width;
-  const std::int64_t count = job.taps.count[y];
+  const std::int32_t* const weights = job.taps.weights + y * job.taps.count;
+  const std::int64_t count = job.taps.count;
   for (std::int64_t x = 0; bytes < kVecFloats && x < bytes; ++x) {  // less than a vector: one by one
     std::int32_t sum = 1 << (kFractionBits - 1);
     for (std::int64_t t = 0; t < count; ++t) {

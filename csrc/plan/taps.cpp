@@ -88,6 +88,12 @@ void require(bool condition, const char* name, std::int64_t received, const std:
   }
 }
 
+// The inputs of an output, [low, high), and where its centre lies among them.
+struct Range {
+  double centre;
+  std::int64_t low, high;
+};
+
 std::int32_t fixed_point(double weight) {
   const double scaled = weight * (1 << kFractionBits);
   return static_cast<std::int32_t>(weight < 0 ? scaled - 0.5 : scaled + 0.5);
@@ -105,31 +111,35 @@ TapPlan::TapPlan(Filter filter, std::int64_t from, std::int64_t to, std::int64_t
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double stretch = std::max(scale, 1.0);
   const double support = kernel.support * stretch, per_pixel = 1.0 / stretch;
-  width_ = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
-  const auto outputs = static_cast<std::size_t>(end - begin);
-  first_.reserve(outputs);
-  count_.reserve(outputs);
-  weights_.resize(outputs * static_cast<std::size_t>(width_));
-  std::vector<double> exact(static_cast<std::size_t>(width_));
-  for (std::int64_t output = begin; output < end; ++output) {
+  const auto range = [&](std::int64_t output) {
     const double centre = (static_cast<double>(output) + 0.5) * scale;
-    const auto low = std::max(static_cast<std::int64_t>(centre - support + 0.5), std::int64_t{0});
-    const auto high = std::min(static_cast<std::int64_t>(centre + support + 0.5), from);
+    return Range{centre, std::max(static_cast<std::int64_t>(centre - support + 0.5), std::int64_t{0}),
+                 std::min(static_cast<std::int64_t>(centre + support + 0.5), from)};
+  };
+  begin_ = range(begin).low;
+  end_ = range(end - 1).high;
+  for (std::int64_t output = begin; output < end; ++output) {
+    const Range inputs = range(output);
+    count_ = std::max(count_, inputs.high - inputs.low);
+  }
+  first_.reserve(static_cast<std::size_t>(end - begin));
+  weights_.resize(static_cast<std::size_t>((end - begin) * count_));
+  std::vector<double> exact(static_cast<std::size_t>(count_));
+  for (std::int64_t output = begin; output < end; ++output) {
+    const auto [centre, low, high] = range(output);
     double total = 0.0;
     for (std::int64_t i = 0; i < high - low; ++i) {
       exact[static_cast<std::size_t>(i)] = kernel.at((static_cast<double>(i + low) - centre + 0.5) * per_pixel);
       total += exact[static_cast<std::size_t>(i)];
     }
-    std::int32_t* const weights = weights_.data() + (output - begin) * width_;
+    // Where fewer inputs count than elsewhere, others have a weight of zero: those behind, or before at the end.
+    const std::int64_t first = std::min(low, end_ - count_);
+    first_.push_back(static_cast<std::int32_t>(first - begin_));
+    std::int32_t* const weights = weights_.data() + (output - begin) * count_ + (low - first);
     for (std::int64_t i = 0; i < high - low; ++i) {
       const double weight = exact[static_cast<std::size_t>(i)];
       weights[i] = fixed_point(total != 0.0 ? weight / total : weight);
     }
-    if (output == begin) {
-      begin_ = low;
-    }
-    first_.push_back(static_cast<std::int32_t>(low - begin_));
-    count_.push_back(static_cast<std::int32_t>(high - low));
   }
 }
 

@@ -23,16 +23,16 @@ class TapPlan {
 
   // The inputs that the outputs need: [begin(), end()).
   [[nodiscard]] std::int64_t begin() const { return begin_; }
-  [[nodiscard]] std::int64_t end() const { return begin_ + first_.back() + count_.back(); }
+  [[nodiscard]] std::int64_t end() const { return end_; }
 
   // The taps, for an input that begins with begin().
   [[nodiscard]] Taps taps() const {
-    return {first_.data(), count_.data(), weights_.data(), static_cast<std::int64_t>(first_.size()), width_};
+    return {first_.data(), weights_.data(), static_cast<std::int64_t>(first_.size()), count_};
   }
 
  private:
-  std::int64_t begin_ = 0, width_ = 0;
-  std::vector<std::int32_t> first_, count_, weights_;
+  std::int64_t begin_ = 0, end_ = 0, count_ = 0;
+  std::vector<std::int32_t> first_, weights_;
 };
 
 }  // namespace mezzotint

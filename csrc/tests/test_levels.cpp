@@ -53,9 +53,9 @@ Image resampled(Image& image, Filter filter, std::int64_t to, bool down) {
       const std::int64_t output = down ? y : x;
       for (std::int64_t c = 0; c < image.channels; ++c) {
         std::int64_t sum = 0;
-        for (std::int64_t t = 0; t < taps.count[output]; ++t) {
+        for (std::int64_t t = 0; t < taps.count; ++t) {
           const std::int64_t input = plan.begin() + taps.first[output] + t;
-          sum += std::int64_t{taps.weights[output * taps.width + t]} *
+          sum += std::int64_t{taps.weights[output * taps.count + t]} *
                  (down ? image.at(input, x, c) : image.at(y, input, c));
         }
         result.at(y, x, c) = level(sum);

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mezzotint.data.quarantine import BadSample
 from mezzotint.errors import ConfigError, DataError, message
+from mezzotint.kernels import arena
 from mezzotint.kernels.images import normalise
 
 
@@ -93,7 +94,7 @@ class Normalise:
         first = images[0]
         if first.dtype != torch.uint8 or (self.mean is not None and self.mean.shape[0] not in (1, first.shape[0])):
             return self(torch.stack(list(images)))
-        batch = torch.empty((len(images), *first.shape))
+        batch = arena.empty((len(images), *first.shape), torch.float32)  # the system would clear fresh pages each time
         constants = [None if of is None else of.flatten().expand(first.shape[0]) for of in (self.mean, self.std)]
         mean, std = (None if of is None else of.contiguous() for of in constants)
         for image, planes in zip(images, batch, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -62,7 +63,7 @@ class Protocol:
 
     def wanted(self, size: Size) -> Box:
         """The part of an image of that size on which the result depends."""
-        return self._reaches(size)[0][1]
+        return _reaches(self.steps, size)[0][1]
 
     def finish(self, part: Part) -> Tensor:
         """The result, as of the whole image, from a part that holds at least what is ``wanted``."""
@@ -77,7 +78,7 @@ class Protocol:
     def unscaled(self, part: Part) -> Tensor:
         """The result before it is divided by 255: uint8 levels [S, S, 3] of a uint8 part where all steps round."""
         image, held = part.levels, part.box
-        reaches = self._reaches(part.size)
+        reaches = _reaches(self.steps, part.size)
         for step, (size, _), (_, wanted) in zip(self.steps, reaches, reaches[1:], strict=False):
             image, held = step.part(Part(image, held, size), wanted), wanted
         return image
@@ -100,16 +101,6 @@ class Protocol:
         for step in self.steps:
             height, width = step.size(height, width)
         return height, width
-
-    def _reaches(self, size: Size) -> list[tuple[Size, Box]]:
-        """Of the input of each step, and at last of the result, the size and the part that is needed."""
-        sizes = [size]
-        for step in self.steps:
-            sizes.append(Size(*step.size(*sizes[-1])))
-        reaches = [(sizes[-1], sizes[-1].whole)]
-        for step, before in zip(reversed(self.steps), sizes[-2::-1], strict=True):
-            reaches.append((before, step.reach(before, reaches[-1][1])))
-        return reaches[::-1]
 
     def kept(self, height: int, width: int) -> Window:
         """The part of an image of that size that the result shows, in its pixels, which may be divided."""
@@ -144,6 +135,18 @@ class Protocol:
         """16 hexadecimal digits over `rules`: equal rules, equal fingerprint, on every machine and in every version."""
         text = json.dumps(self.rules(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1024)
+def _reaches(steps: tuple[Step, ...], size: Size) -> tuple[tuple[Size, Box], ...]:
+    """Of the input of each step, and at last of the result, the size and the part that is needed."""
+    sizes = [size]
+    for step in steps:
+        sizes.append(Size(*step.size(*sizes[-1])))
+    reaches = [(sizes[-1], sizes[-1].whole)]
+    for step, before in zip(reversed(steps), sizes[-2::-1], strict=True):
+        reaches.append((before, step.reach(before, reaches[-1][1])))
+    return tuple(reversed(reaches))
 
 
 def _seen_before(window: Window, source: Window, size: tuple[int, int]) -> Window:
