@@ -204,6 +204,7 @@ def test_cutout_hides_one_square_cut_off_at_the_edge() -> None:
         {"name": "horizontal_flip", "p": 1.2},
         {"name": "horizontal_flip", "p": "half"},
         {"name": "random_resized_crop", "size": "big"},
+        {"name": "random_resized_crop", "interpolation": "cubic"},
         {"name": "random_resized_crop", "scale": [0.5, 0.2]},
         {"name": "random_resized_crop", "scale": [0.5, 1.2]},
         {"name": "random_resized_crop", "ratio": [0, 1]},

@@ -130,3 +130,13 @@ def test_what_a_transform_refuses_is_its_own_error(tmp_path: Path) -> None:
     maker = BatchMaker(open_source(tmp_path, "all"), transform, Normalise(None, None), 0, "quarantine")
     with pytest.raises(DataError, match=r"small.jpg.*random_crop.size"):
         maker.sample(0, 0)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "nearest"])
+def test_a_crop_is_resized_as_by_pillow(interpolation: str) -> None:
+    image, key = noise(90, 120), Key(5)
+    crop = build_transform([{"name": "random_resized_crop", "size": (40, 50), "interpolation": interpolation}])
+    box = crop.parameters(key, 90, 120)["random_resized_crop"]
+    cut = image[box["top"] :, box["left"] :][: box["height"], : box["width"]]
+    picture = Image.fromarray(cut.numpy()).resize((50, 40), Image.Resampling[interpolation.upper()])
+    assert torch.equal(crop(image, key).permute(1, 2, 0), torch.from_numpy(np.array(picture)))

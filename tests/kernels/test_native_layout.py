@@ -197,5 +197,17 @@ def test_memory_is_used_again_and_given_back() -> None:
     assert arena.release() == 0
 
 
+def test_blocks_of_sizes_that_nobody_wants_any_more_give_way() -> None:
+    arena, megabyte = Arena(), 1 << 18
+    for size in range(10, 40):  # thirty sizes, one at a time: never more than 39 MB in use
+        arena.empty((size * megabyte,), torch.float32)
+    assert arena.release() <= 2 * 40 << 20
+    alternating = [arena.empty((size * megabyte,), torch.float32) for size in (30, 20, 10)]
+    places = {tensor.data_ptr() for tensor in alternating}
+    del alternating
+    again = [arena.empty((size * megabyte,), torch.float32).data_ptr() for size in (10, 20, 30) for _ in range(2)]
+    assert set(again) == places, "what is wanted again and again stays"
+
+
 def channelwise(coefficients: Tensor) -> Tensor:
     return coefficients.view(1, -1, 1, 1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pickle
 import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -200,10 +202,17 @@ def _signals_held() -> Iterator[None]:
 def _work(pipe: Connection, maker: BatchMaker) -> None:
     """The life of a worker process."""
     torch.set_num_threads(1)
+    sys.excepthook = _unless_the_parent_is_gone
     with suppress(EOFError, ConnectionError):  # the parent wants no more, or is gone
         while True:
             epoch, indices = pipe.recv()
             pipe.send(_made(maker, epoch, indices))
+
+
+def _unless_the_parent_is_gone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """multiprocessing's own thread, which hands pixels over, ends like this when the parent ends meanwhile."""
+    if not issubclass(kind, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _made(maker: BatchMaker, epoch: int, indices: NDArray[np.int64]) -> _Made | _Failed:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mezzotint.data.augment.base import Augmentation, Parameters, as_range, as_size, is_integer, require
 from mezzotint.data.random import Key, Keys
-from mezzotint.data.resize import resize
+from mezzotint.data.resize import INTERPOLATIONS, Interpolation, resize
 from mezzotint.errors import DataError, message
 from mezzotint.kernels.images import Box
 
@@ -61,12 +61,12 @@ def crop(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
     return image.narrow(-3, top, height).narrow(-2, left, width)
 
 
-def resize_crop(image: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
-    """Cut ``box`` out of a uint8 image [H, W, C] and resize it to ``size``, bilinear and antialiased.
+def resize_crop(image: Tensor, box: Box, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> Tensor:
+    """Cut ``box`` out of a uint8 image [H, W, C] and resize it to ``size``, antialiased.
 
     Pillow's values, to the bit. Pixels outside of the box have no influence.
     """
-    return resize(crop(image, *box), *size, resampling="pillow")
+    return resize(crop(image, *box), *size, resampling="pillow", interpolation=interpolation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +146,13 @@ class RandomResizedCrop(Augmentation):
     size: int | tuple[int, int] = 224
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         as_size(self.size, "random_resized_crop.size")
+        known = INTERPOLATIONS["pillow"]
+        allowed = f"one of {', '.join(known)}"
+        require(self.interpolation in known, "random_resized_crop.interpolation", self.interpolation, allowed)
         high = as_range(self.scale, "random_resized_crop.scale")[1]
         require(high <= 1, "random_resized_crop.scale", self.scale, "shares of the area, at most 1")
         as_range(self.ratio, "random_resized_crop.ratio")
@@ -180,7 +184,7 @@ class RandomResizedCrop(Augmentation):
     def apply(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The box, resized: uint8 [size, size, C]."""
         box = Box(parameters["top"], parameters["left"], parameters["height"], parameters["width"])
-        return resize_crop(image, box, as_size(self.size, "random_resized_crop.size"))
+        return resize_crop(image, box, as_size(self.size, "random_resized_crop.size"), self.interpolation)
 
     def wanted(self, parameters: Parameters) -> Box:
         """The box: nothing else of the image is looked at."""
@@ -190,5 +194,5 @@ class RandomResizedCrop(Augmentation):
         """One sentence."""
         return (
             f"cuts a box of {self.scale[0]:g} to {self.scale[1]:g} of the area and aspect ratio {self.ratio[0]:.3g} to "
-            f"{self.ratio[1]:.3g} and resizes it to {self.size}, bilinear with antialiasing"
+            f"{self.ratio[1]:.3g} and resizes it to {self.size}, {self.interpolation} as by Pillow"
         )
