@@ -1,14 +1,14 @@
 """How many images a second are read and brought into form? Ours beside every peer that is installed, in one run.
 
 Encoded files lie in memory; each engine makes float32 [3, 224, 224], normalised, of every one. All use one thread
-inside their operations; images are spread over one worker thread, then two. Engines take turns, round by round; figures
-are medians of the rounds.
+inside their operations. One thread: engines take turns image by image. Two threads share the images: engines take turns
+round by round. Figures are medians over the rounds.
 
     decode        RGB levels, no more: what no engine that decodes whole files can pass
     squash256     resized to 256 x 256, the centre 224 x 224
     torchvision   the shorter side to 256, the centre 224 x 224
     train         random resized crop to 224, horizontal flip
-    rand_augment   the same, then RandAugment (2 operations of magnitude 9)
+    rand_augment  the same, then RandAugment (2 operations of magnitude 9)
     shard         train, from files whose shorter side is 256 pixels, quality 90, as `mezzotint data pack` writes them
 
     pip install simplejpeg opencv-python-headless torchvision      (each may be absent)
@@ -223,32 +223,46 @@ def as_shard(files: list[bytes]) -> list[bytes]:
     return made
 
 
-def per_second(make: Make, files: list[bytes], pool: ThreadPoolExecutor) -> float:
-    """Images a second, all files once, by the threads of a pool."""
-    began = time.perf_counter()
-    for _ in pool.map(lambda pair: make(*pair), zip(files, range(len(files)), strict=True)):
-        continue
-    return len(files) / (time.perf_counter() - began)
+def alone(makes: dict[str, Make], files: list[bytes], rounds: int) -> dict[str, float]:
+    """Images a second of each engine in one thread: engines take turns image by image; medians of the rounds."""
+    taken = {name: [[0.0] * rounds for _ in files] for name in makes}
+    for turn in range(-1, rounds):  # the first round warms up
+        for number, data in enumerate(files):
+            for name, make in makes.items():
+                began = time.perf_counter()
+                make(data, number)
+                if turn >= 0:
+                    taken[name][number][turn] = time.perf_counter() - began
+    return {name: len(files) / sum(map(statistics.median, times)) for name, times in taken.items()}
+
+
+def together(makes: dict[str, Make], files: list[bytes], rounds: int, threads: int) -> dict[str, float]:
+    """The same, the images spread over threads: engines take turns after all files."""
+    taken: dict[str, list[float]] = {name: [] for name in makes}
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for turn in range(-1, rounds):
+            for name, make in makes.items():
+                began = time.perf_counter()
+                list(pool.map(make, files, range(len(files))))
+                if turn >= 0:
+                    taken[name].append(len(files) / (time.perf_counter() - began))
+    return {name: statistics.median(speeds) for name, speeds in taken.items()}
 
 
 def measure(files: list[bytes], tasks: Sequence[str], rounds: int) -> tuple[list[dict[str, Any]], list[str]]:
     """(a row for each task, engine and number of threads, peers that are absent)."""
     found, absent = engines()
     shard = as_shard(files)
-    taken: dict[tuple[str, str, int], list[float]] = {}
-    for threads in (1, 2):
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for turn in range(rounds + 1):
-                for task in tasks:
-                    for name, engine in found.items():
-                        if task in engine:
-                            speed = per_second(engine[task], shard if task == "shard" else files, pool)
-                            if turn:  # the first round warms up
-                                taken.setdefault((task, name, threads), []).append(speed)
-    rows = [
-        {"task": task, "engine": name, "threads": threads, "images_per_second": round(statistics.median(speeds), 1)}
-        for (task, name, threads), speeds in taken.items()
-    ]
+    rows = []
+    for task in tasks:
+        makes = {name: engine[task] for name, engine in found.items() if task in engine}
+        of_task = shard if task == "shard" else files
+        for threads in (1, 2):
+            speeds = alone(makes, of_task, rounds) if threads == 1 else together(makes, of_task, rounds, threads)
+            rows += [
+                {"task": task, "engine": name, "threads": threads, "images_per_second": round(speed, 1)}
+                for name, speed in speeds.items()
+            ]
     return rows, absent
 
 
@@ -279,6 +293,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} into bench/results")
     chosen = parser.parse_args()
+    torch.set_num_threads(1)
     paths = sorted(path for path in chosen.data.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
     files = [path.read_bytes() for path in paths[:: max(1, len(paths) // chosen.images)]][: chosen.images]
     rows, absent = measure(files, chosen.tasks, chosen.rounds)
