@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := PIP_CONSTRAINT=$(abspath constraints.txt) PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 SOURCES := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test lint format install docs native-test neon-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step
+.PHONY: demo test lint format install docs native-test neon-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step bench-images
 
 demo: $(VENV)/.installed
 	$(BIN)/mezzotint demo
@@ -66,6 +66,9 @@ bench-memory: $(VENV)/.installed
 
 bench-mnist: $(VENV)/.installed
 	$(BIN)/python bench/mnist_table.py
+
+bench-images: $(VENV)/.installed
+	$(BIN)/python bench/images.py
 
 bench-kernels: $(VENV)/.installed
 	$(BIN)/python bench/kernels.py
