@@ -11,9 +11,8 @@
 namespace mezzotint {
 namespace {
 
-constexpr std::int64_t kBlockRows = 16;  // of kernels/resample.hpp
-constexpr std::int64_t kValues = 256;    // of a level
-constexpr std::int64_t kLanes = 16;      // values that one vector operation handles, about
+constexpr std::int64_t kValues = 256;  // of a level
+constexpr std::int64_t kLanes = 16;    // values that one vector operation handles, about
 
 // One side of a resize: what it reads and how. A side that keeps its size is not resampled.
 struct Side {
@@ -49,8 +48,8 @@ bool height_first(Extent from, Extent to) {
 // Across the columns: rows of `image` into as many rows of `result`.
 void resample_width(const Levels& image, const Taps& taps, const Levels& result, const Context& with) {
   const ResampleJob job{image.data, image.stride, image.height, result.data, result.stride, image.channels, taps};
-  const std::int64_t blocks = (image.height + kBlockRows - 1) / kBlockRows;
-  const std::int64_t bytes = (image.width + result.width) * image.channels * kBlockRows;
+  const std::int64_t blocks = (image.height + kResampleRows - 1) / kResampleRows;
+  const std::int64_t bytes = (image.width + result.width) * image.channels * kResampleRows;
   const int team = useful_threads(image.height * result.width * image.channels * taps.count / kLanes, with.threads);
   parallel_ranges(blocks, team, [&](std::int64_t begin, std::int64_t end) {
     const Scratch<std::uint8_t> scratch(bytes);

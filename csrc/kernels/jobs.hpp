@@ -158,8 +158,12 @@ struct PackJob {
   Packed packed;
 };
 
+constexpr int kTapBits = 22;       // of a weight behind the point
+constexpr int kResampleRows = 16;  // rows that are transposed together: the bytes of a 128-bit register
+
 // How one side is resampled: output i is the sum of `count` inputs from first[i] on, each times its weight of
-// weights[i * count ...], in units of 2^-22. All outputs have the same count, so that loops over it are predicted.
+// weights[i * count ...], in units of 2^-kTapBits. All outputs have the same count, so that loops over it are
+// predicted.
 struct Taps {
   const std::int32_t* first;
   const std::int32_t* weights;

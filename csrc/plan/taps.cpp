@@ -17,8 +17,6 @@
 namespace mezzotint {
 namespace {
 
-constexpr int kFractionBits = 22;
-
 double box(double x) {
   return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
 }
@@ -95,7 +93,7 @@ struct Range {
 };
 
 std::int32_t fixed_point(double weight) {
-  const double scaled = weight * (1 << kFractionBits);
+  const double scaled = weight * (1 << kTapBits);
   return static_cast<std::int32_t>(weight < 0 ? scaled - 0.5 : scaled + 0.5);
 }
 

@@ -89,7 +89,7 @@ class BatchMaker:
     def normalised(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """One sample as it stands in a batch: float32 [C, H, W] and its label."""
         sample = self.sample(epoch, index)
-        return self.normalise(sample.image[None])[0], sample.label
+        return self.normalise.stacked([sample.image])[0], sample.label
 
     def assemble(self, indices: NDArray[np.int64], samples: list[Sample]) -> Batch:
         """One normalised batch from its samples, which are in the order of ``indices``."""

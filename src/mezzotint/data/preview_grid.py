@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mezzotint.data.augment import AUGMENTATIONS
+from mezzotint.data.augment.pillow_ops import to_picture
 from mezzotint.data.preview_file import check_output, write_sheet
 from mezzotint.data.random import Key
 from mezzotint.data.source import Source
@@ -169,8 +170,7 @@ def _levels(image: Tensor) -> Tensor:
 def thumbnail(image: Tensor, cell: int) -> Image.Image:
     """The image inside of a square of ``cell`` pixels: reduced smoothly, or enlarged by a whole number."""
     height, width = int(image.shape[0]), int(image.shape[1])
-    array = image.numpy()
-    picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).convert("RGB")
+    picture = to_picture(image).convert("RGB")
     if max(height, width) <= cell:
         times = cell // max(height, width)
         return picture.resize((width * times, height * times), Image.Resampling.NEAREST)

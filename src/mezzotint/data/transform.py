@@ -70,7 +70,10 @@ class Compose:
 
     def __call__(self, image: Tensor, key: Key) -> Tensor:
         """One image: uint8 [H, W, C] -> uint8 [C, H', W']."""
-        for step, name in zip(self.steps, self._names, strict=True):
+        return self._from_step(0, image, key)
+
+    def _from_step(self, first: int, image: Tensor, key: Key) -> Tensor:
+        for step, name in zip(self.steps[first:], self._names[first:], strict=True):
             image = step(image, key.child(name))
         return image.permute(2, 0, 1)
 
@@ -85,13 +88,10 @@ class Compose:
         """The chain on a part of an image."""
         if part.box == part.size.whole:
             return self(part.levels, key)
-        first, name = self.steps[0], self._names[0]
-        parameters = first.sample(key.child(name), *part.size)
+        first = self.steps[0]
+        parameters = first.sample(key.child(self._names[0]), *part.size)
         corner = {side: parameters[side] - at for side, at in (("top", part.box.top), ("left", part.box.left))}
-        image = first.apply(part.levels, parameters | corner)
-        for step, name in zip(self.steps[1:], self._names[1:], strict=True):
-            image = step(image, key.child(name))
-        return image.permute(2, 0, 1)
+        return self._from_step(1, first.apply(part.levels, parameters | corner), key)
 
     def batch(self, images: Tensor, keys: Keys) -> Tensor:
         """A batch of equally large images: uint8 [N, H, W, C] -> uint8 [N, C, H', W']; ``images`` may be changed."""

@@ -1,10 +1,10 @@
-"""How does an exported file appear whole or not at all? Written beside its place, then renamed."""
+"""How does an exported file appear whole or not at all, and how is a refusal of the system told?"""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from mezzotint.data.durable import replace_file
 from mezzotint.errors import InputError, message
 
 
@@ -14,15 +14,9 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         InputError: the system refuses; what was there before is untouched.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(path, content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise InputError(
             message(
                 f"output file {path}",

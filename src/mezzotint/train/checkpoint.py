@@ -20,8 +20,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from mezzotint.data.durable import replace_file, sync_folder, write_durably
 from mezzotint.errors import CheckpointError, RunError, message
-from mezzotint.train.files import replace_file, sync_folder, write_durably
 from mezzotint.train.tensors import storable
 
 FORMAT: Final = 1

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, TypeVar
 
+from mezzotint.data.durable import replace_file, replace_json
 from mezzotint.errors import RunError, message
-from mezzotint.train.files import replace_file, replace_json
 
 
 class RunLocked(RunError):

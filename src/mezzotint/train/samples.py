@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mezzotint.data.durable import replace_json
 from mezzotint.data.loader import Loader
-from mezzotint.train.files import replace_json
 
 
 def write_samples(folder: Path, loader: Loader, count: int) -> None:

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mezzotint.data.durable import replace_json
 from mezzotint.errors import ConfigError, RunError, message
 from mezzotint.sparse import METHODS
 from mezzotint.train.checks import require_one_of
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import differences, load_config
-from mezzotint.train.files import replace_json
 from mezzotint.train.loop import train
 from mezzotint.train.progress import Progress
 from mezzotint.train.run_folder import RunLocked, discard_unstarted

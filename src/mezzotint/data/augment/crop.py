@@ -183,8 +183,9 @@ class RandomResizedCrop(Augmentation):
 
     def apply(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The box, resized: uint8 [size, size, C]."""
-        box = Box(parameters["top"], parameters["left"], parameters["height"], parameters["width"])
-        return resize_crop(image, box, as_size(self.size, "random_resized_crop.size"), self.interpolation)
+        return resize_crop(
+            image, self.wanted(parameters), as_size(self.size, "random_resized_crop.size"), self.interpolation
+        )
 
     def wanted(self, parameters: Parameters) -> Box:
         """The box: nothing else of the image is looked at."""

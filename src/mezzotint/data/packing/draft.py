@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mezzotint.data.durable import sync_folder, write_durably
 from mezzotint.data.packing.recode import Encoded
 from mezzotint.data.sources.packed import key_of
 from mezzotint.data.sources.packindex import IndexRows, index_path, to_bytes
@@ -79,7 +80,7 @@ class Draft:
         if not goes_on:
             self._lines = [_line(settings)]
             self.commit()
-            _sync_folder(self.output.parent)
+            sync_folder(self.output.parent)
 
     def __enter__(self) -> Draft:
         return self
@@ -121,9 +122,14 @@ class Draft:
         self.commit()
         total = self._end + 2 * BLOCK
         index = self.rows.index(classes=classes, size=size, quality=quality, archive_bytes=total)
-        _replace(index_path(self.output), to_bytes(index))
+        place = index_path(self.output)
+        beside = part_path(
+            place
+        )  # one name for all tries, so that a kill leaves nothing that the next does not replace
+        write_durably(beside, to_bytes(index))
+        beside.replace(place)
         self._part_path.replace(self.output)
-        _sync_folder(self.output.parent)
+        sync_folder(self.output.parent)
         self._journal_path.unlink(missing_ok=True)  # the same call in another process may have seen that all is done
         return total
 
@@ -214,20 +220,3 @@ def _other_draft(part: Path, found: Settings, settings: Settings, length: int) -
 def _sync(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(content)
-        _sync(file)
-    beside.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make new names in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from PIL import Image, __version__, features
 from torch import Tensor
 
+from mezzotint.data.augment.pillow_ops import to_picture
 from mezzotint.data.decode import read_image
 from mezzotint.data.magic import HEAD_BYTES, image_format
 from mezzotint.data.source import EncodedSource, Source
@@ -66,7 +67,7 @@ def _labelled_content(source: Source, index: int, size: int | None, quality: int
     if size is not None and min(image.shape[:2]) > size:
         return label, "jpg", jpeg(reduced(image, size), quality)
     if original is None:
-        return label, "png", _png(to_pillow(image))
+        return label, "png", _png(to_picture(image))
     return label, _EXTENSIONS[image_format(original[:HEAD_BYTES]) or ""], original
 
 
@@ -78,16 +79,11 @@ def _original(source: EncodedSource, index: int) -> bytes:
         raise DataError(message(source.place(index), received=received, allowed="a readable file")) from error
 
 
-def to_pillow(image: Tensor) -> Image.Image:
-    """A uint8 image [H, W, C], C being 1 or 3, as Pillow has it."""
-    return Image.fromarray((image[:, :, 0] if image.shape[2] == 1 else image).numpy())
-
-
 def reduced(image: Tensor, size: int) -> Image.Image:
     """An image [H, W, C] with its shorter side brought to ``size`` pixels."""
     height, width = image.shape[:2]
     short = min(height, width)
-    return to_pillow(image).resize((size * width // short, size * height // short), Image.Resampling.LANCZOS)
+    return to_picture(image).resize((size * width // short, size * height // short), Image.Resampling.LANCZOS)
 
 
 def jpeg(picture: Image.Image, quality: int) -> bytes:
