@@ -138,10 +138,16 @@ def _compare(windows: Windows, views: dict[str, LayerView], report: Any) -> dict
     return {"step": report.step, "grown": grown, "overlap": {str(w): shared[w] / grown for w in windows.lengths}}
 
 
-def accuracies(config: RunConfig, lengths: list[int], seeds: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Test errors of whole runs, resumable: a run that is there is not trained again."""
-    for length in lengths:
-        for seed in range(seeds):
+def accuracies(
+    config: RunConfig, lengths: list[int], seeds: int, folder: Path, known: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Test errors of whole runs, resumable: a run that is there, or among the ``known``, is not trained again."""
+    told = {(row["window"], row["seed"]): row for row in known}
+    for seed in range(seeds):
+        for length in lengths:
+            if (length, seed) in told:
+                yield told[length, seed]
+                continue
             run = folder / f"window-{length}-seed-{seed}"
             sparsity = replace(config.sparsity, window=length, density=DENSITY)
             one = replace(config, name=run.name, seed=seed, sparsity=sparsity)
@@ -309,7 +315,11 @@ def main() -> None:
     if "overlap" in options.part:
         tell_overlap(keep("overlap", overlaps(config, options.windows)))
     if "accuracy" in options.part:
-        tell_accuracy(keep("accuracy", list(accuracies(config, [1, 11, 44, 600], options.seeds, options.runs))))
+        known, rows = content.get("accuracy", []), []
+        for row in accuracies(config, [1, 11, 44, 600], options.seeds, options.runs, known):
+            rows.append(row)
+            keep("accuracy", rows if len(rows) > len(known) else known)
+        tell_accuracy(rows)
     if "cost" in options.part:
         row = keep("cost", cost(44, 390, 0.1, 128))
         Console().print(

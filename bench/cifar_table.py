@@ -1,0 +1,201 @@
+"""What does a tenth of the weights cost on CIFAR-10? Methods side by side, and sparse against dense by the clock.
+
+Two parts, each with a recipe of ``configs/fast``:
+
+* ``methods``: Wide ResNet 16-2, dense, and static, SET, RigL, GMP and sparse momentum at density 0.1.
+* ``clock``: Wide ResNet 28-2, dense and sparse momentum at density 0.1 for the same number of epochs; also the seconds
+  until the test accuracy first is within one point of the dense network's last.
+
+A run takes from six minutes to an hour, so finished runs are kept in ``bench/results/cifar_table.json`` and not trained
+again, those of other days and machines included; an unfinished one goes on where it was stopped. Several processes can
+share the work: start the script twice to use two cores.
+
+    python bench/cifar_table.py [--parts methods clock] [--seeds 3] [--runs runs/cifar] [--only-tell]
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mezzotint.bench.machine import machine
+from mezzotint.train import load_config
+from mezzotint.train.progress import Silent
+from mezzotint.train.sweep import Cell, plan, sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results" / "cifar_table.json"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recipe and the methods that are trained by it."""
+
+    recipe: str
+    title: str
+    methods: tuple[str, ...]
+
+
+PARTS = {
+    "methods": Part(
+        recipe="cifar10_wrn16_2",
+        title="CIFAR-10, Wide ResNet 16-2, density 0.1, BF16",
+        methods=("static", "set", "rigl", "gmp", "sparse_momentum"),
+    ),
+    "clock": Part(
+        recipe="cifar10_wrn28_2",
+        title="CIFAR-10, Wide ResNet 28-2, density 0.1, BF16",
+        methods=("sparse_momentum",),
+    ),
+}
+
+
+def known() -> dict[str, list[Row]]:
+    """The finished runs of each part."""
+    if not RESULTS.is_file():
+        return {name: [] for name in PARTS}
+    parts: dict[str, list[Row]] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return {name: parts.get(name, []) for name in PARTS}
+
+
+def keep(part: str, row: Row) -> None:
+    """Add a finished run to the results; another process may be doing the same."""
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        parts = known()
+        parts[part] = [one for one in parts[part] if one["run"] != row["run"]] + [row]
+        RESULTS.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+    RESULTS.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def run(name: str, seeds: int, folder: Path) -> None:
+    """Train what is missing of one part, the runs of the first seed first."""
+    part = PARTS[name]
+    config = load_config(ROOT / "configs" / "fast" / f"{part.recipe}.toml")
+    for cell in plan(list(part.methods), [1.0, 0.1], range(seeds)):
+        if cell.name in {row["run"] for row in known()[name]}:
+            continue
+        Console().print(f"{name}: {cell.name}")
+        outcome = sweep(config, [cell], folder, progress=lambda cell, number: Silent())
+        for failed, error in outcome.failed.items():
+            Console().print(f"{name}: {failed.name} failed: {error}")
+        if outcome.signal is not None:
+            raise SystemExit(128 + outcome.signal)
+        if outcome.done:
+            keep(name, row_of(cell, folder / "runs" / cell.name))
+
+
+def row_of(cell: Cell, folder: Path) -> Row:
+    """What is kept of a finished run."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    timings = [json.loads(line) for line in (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {
+        "run": cell.name,
+        "method": cell.method,
+        "seed": cell.seed,
+        "density": summary["density"],
+        "test_accuracy": 100 * summary["test_accuracy"],
+        "seconds": summary["seconds"],
+        "steps": summary["steps"],
+        # The median: what the machine lent to something else for a while does not count.
+        "step_seconds": statistics.median(one["seconds"] for one in timings),
+        "curve": [100 * one["test_accuracy"] for one in epochs],
+        "machine": machine(),
+    }
+
+
+# -- what is told ------------------------------------------------------------------------------------------------------
+
+
+def tell_methods(rows: list[Row], title: str) -> None:
+    """Accuracy of each method and its difference to the dense network, seed by seed."""
+    dense = {row["seed"]: row["test_accuracy"] for row in rows if row["method"] == "dense"}
+    table = Table(title=f"{title}: test accuracy in percent")
+    for heading in ("method", "mean ± SE", "minus dense", "runs"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        of_method = [row for row in rows if row["method"] == method]
+        accuracies = [row["test_accuracy"] for row in of_method]
+        differences = [row["test_accuracy"] - dense[row["seed"]] for row in of_method if row["seed"] in dense]
+        difference = f"{statistics.fmean(differences):+.2f}" if differences and method != "dense" else ""
+        runs = " ".join(f"{one:.2f}" for one in accuracies)
+        table.add_row(method, mean_and_error(accuracies), difference, runs)
+    Console().print(table)
+
+
+def tell_clock(rows: list[Row], title: str) -> None:
+    """Accuracy in the end, and the time until one point below the dense network's is reached, seed by seed."""
+    table = Table(title=f"{title}: to one point below the dense network's last accuracy")
+    for heading in ("seed", "dense, %", "sparse, %", "goal, %", "dense, epochs", "sparse, epochs", "s/epoch", "time"):
+        table.add_column(heading, justify="right")
+    by_run = {(row["method"], row["seed"]): row for row in rows}
+    for seed in sorted({row["seed"] for row in rows}):
+        dense, sparse = by_run.get(("dense", seed)), by_run.get(("sparse_momentum", seed))
+        if dense is None or sparse is None:
+            continue
+        goal = dense["test_accuracy"] - 1
+        reached = [first_epoch(row, goal) for row in (dense, sparse)]
+        pace = [seconds_per_epoch(row) for row in (dense, sparse)]
+        times = [None if epochs is None else epochs * each for epochs, each in zip(reached, pace, strict=True)]
+        table.add_row(
+            str(seed),
+            *(f"{number:.2f}" for number in (dense["test_accuracy"], sparse["test_accuracy"], goal)),
+            *("never" if epochs is None else str(epochs) for epochs in reached),
+            " / ".join(f"{each:.0f}" for each in pace),
+            " / ".join("-" if one is None else f"{one / 60:.1f} min" for one in times),
+        )
+    Console().print(table)
+
+
+def first_epoch(row: Row, goal: float) -> int | None:
+    """After how many epochs ``goal`` percent are reached for the first time."""
+    places = (number for number, accuracy in enumerate(row["curve"], 1) if accuracy >= goal)
+    return next(places, None)
+
+
+def seconds_per_epoch(row: Row) -> float:
+    """Of training, by the median step."""
+    seconds: float = row["step_seconds"] * row["steps"] / len(row["curve"])
+    return seconds
+
+
+def mean_and_error(values: Iterable[float]) -> str:
+    """ "91.20 ± 0.10"."""
+    found = list(values)
+    error = f" ± {statistics.stdev(found) / math.sqrt(len(found)):.2f}" if len(found) > 1 else ""
+    return f"{statistics.fmean(found):.2f}{error}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=sorted(PARTS), default=list(PARTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "cifar")
+    parser.add_argument("--only-tell", action="store_true", help="train nothing; tell what is finished")
+    options = parser.parse_args()
+    tells: dict[str, Callable[[list[Row], str], None]] = {"methods": tell_methods, "clock": tell_clock}
+    for name in options.parts:
+        if not options.only_tell:
+            run(name, options.seeds, options.runs / name)
+        rows = known()[name]
+        if rows:
+            tells[name](sorted(rows, key=lambda row: row["seed"]), PARTS[name].title)
+    Console().print(f"runs are kept in {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
