@@ -8,8 +8,6 @@ runs code: it is taken from configurations, never from files of weights.
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -18,13 +16,13 @@ import torch
 from torch import nn
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.outside import imported, is_outside
 
 _TIMM: Final = "timm"
 
 
-def is_external(name: str) -> bool:
-    """Whether ``name`` tells where a network is instead of which of ours it is."""
-    return ":" in name
+is_external = is_outside
+"""Whether a name tells where a network is instead of which of ours it is."""
 
 
 def build_external(
@@ -50,7 +48,7 @@ def build_external(
         make = _timm(name.partition(":")[2])
         arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels}
     else:
-        make = _imported(name)
+        make = imported(name, "model")
         arguments = {key: value for key, value in known.items() if key in _parameters(make)}
     try:
         model = make(**{**arguments, **options})
@@ -62,34 +60,6 @@ def build_external(
         raise InputError(message(f"model {name!r}", received=type(model).__name__, allowed="a torch.nn.Module"))
     _check_logits(name, model, num_classes, in_channels, image_size)
     return model.train()
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    place, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does; a console script has its own folder there
-    try:
-        found: Any = import_module(place)
-    except ImportError as error:
-        raise NotRegistered(
-            message(
-                f"model {name!r}",
-                received=f"a module that cannot be imported ({error})",
-                allowed='"package.module:Class"',
-                fix="Install the package, or start from the folder that holds the module.",
-            )
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise NotRegistered(
-                message(f"model {name!r}", received=f"no {part!r} in {place}", allowed="a class or function")
-                + suggest(part, dir(found))
-            )
-        found = getattr(found, part)
-    if not callable(found):
-        raise NotRegistered(message(f"model {name!r}", received=type(found).__name__, allowed="a class or function"))
-    made: Callable[..., Any] = found
-    return made
 
 
 def _timm(name: str) -> Callable[..., Any]:

@@ -6,14 +6,16 @@ from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.distribution import DISTRIBUTIONS, layer_nnz
 from mezzotint.sparse.layer import SparseLayer, sparse_layers, topology_digest
 from mezzotint.sparse.layers import SparseConv2d, SparseLinear
-from mezzotint.sparse.methods import METHODS, build, first_density, options_of
+from mezzotint.sparse.methods import METHODS, build, first_density, method, options_of
 from mezzotint.sparse.methods.sparse_momentum import SparseMomentum
 from mezzotint.sparse.methods.static import Static
 from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.record import LayerChange, TopologyReport
+from mezzotint.sparse.rules import Decision, Occasion, Rules, swap_in_place
 from mezzotint.sparse.schedule import DECAYS, Schedule
 from mezzotint.sparse.selection import Selection, select
-from mezzotint.sparse.topology import Topology
+from mezzotint.sparse.topology import DynamicTopology, Topology
+from mezzotint.sparse.view import LayerView
 
 __all__ = [
     "CHOICES",
@@ -21,8 +23,13 @@ __all__ = [
     "DISTRIBUTIONS",
     "INITS",
     "METHODS",
+    "Decision",
+    "DynamicTopology",
     "LayerChange",
+    "LayerView",
+    "Occasion",
     "Pattern",
+    "Rules",
     "Schedule",
     "Selection",
     "SparseConv2d",
@@ -36,9 +43,11 @@ __all__ = [
     "densify",
     "first_density",
     "layer_nnz",
+    "method",
     "options_of",
     "select",
     "sparse_layers",
     "sparsify",
+    "swap_in_place",
     "topology_digest",
 ]

@@ -16,7 +16,7 @@ from mezzotint.train.table import all_keys, from_table, to_table
 from mezzotint.train.toml_text import dumps
 
 #: A value that needs no quotes after ``--set key=``: a word, a path, a list of nothing else.
-_WORD = re.compile(r"[A-Za-z_./~][\w./~*-]*")
+_WORD = re.compile(r"[A-Za-z_./~][\w.:/~*-]*")
 
 FREE: Final = frozenset(
     {

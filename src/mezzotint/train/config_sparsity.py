@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mezzotint.errors import ConfigError, InputError, message, suggest
+from mezzotint.outside import is_outside
 from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, METHODS, first_density, options_of
+from mezzotint.sparse import method as find_method
 from mezzotint.sparse.structure import Structure
 from mezzotint.train.checks import require_number, require_one_of, require_whole
 
@@ -30,7 +32,7 @@ class SparsityConfig:
         init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh"; None: "keep" for
             weights that were trained before, else "rescale".
         structure: "n:m" or blocks as "4x4", for the methods "static", "nm" and "block"; None: single weights.
-        method: how the topology moves: a key of ``mezzotint.sparse.METHODS``.
+        method: how the topology moves: a key of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``.
         prune_rate: fraction of active weights moved by an update, at first; None: the method's own. This setting and
             decay, window and stagger are without effect for a method that has no such thing (GMP has no prune rate),
             so that one file serves all methods.
@@ -62,7 +64,10 @@ class SparsityConfig:
         if self.start_density is not None:
             _require_density("sparsity.start_density", self.start_density)
         require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
-        require_one_of("sparsity.method", self.method, METHODS)
+        if is_outside(self.method):
+            find_method(self.method)
+        else:
+            require_one_of("sparsity.method", self.method, METHODS)
         if self.choose is not None:
             require_one_of("sparsity.choose", self.choose, CHOICES)
         if self.init is not None:

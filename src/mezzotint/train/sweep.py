@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from mezzotint.data.durable import replace_json
 from mezzotint.errors import ConfigError, RunError, message
+from mezzotint.outside import is_outside
 from mezzotint.sparse import METHODS
+from mezzotint.sparse import method as find_method
 from mezzotint.train.checks import require_one_of
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import differences, load_config
@@ -42,7 +44,7 @@ class Cell:
     def name(self) -> str:
         """Of its folder below ``runs/``."""
         part = "" if self.method == _DENSE else f"-{self.density:g}"
-        return f"{self.method}{part}-seed{self.seed}"
+        return f"{self.method.replace(':', '.')}{part}-seed{self.seed}"
 
     def record(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -72,15 +74,18 @@ def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int
     """The runs, seed after seed, so that a sweep that is stopped has all combinations of the first seeds.
 
     Args:
-        methods: keys of ``mezzotint.sparse.METHODS``.
+        methods: keys of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``.
         densities: in (0, 1]; 1 is the dense network, which is trained once a seed whatever the methods.
         seeds: of everything random.
 
     Raises:
         ConfigError: nothing to run, an unknown method, or a density out of range.
     """
-    for method in methods:
-        require_one_of("method", method, METHODS)
+    for name in methods:
+        if is_outside(name):
+            find_method(name)
+        else:
+            require_one_of("method", name, METHODS)
     for density in densities:
         if not 0 < density <= 1:
             raise ConfigError(message("density", received=density, allowed="above 0, up to 1"))

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.outside import imported, is_outside
 from mezzotint.sparse.methods.ac_dc import ACDC
 from mezzotint.sparse.methods.block import Block
 from mezzotint.sparse.methods.dsr import DSR
@@ -25,7 +26,7 @@ from mezzotint.sparse.methods.sparse_momentum import SparseMomentum
 from mezzotint.sparse.methods.srigl import SRigL
 from mezzotint.sparse.methods.static import Static
 from mezzotint.sparse.methods.top_kast import TopKAST
-from mezzotint.sparse.topology import Topology
+from mezzotint.sparse.topology import DynamicTopology, Topology
 
 METHODS: Final[dict[str, type[Topology]]] = {
     "static": Static,
@@ -48,14 +49,26 @@ METHODS: Final[dict[str, type[Topology]]] = {
 
 
 def method(name: str) -> type[Topology]:
-    """The class of that name.
+    """The class of that name: a key of :data:`METHODS`, or somebody's own as ``"package.module:Class"``.
 
     Raises:
         NotRegistered: there is none.
     """
+    if is_outside(name):
+        return _own(name)
     if name not in METHODS:
         raise NotRegistered(message("method", received=name, allowed=", ".join(METHODS)) + suggest(name, METHODS))
     return METHODS[name]
+
+
+def _own(name: str) -> type[Topology]:
+    found = imported(name, "method")
+    if not (isinstance(found, type) and issubclass(found, DynamicTopology)):
+        received = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
+        raise NotRegistered(
+            message(f"method {name!r}", received=received, allowed="a subclass of mezzotint.sparse.DynamicTopology")
+        )
+    return found
 
 
 def options_of(name: str) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""How does something that is not of this library come in? By its dotted path, ``"package.module:attribute"``.
+
+A name of this kind runs code: it is taken from configurations and command lines, never from files of weights.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from mezzotint.errors import NotRegistered, message, suggest
+
+
+def is_outside(name: str) -> bool:
+    """Whether ``name`` tells where a thing is instead of which of ours it is."""
+    return ":" in name
+
+
+def imported(name: str, what: str) -> Callable[..., Any]:
+    """The class or function at ``name``; the working directory is the first place where packages are looked for.
+
+    Args:
+        name: ``"package.module:Class"``; nested attributes as ``"package.module:Class.method"``.
+        what: what it is for, such as ``"model"``: for messages.
+
+    Raises:
+        NotRegistered: there is no such module or attribute, or it cannot be called.
+    """
+    place, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does; a console script has its own folder there
+    try:
+        found: Any = import_module(place)
+    except ImportError as error:
+        raise NotRegistered(
+            message(
+                f"{what} {name!r}",
+                received=f"a module that cannot be imported ({error})",
+                allowed='"package.module:Class"',
+                fix="Install the package, or start from the folder that holds the module.",
+            )
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise NotRegistered(
+                message(f"{what} {name!r}", received=f"no {part!r} in {place}", allowed="a class or function")
+                + suggest(part, dir(found))
+            )
+        found = getattr(found, part)
+    if not callable(found):
+        raise NotRegistered(message(f"{what} {name!r}", received=type(found).__name__, allowed="a class or function"))
+    made: Callable[..., Any] = found
+    return made
