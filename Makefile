@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := PIP_CONSTRAINT=$(abspath constraints.txt) PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 SOURCES := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test lint format install docs native-test neon-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step bench-images
+.PHONY: demo test lint format install docs docs-html native-test neon-test sanitize wheel clean bench-memory bench-mnist bench-kernels bench-step bench-images
 
 demo: $(VENV)/.installed
 	$(BIN)/mezzotint demo
@@ -60,6 +60,13 @@ wheel: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python docs/build_guide.py
+	$(BIN)/python docs/build_pictures.py
+	$(BIN)/python docs/build_results.py
+
+# The site; warnings are errors. `docs` above makes the pages and pictures that are kept in the repository.
+docs-html: $(VENV)/.installed
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs site
+	@echo "site/index.html"
 
 bench-memory: $(VENV)/.installed
 	$(BIN)/python bench/memory.py

@@ -15,8 +15,7 @@ exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-# Links to code, results and files of the repository that are no page of the site stay what they are.
-myst_all_links_external = False
+suppress_warnings = ["toc.not_included"]  # decisions are listed by their README
 
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

@@ -20,6 +20,7 @@ from mezzotint.data.protocols import get_protocol
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, NotRegistered, message, suggest
 from mezzotint.kernels.images import Box, Size
+from mezzotint.outside import imported, is_outside
 
 Transform = Callable[[Tensor, Key], Tensor]
 
@@ -164,7 +165,7 @@ class Evaluate:
 
 
 def build_augmentation(settings: Mapping[str, Any]) -> Augmentation:
-    """One augmentation from ``{"name": "random_crop", "padding": 4}``.
+    """One augmentation from ``{"name": "random_crop", "padding": 4}``; the name may be ``"package.module:Class"``.
 
     Raises:
         NotRegistered: no augmentation has that name.
@@ -173,12 +174,7 @@ def build_augmentation(settings: Mapping[str, Any]) -> Augmentation:
     name = settings.get("name")
     if not isinstance(name, str):
         raise ConfigError(message("augmentation", received=dict(settings), allowed='a table with a "name"'))
-    if name not in AUGMENTATIONS:
-        known = ", ".join(AUGMENTATIONS)
-        raise NotRegistered(
-            message("augmentation", received=name, allowed=known, fix=suggest(name, AUGMENTATIONS).strip())
-        )
-    kind = AUGMENTATIONS[name]
+    kind = _kind(name)
     known_settings = [field.name for field in fields(kind)]
     given = {option: value for option, value in settings.items() if option != "name"}
     for option in given:
@@ -187,6 +183,22 @@ def build_augmentation(settings: Mapping[str, Any]) -> Augmentation:
             fix = suggest(option, known_settings).strip()
             raise ConfigError(message(f"setting of {name}", received=option, allowed=allowed, fix=fix))
     return kind(**given)
+
+
+def _kind(name: str) -> type[Augmentation]:
+    """The class of that name, or somebody's own at a dotted path."""
+    if is_outside(name):
+        found = imported(name, "augmentation")
+        if not (isinstance(found, type) and issubclass(found, Augmentation)):
+            allowed = "a subclass of mezzotint.data.Augmentation"
+            raise NotRegistered(message(f"augmentation {name!r}", received=type(found).__name__, allowed=allowed))
+        return found
+    if name not in AUGMENTATIONS:
+        known = ", ".join(AUGMENTATIONS)
+        raise NotRegistered(
+            message("augmentation", received=name, allowed=known, fix=suggest(name, AUGMENTATIONS).strip())
+        )
+    return AUGMENTATIONS[name]
 
 
 def build_transform(steps: Iterable[Mapping[str, Any]] = ()) -> Compose:

@@ -1,0 +1,244 @@
+"""What was measured? Writes docs/results.md from bench/results: a table a file, losses included."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results"
+TARGET = Path(__file__).parent / "results.md"
+
+HEAD = """# Measured results
+
+Made by `make docs` from the files in `bench/results`, which scripts in `bench/` and `mezzotint bench` write; do not
+edit by hand. Ratios are from one run each, contenders interleaved, medians; above 1 is a win for us, **below 1 a
+loss**. The machines are shared and noisy: the same ratio measured some minutes later may differ by a tenth.
+"""
+
+Content = dict[str, Any]
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def ratio(value: float) -> str:
+    """ "3.2x", in bold where it is a loss."""
+    return f"{value:.2f}x" if value >= 1 else f"**{value:.2f}x**"
+
+
+def on(machine: Content) -> str:
+    """Where and when a file was measured."""
+    facts = [
+        machine["cpu"],
+        f"{machine['threads']} threads",
+        machine["isa"],
+        f"PyTorch {machine['torch']}",
+        machine["date"],
+    ]
+    return ", ".join(facts)
+
+
+def steps(content: Content) -> str:
+    """Whole training steps, or forward passes in evaluation."""
+    training = content["mode"] == "train"
+    kind, key = ("step", "step_ms") if training else ("forward pass", "forward_ms")
+    rows = [
+        (f"{row['batch']}", f"{row['density']:g}", f"{row[key]:.0f}", ratio(row["dense_over_ours"]))
+        for row in content["rows"]
+    ]
+    return table(("batch", "density", f"{kind}, ms", "dense / ours"), rows)
+
+
+def layer_sums(content: Content) -> str:
+    """The convolutions alone, by direction."""
+    directions = ("all", "output", "input gradient", "weight gradient")
+    rows = [
+        (density, *(ratio(ratios[one]) for one in directions)) for density, ratios in content["dense_over_ours"].items()
+    ]
+    slower = sum(row["dense_over_ours"] < 1 for row in content["rows"])
+    text = table(("density", *directions), rows)
+    return f"{text}\n\n{slower} of {len(content['rows'])} (layer, direction, density) are slower than dense."
+
+
+def plain_layers(content: Content) -> str:
+    """Single layers between ordinary tensors."""
+    rows = [
+        (
+            f"{row['network']} {row['layer']}",
+            f"{row['density']:g}",
+            row["direction"],
+            ratio(row["dense"] / row["sparse"]),
+        )
+        for row in content["rows"]
+    ]
+    return table(("layer", "density", "direction", "dense / ours"), rows)
+
+
+def memory(content: Content) -> str:
+    """Weight-side memory."""
+
+    def total(sizes: dict[str, int]) -> float:
+        return sum(sizes.values()) / 1e6
+
+    rows = [("dense", f"{total(content['dense']):.1f}", "1")]
+    for one in content["densities"]:
+        rows.append((f"density {one['density']:g}", f"{total(one['fixed']):.1f}", f"{one['fixed_ratio']:.3f}"))
+        rows.append(("with its largest window open", f"{total(one['moving']):.1f}", f"{one['moving_ratio']:.3f}"))
+    return table((content["model"], "MB", "of dense"), rows)
+
+
+def mnist(content: Content) -> str:
+    """Test errors beside the published ones."""
+    rows = [
+        (
+            row["network"],
+            f"{row['density']:g}",
+            f"{row['published']:.2f}",
+            f"{row['mean']:.3f} ± {row['standard_error']:.3f}",
+            str(len(row["runs"])),
+        )
+        for row in content["rows"]
+    ]
+    return table(("network", "density", "published, %", "ours, %", "seeds"), rows)
+
+
+def cifar(content: Content) -> str:
+    """Methods on CIFAR-10, as far as their runs are finished."""
+    parts = []
+    for name, runs in content.items():
+        dense = [run["test_accuracy"] for run in runs if run["method"] == "dense"]
+        rows = []
+        for method in dict.fromkeys(run["method"] for run in runs):
+            found = [run["test_accuracy"] for run in runs if run["method"] == method]
+            behind = f"{statistics.fmean(found) - statistics.fmean(dense):+.2f}" if dense else ""
+            rows.append((method, f"{statistics.fmean(found):.2f}", behind, str(len(found))))
+        if rows:
+            network = {"methods": "Wide ResNet 16-2", "clock": "Wide ResNet 28-2"}[name]
+            parts.append(table((network, "test accuracy, %", "minus dense", "seeds"), rows))
+    return "\n\n".join(parts)
+
+
+def window(content: Content) -> str:
+    """What a short window gets right, and what it costs."""
+    lengths = list(content["overlap"][0]["overlap"])
+    shares = {one: [100 * row["overlap"][one] for row in content["overlap"]] for one in lengths}
+    rows = [(one, f"{statistics.fmean(found):.2f}", f"{min(found):.2f}") for one, found in shares.items()]
+    parts = [table(("window, steps", "grown as by the exact algorithm, %", "worst update, %"), rows)]
+    if content.get("accuracy"):
+        errors: dict[int, list[float]] = {}
+        for row in content["accuracy"]:
+            errors.setdefault(row["window"], []).append(100 * row["test_error"])
+        rows = [(str(one), f"{statistics.fmean(found):.3f}", str(len(found))) for one, found in errors.items()]
+        parts.append(table(("window, steps", "test error, %", "seeds"), rows))
+    cost, layers = content["cost"], content["layers"]
+    share = 100 * (cost["trimmed_mean_of_ratios"] - 1)
+    by_epoch = f"{100 * layers['share']:.2f} % on ResNet-50 with one every {layers['interval']:,}"
+    parts.append(
+        f"A window of {cost['window']} steps costs {share:.1f} % of the step's time on WRN-28-2 at density"
+        f" {cost['density']:g} with an update every {cost['interval']} steps, and {by_epoch}."
+    )
+    return "\n\n".join(parts)
+
+
+def images(content: Content) -> str:
+    """Images a second, by task, engine and threads."""
+    engines = list(dict.fromkeys(row["engine"] for row in content["rows"]))
+    speeds = {(row["task"], row["threads"], row["engine"]): row["images_per_second"] for row in content["rows"]}
+    rows = []
+    for task, threads in dict.fromkeys((task, threads) for task, threads, _ in speeds):
+        ours = speeds.get((task, threads, "mezzotint"))
+        cells = []
+        for engine in engines:
+            found = speeds.get((task, threads, engine))
+            told = "" if found is None else f"{found:.0f}"
+            if found and ours and engine != "mezzotint":
+                told += f" ({ratio(ours / found)})"
+            cells.append(told)
+        rows.append((task, str(threads), *cells))
+    return table(("images a second (ours / theirs)", "threads", *engines), rows)
+
+
+def protocols(content: Content) -> str:
+    """Largest differences to the libraries that the protocols are named after."""
+    rows = [(row["protocol"], row["peer"], f"{row['maximum']:.2g}", f"{row['mean']:.2g}") for row in content["rows"]]
+    return table(("protocol", "library", "largest difference, levels", "mean"), rows)
+
+
+def wire(content: Content) -> str:
+    """Bytes between two hosts in a step."""
+    dense = next(row["bytes_per_step"] for row in content["measured"] if row["run"] == "dense")
+    rows = [
+        (row["run"], f"{row['bytes_per_step'] / 1e6:.3f}", f"{row['bytes_per_step'] / dense:.3f}")
+        for row in content["measured"]
+    ]
+    return table(("run", "MB a step", "of dense"), rows)
+
+
+def loader(content: Content) -> str:
+    """Memory of a long-lived loader."""
+    first, last = content["epochs"][2], content["epochs"][-1]
+    return (
+        f"{first['images']:,} images an epoch: {first['resident_bytes'] / 1e6:.0f} MB resident after epoch 3,"
+        f" {last['resident_bytes'] / 1e6:.0f} MB after epoch {len(content['epochs'])}."
+    )
+
+
+def sparseprop(content: Content) -> str:
+    """The one other library that trains unstructured sparse convolutions on CPUs."""
+    rows = [(density, ratio(found)) for density, found in content["sparseprop_over_ours"].items()]
+    return table(("density", "SparseProp / ours"), rows)
+
+
+#: File -> heading, what it is about, and how it is told.
+SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
+    "step_resnet50": ("Training step, ResNet-50", "Dense is PyTorch's best: BF16, channels-last.", steps),
+    "step_wrn_28_2": ("Training step, WRN-28-2", "", steps),
+    "step_wrn_28_2_batches": ("Training step, WRN-28-2, by batch", "Small batches leave lanes empty.", steps),
+    "eval_resnet50": ("Evaluation, ResNet-50", "Through `mezzotint.lowering.lower`.", steps),
+    "native_layers_resnet50": (
+        "Convolutions of ResNet-50",
+        "In the native layout, every layer and direction.",
+        layer_sums,
+    ),
+    "native_layers_wrn_28_2": ("Convolutions of WRN-28-2", "", layer_sums),
+    "sparseprop_resnet50": ("SparseProp, ResNet-50's layers", "FP32 on both sides.", sparseprop),
+    "sparseprop_wrn_28_2": ("SparseProp, WRN-28-2's layers", "", sparseprop),
+    "kernels": ("Single layers between ordinary tensors", "Conversions of layout included.", plain_layers),
+    "memory": ("Weight-side memory", "Weights, gradients, optimiser state, index, 16-bit copies.", memory),
+    "mnist_table": ("MNIST, sparse momentum, test error", "BF16; last epoch; published: best epoch.", mnist),
+    "cifar_table": ("CIFAR-10, a tenth of the weights", "BF16; recipes in `configs/fast`.", cifar),
+    "window": ("Dense windows", "LeNet-5-Caffe on MNIST at density 0.05.", window),
+    "wire": ("Two hosts", "ResNet-20; network namespaces; bytes counted on the wire.", wire),
+    "images": ("Image pipeline", "Encoded photographs to normalised float32 [3, 224, 224].", images),
+    "protocols": ("Evaluation protocols", "100 photographs; a level is 1/255.", protocols),
+    "loader_memory": ("The loader's memory", "", loader),
+}
+
+
+def page() -> str:
+    """The page's text."""
+    parts = [HEAD]
+    for name, (heading, words, told) in SECTIONS.items():
+        file = RESULTS / f"{name}.json"
+        if not file.is_file():
+            continue
+        content = json.loads(file.read_text(encoding="utf-8"))
+        body = told(content)
+        if not body:
+            continue
+        machine = content.get("machine") or next(iter(content.get("machines", {}).values()), None)
+        where = f"\n\n*{on(machine)}; [{name}.json](../bench/results/{name}.json)*" if machine else ""
+        parts.append(f"## {heading}\n{words}\n\n{body}{where}\n".replace("\n\n\n", "\n\n"))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"wrote {TARGET}\n")
