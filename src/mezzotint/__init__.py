@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SparseLinear,
         SparseMomentum,
     )
+    from mezzotint.train.estimator import SparseConvClassifier
 
 _ROOMS = ("data", "deploy", "errors", "kernels", "lowering", "models", "ops", "report", "sparse", "train")
 _NAMES = {
@@ -34,12 +35,14 @@ _NAMES = {
     "sparsify": "lowering",
     "densify": "lowering",
     "Precision": "precision",
+    "SparseConvClassifier": "train.estimator",
 }
 
 __all__ = [
     "Pattern",
     "Precision",
     "SparseConv2d",
+    "SparseConvClassifier",
     "SparseLinear",
     "SparseMomentum",
     "__version__",
