@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ RUNS = {
     "finetune_dense.py": (["--epochs", "1"], "trained on"),
     "two_ranks.py": (["--epochs", "1"], "1 processes"),
     "export_and_run.py": (["--epochs", "1"], "right: ["),
+    "lightning_module.py": (["--epochs", "1"], "test accuracy"),
+    "hf_trainer.py": (["--epochs", "1"], "test accuracy"),
 }
+NEEDS = {"lightning_module.py": ["lightning"], "hf_trainer.py": ["transformers", "accelerate"]}
 
 
 @pytest.fixture
@@ -42,6 +46,9 @@ def test_every_example_is_run() -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_example(name: str, folder: Path) -> None:
+    for package in NEEDS.get(name, []):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
     arguments, expected = RUNS[name]
     if name == "own_method.py":  # its epochs are the configuration's
         text = (folder / "digits.toml").read_text(encoding="utf-8").replace("epochs = 10", "epochs = 2")
