@@ -49,7 +49,8 @@ trainer = Trainer(
     args=TrainingArguments(
         output_dir=options.output, num_train_epochs=options.epochs, per_device_train_batch_size=64, learning_rate=0.05,
         per_device_eval_batch_size=256, use_cpu=True, bf16=True, save_strategy="no", report_to=[], disable_tqdm=True,
-        dataloader_drop_last=True, remove_unused_columns=False, optim="sgd", optim_args="momentum=0.9,weight_decay=5e-4",
+        dataloader_drop_last=True, remove_unused_columns=False, optim="sgd",
+        optim_args="momentum=0.9,weight_decay=5e-4",
         lr_scheduler_type="cosine", logging_strategy="no",
     ),
     train_dataset=train,
