@@ -1,0 +1,58 @@
+"""Can an augmentation that is not ours be named by its dotted path?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mezzotint.data import Key, build_transform
+from mezzotint.errors import ConfigError, NotRegistered
+
+MODULE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from mezzotint.data import Augmentation
+
+@dataclass(frozen=True, kw_only=True)
+class Darker(Augmentation):
+    name: ClassVar[str] = "darker"
+    by: int = 2
+
+    def sample(self, key, height, width):
+        return {"by": self.by if key.uniform() < 0.5 else 1}
+
+    def apply(self, image, parameters):
+        return image // parameters["by"]
+
+    def describe(self):
+        return "darker"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_darker.py").write_text(MODULE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_it_is_used_with_its_settings() -> None:
+    chain = build_transform([{"name": "horizontal_flip"}, {"name": "own_darker:Darker", "by": 4}])
+    image = torch.full((4, 4, 3), 200, dtype=torch.uint8)
+    levels = {int(chain(image, Key(seed=0, epoch=0, sample=sample)).max()) for sample in range(20)}
+    assert levels == {200, 50}
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "told"),
+    [
+        ({"name": "own_darker:Lighter"}, NotRegistered, "no 'Lighter' in own_darker"),
+        ({"name": "own_darker:dataclass"}, NotRegistered, "a subclass of mezzotint.data.Augmentation"),
+        ({"name": "own_darker:Darker", "of": 1}, ConfigError, "allowed: by"),
+    ],
+)
+def test_what_is_wrong_is_told(settings: dict[str, object], kind: type[Exception], told: str) -> None:
+    with pytest.raises(kind, match=told):
+        build_transform([settings])
