@@ -61,9 +61,9 @@ class Kernel:
         if self.dtypes and problem.dtype not in self.dtypes:
             return f"it takes {_any(self.dtypes)}, the activations are {_one(problem.dtype)}"
         for name, types in self.types:
-            received = problem.dtype_of(name)
-            if received is not None and received not in types:
-                return f"it takes {name} of type {_any(types)}, the call has {_one(received)}"
+            dtype = problem.dtype_of(name)
+            if dtype is not None and dtype not in types:
+                return f"it takes {name} of type {_any(types)}, the call has {_one(dtype)}"
         for name, values in self.attrs:
             if problem.attr(name) not in values:
                 return f"it takes {name} = {_any(values, ' or ')}, the call has {_one(problem.attr(name))}"

@@ -1,4 +1,4 @@
-"""Does a call fit its declaration? Types, numbers of tensors, attribute values, deprecation; and what a wrong one says."""
+"""Does a call fit its declaration? Types, numbers of tensors, attribute values, deprecation; what a wrong one says."""
 
 from __future__ import annotations
 
@@ -52,13 +52,14 @@ def check_outputs(op: OpDef, outputs: Sequence[Any], attrs: Mapping[str, Any]) -
     if len(outputs) != len(op.outputs):
         received = f"{len(outputs)} outputs of the shape rule"
         raise ShapeError(message(op.name, received=received, allowed=f"{len(op.outputs)}, as declared"))
+    made: Any
     for argument, made in zip(op.outputs, outputs, strict=True):
         where = f"{op.name}: {argument.name} of the shape rule"
         listed = op.is_list(argument)
         if not isinstance(made, list if listed else TensorSpec):
             allowed = "a list of TensorSpec" if listed else "a TensorSpec"
             raise ShapeError(message(where, received=type(made).__name__, allowed=allowed))
-        specs = made if listed else [made]
+        specs: list[Any] = made if isinstance(made, list) else [made]
         if argument.number is not None and attrs[argument.number] != len(specs):
             allowed = f"{attrs[argument.number]}, the {argument.number} of the call"
             raise ShapeError(message(where, received=f"{len(specs)} tensors", allowed=allowed))
@@ -77,7 +78,9 @@ def misfit(op: OpDef, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> ShapeE
     for name in attrs:
         if name not in known and name not in names:
             return ShapeError(
-                message(f"{op.name}: attribute", received=name, allowed=", ".join(known), fix=suggest(name, known))
+                message(
+                    f"{op.name}: attribute", received=name, allowed=", ".join(known) or "none", fix=suggest(name, known)
+                )
             )
     bound = dict(zip([*names, *known], inputs, strict=False))
     twice = [name for name in bound if name in attrs]

@@ -11,9 +11,7 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "ui
 _COMPLEX = ("complex64", "complex128")
 
 #: Name in a declaration -> element type.
-DTYPES: dict[str, torch.dtype] = {
-    name: getattr(torch, name) for name in (*_REAL_FLOATS, *_INTEGERS, *_COMPLEX, "bool")
-}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in (*_REAL_FLOATS, *_INTEGERS, *_COMPLEX, "bool")}
 #: Name of a union -> the names of the types in it. As in TensorFlow, a number may be complex, a real number may not.
 UNIONS: dict[str, tuple[str, ...]] = {
     "floattype": _REAL_FLOATS,

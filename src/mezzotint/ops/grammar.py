@@ -13,10 +13,10 @@
     default    = a Python literal; types by name; true, false; inf, nan
 
 ``name`` is a lower-case identifier for arguments; attributes may also be upper-case (``T``). The grammar follows
-TensorFlow's ``OpDef`` language with three differences: ``?`` (an optional argument) is added; references (``Ref(T)``) are
-not, because operators are pure; and a list says by words which minimum is meant, because TensorFlow's ``list(int) >= 2``
-bounds the *length*. Here ``list(int >= 1)`` bounds each item and ``list(int, length >= 2)`` the length;
-``list(int) >= 1`` is short for the first (decision 0024).
+TensorFlow's ``OpDef`` language with three differences: ``?`` (an optional argument) is added; references (``Ref(T)``)
+are not, because operators are pure; and a list says by words which minimum is meant, because TensorFlow's
+``list(int) >= 2`` bounds the *length*. Here ``list(int >= 1)`` bounds each item and ``list(int, length >= 2)`` the
+length; ``list(int) >= 1`` is short for the first (decision 0024).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class ListOperator(Operator):
             return
         named, attrs = self._bind(inputs, {})
         ctx.attrs = attrs
-        ctx.lengths = {name: len(value) for name, value in named.items() if isinstance(value, (list, tuple))}
+        ctx.lengths = _lengths(named)
         ctx.save_for_backward(*_named(named).values())
 
     def _backward(self, ctx: Any, *grads: Any) -> tuple[Any, ...]:
@@ -75,8 +75,10 @@ class ListOperator(Operator):
         }
         found = rule(Call(inputs, ctx.attrs, needed), *grads)
         given = [self._given(name, found.get(name), ctx.lengths.get(name)) for name in self._input_names]
-        # Torch takes an empty list for a list of no tensors, and wants the like of it back.
-        return (*given, *([] if ctx.attrs[attr.name] == [] else None for attr in self._attrs))
+        # Torch leaves out what has its default, takes an empty list for one of no tensors, and wants the like back.
+        needs = list(ctx.needs_input_grad)
+        rest: list[Any] = [[] if isinstance(need, list) else None for need in needs[len(given) :]]
+        return (*given[: len(needs)], *rest)
 
     def _given(self, name: str, found: Any, length: int | None) -> Any:
         """The gradient of an input as torch wants it: for a list, a list of that length."""
@@ -151,6 +153,11 @@ def _named(inputs: Mapping[str, Any]) -> dict[str, Tensor | None]:
         else:
             found[name] = value
     return found
+
+
+def _lengths(inputs: Mapping[str, Any]) -> dict[str, int]:
+    """How many tensors each list of a call has."""
+    return {name: len(value) for name, value in inputs.items() if isinstance(value, (list, tuple))}
 
 
 def _spec(value: Any) -> Any:

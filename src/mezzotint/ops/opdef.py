@@ -264,9 +264,9 @@ class OpDef:
 
     def _document(self, name: str, text: str) -> None:
         if self.texts.get(name, text) != text:
-            self.mistakes.append(f"{name!r} is documented twice")
+            self.mistakes.append(f"{name!r} is documented twice; allowed: once")
         self.texts[name] = text
 
     def _once(self, what: str, before: object) -> None:
         if before not in (None, "", False):
-            self.mistakes.append(f"{what} is given twice")
+            self.mistakes.append(f"{what} is given twice; allowed: once")

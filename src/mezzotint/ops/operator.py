@@ -13,19 +13,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.node import has_side_effect
 from torch.library import Library, register_autograd, register_fake
 from torch.utils._pytree import tree_leaves
 
-from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message, suggest
+from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.ops.allocation import allocate, is_channels_last, laid_out
 from mezzotint.ops.check_call import check_outputs, inferred, misfit
+from mezzotint.ops.flags import hold, tags
 from mezzotint.ops.opdef import HOME as NAMESPACE
 from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.registration import Alternatives, KernelSpec, hashable, register_kernel
-from mezzotint.ops.schema import qualified, schema, tags, unspoken
+from mezzotint.ops.schema import qualified, schema, unspoken
 
 _AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
@@ -202,9 +202,7 @@ class Operator:
         register_autograd(f"{namespace}::{name}", self._backward, setup_context=self._save, lib=library)
         for device, key in _AUTOCAST_KEYS.items() if self.definition.autocast_inputs else ():
             library.impl(name, self._autocast(device, key), key)
-        if self.definition.stateful_because:
-            launch.never_time(self.name)
-            has_side_effect(self.overload)  # graphs keep it though nobody reads its result
+        hold(self.definition, self.overload)
 
     # -- the functions that torch.library calls ---------------------------------------------------------------
 
@@ -289,9 +287,10 @@ class Operator:
         self.definition.check_call(inputs, attrs)
         specs = {name: None if t is None else TensorSpec(tuple(t.shape), t.dtype) for name, t in inputs.items()}
         rule = self.definition.shape_fn
-        made = rule(specs, attrs) if rule else ()
+        known = inferred(self.definition, inputs, attrs)
+        made = rule(specs, known) if rule else ()
         outputs = made if isinstance(made, tuple) else (made,)
-        check_outputs(self.definition, outputs, inferred(self.definition, inputs, attrs))
+        check_outputs(self.definition, outputs, known)
         return outputs
 
     def _remember(self, problem: Problem, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:

@@ -24,7 +24,7 @@ class KernelSpec:
     """What the author of a kernel says of it; see :class:`mezzotint.kernels.Kernel`.
 
     ``attrs`` names attributes as the operator declares them, type attributes included; a value stands for itself, a
-    tuple of values for alternatives: ``{"groups": 1, "mode": ("a", "b"), "stride": ([1, 1], [2, 2]), "V": torch.float32}``.
+    tuple of values for alternatives: ``{"groups": 1, "mode": ("a", "b"), "stride": ([1, 1], [2, 2])}``.
     """
 
     name: str | None = None
@@ -46,7 +46,7 @@ def register_kernel(op: OpDef, run: Callable[..., Any], spec: KernelSpec) -> Ker
     Raises:
         DeclarationError: with every reason why it could never run, or the kernel that it cannot be told from.
     """
-    name = spec.name or getattr(run, "__name__", "")
+    name = spec.name if spec.name is not None else str(getattr(run, "__name__", ""))
     mistakes = _mistakes(op, run, spec, name)
     if mistakes:
         raise DeclarationError(f"kernel {name!r} of operator {op.name!r} cannot be registered: {'; '.join(mistakes)}.")
@@ -72,7 +72,7 @@ def register_kernel(op: OpDef, run: Callable[..., Any], spec: KernelSpec) -> Ker
 
 
 def _mistakes(op: OpDef, run: Callable[..., Any], spec: KernelSpec, name: str) -> list[str]:
-    found = [] if name else ["it has no name: name=..."]
+    found = [] if name.isidentifier() else [f"name: received {name!r}; allowed: an identifier, name='...'"]
     if not _is_device(spec.device):
         found.append(f"device: received {spec.device!r}; allowed: 'any' or a device type of torch, such as 'cpu'")
     if spec.layout not in LAYOUTS:
@@ -150,7 +150,7 @@ def hashable(value: Any) -> Any:
     return tuple(map(hashable, value)) if isinstance(value, (list, tuple, torch.Size)) else value
 
 
-def signature_mistakes(op: OpDef, run: Callable[..., Any], *, into: bool) -> list[str]:
+def signature_mistakes(op: OpDef, run: Any, *, into: bool) -> list[str]:
     """Why ``run`` cannot be called with the operator's inputs (after its outputs, when ``into``) and attributes."""
     if not callable(run):
         return [f"a kernel is a function, not {type(run).__name__}"]

@@ -1,12 +1,10 @@
-"""How is a declaration said to ``torch.library``? Its schema, and the tags that carry its flags."""
+"""How is a declaration said to ``torch.library``? Its schema."""
 
 from __future__ import annotations
 
 import json
 import math
 from typing import Any
-
-import torch
 
 from mezzotint.ops.attribute import Argument, Attr
 from mezzotint.ops.opdef import HOME, OpDef
@@ -22,16 +20,14 @@ def qualified(name: str) -> tuple[str, str]:
 
 def schema(op: OpDef) -> str:
     """The ``torch.library`` schema, without the namespace."""
-    inputs = [f"{_tensor(op, argument)} {argument.name}" for argument in op.inputs]
+    required = [position for position, argument in enumerate(op.inputs) if not argument.optional]
+    inputs = [
+        f"{_tensor(op, argument)} {argument.name}{'=None' if position > required[-1] else ''}"
+        for position, argument in enumerate(op.inputs)
+    ]
     outputs = [_tensor(op, argument) for argument in op.outputs]
     returns = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
     return f"{qualified(op.name)[1]}({', '.join([*inputs, *map(_attribute, op.passed_attrs())])}) -> {returns}"
-
-
-def tags(op: OpDef) -> tuple[torch.Tag, ...]:
-    """Tags of the torch operator. The second forbids torch's compilers to merge equal calls."""
-    stateful = (torch.Tag.nondeterministic_seeded,) if op.stateful_because else ()
-    return (torch.Tag.pt2_compliant_tag, *stateful)
 
 
 def unspoken(attr: Attr) -> bool:
@@ -46,6 +42,8 @@ def unspoken(attr: Attr) -> bool:
     if attr.is_list and attr.kind in ("string", "shape"):
         return bool(attr.default)
     values = attr.default if attr.is_list else [attr.default]
+    if attr.kind == "string":
+        return not all(value.isascii() and value.isprintable() and "\\" not in value for value in values)
     return attr.kind == "float" and not all(map(math.isfinite, values))
 
 

@@ -38,10 +38,16 @@ def _name_mistakes(op: OpDef) -> Iterator[str]:
         yield f"the name {op.name!r} says the namespace {HOME!r}, which goes without saying: leave '{HOME}::' out"
     declared: list[Argument | Attr] = [*op.inputs, *op.outputs, *op.attrs]
     names = [item.name for item in declared]
-    yield from (f"the name {name!r} is used twice" for name in sorted({n for n in names if names.count(n) > 1}))
+    yield from (
+        f"the name {name!r} is used twice; allowed: once, in all of inputs, outputs and attributes"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    )
     taken = {*DTYPES, *UNIONS, *SCALARS}
-    yield from (f"attribute {attr.name!r} is named like a type" for attr in op.attrs if attr.name in taken)
-    yield from (f"the name {name!r} is a word of Python's" for name in names if keyword.iskeyword(name))
+    for name in names:
+        if keyword.iskeyword(name):
+            yield f"the name {name!r} is a word of Python's; allowed: any other, callers pass it by name"
+        elif name in taken and name in [attr.name for attr in op.attrs]:
+            yield f"attribute {name!r} is named like a type; allowed: any name but {', '.join(sorted(taken))}"
     for name in op.texts:
         if name not in names:
             yield f"doc for unknown name {name!r}; known: {', '.join(names)}{suggest(name, names)}"
@@ -76,7 +82,10 @@ def _argument_mistakes(op: OpDef, argument: Argument) -> Iterator[str]:
             f"allowed: {', '.join(known)}{suggest(argument.type, known)}"
         )
     elif attr is not None and attr.kind != "type":
-        yield f"{argument.name!r} names the attribute {argument.type!r}, which is no type: it is {attr.kind_text!r}"
+        yield (
+            f"{argument.name!r} names the attribute {argument.type!r}, which is no type: received {attr.kind_text!r}; "
+            "allowed: type or list(type)"
+        )
     if argument.number is not None:
         yield from _number_mistakes(argument, kinds.get(argument.number), listed=bool(attr and attr.is_list))
     if argument.optional and op.is_list(argument):
@@ -85,9 +94,11 @@ def _argument_mistakes(op: OpDef, argument: Argument) -> Iterator[str]:
 
 def _number_mistakes(argument: Argument, length: Attr | None, *, listed: bool) -> Iterator[str]:
     if length is None or length.kind != "int" or length.is_list:
-        yield f"{argument.name!r} has a length {argument.number!r} that is no int attribute"
+        such = f"{argument.number}: int >= 1"
+        yield f"{argument.name!r} has a length {argument.number!r} that is no int attribute; allowed: one, such as {such!r}"
     elif length.minimum is not None and length.minimum < 0:
-        yield f"{argument.name!r} has a length {argument.number!r} whose minimum is {length.minimum}; allowed: 0 or more"
+        least = length.minimum
+        yield f"{argument.name!r} has a length {argument.number!r} whose minimum is {least}; allowed: 0 or more"
     if listed:
         yield f"{argument.name!r} has a length and a list(type) {argument.type!r}; a list has one of the two"
 
