@@ -19,6 +19,27 @@ UNIONS: dict[str, tuple[str, ...]] = {
     "realnumbertype": (*_REAL_FLOATS, *_INTEGERS),
     "numbertype": (*_REAL_FLOATS, *_INTEGERS, *_COMPLEX),
 }
+#: The number by which torch's dispatcher speaks of a type where it hands on a default or a list.
+CODES: dict[int, torch.dtype] = {
+    code: DTYPES[name]
+    for code, name in {
+        0: "uint8",
+        1: "int8",
+        2: "int16",
+        3: "int32",
+        4: "int64",
+        5: "float16",
+        6: "float32",
+        7: "float64",
+        9: "complex64",
+        10: "complex128",
+        11: "bool",
+        15: "bfloat16",
+        27: "uint16",
+        28: "uint32",
+        29: "uint64",
+    }.items()
+}
 
 
 def dtype_name(value: Any) -> str:

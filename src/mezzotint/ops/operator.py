@@ -25,7 +25,7 @@ from mezzotint.ops.flags import hold, tags
 from mezzotint.ops.opdef import HOME as NAMESPACE
 from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.registration import Alternatives, KernelSpec, hashable, register_kernel
-from mezzotint.ops.schema import qualified, schema, unspoken
+from mezzotint.ops.schema import as_declared, is_garbled, qualified, schema
 
 _AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
@@ -58,7 +58,7 @@ class Operator:
         self._input_names = tuple(argument.name for argument in definition.inputs)
         self._attrs = tuple(definition.passed_attrs())
         self._schema = schema(definition)
-        self._unspoken = tuple(attr for attr in self._attrs if unspoken(attr))
+        self._garbled = tuple(attr for attr in self._attrs if is_garbled(attr))
         self._library: Library | None = None
         self.overload: Any = None
         self._checked: dict[Problem, tuple[TensorSpec, ...]] = {}
@@ -141,7 +141,7 @@ class Operator:
 
     def problem(self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any]) -> Problem:
         """The problem that a call poses."""
-        first = _first(inputs)
+        first = _first(inputs, self.name)
         shapes = tuple((name, None if t is None else tuple(t.shape)) for name, t in inputs.items())
         density = None
         if self.definition.density_of is not None:
@@ -194,7 +194,7 @@ class Operator:
         except RuntimeError as error:
             raise DeclarationError(
                 f"operator {self.name!r} cannot be registered: torch has an operator of that name, or refuses the "
-                f"schema {self.schema!r}: {str(error).splitlines()[0]}"
+                f"schema {self.schema!r}: {' '.join(str(error).split())}"
             ) from error
         self.overload = getattr(getattr(torch.ops, namespace), name).default
         library.impl(name, self._dispatch, "CompositeExplicitAutograd")
@@ -269,9 +269,8 @@ class Operator:
                 attrs[attr.name] = kwargs.get(attr.name, attr.default)
             else:
                 raise ShapeError(message(f"{self.name}: {attr.name}", received="nothing", allowed=f"a {attr.kind}"))
-        for attr in self._unspoken:
-            if attrs[attr.name] is None:
-                attrs[attr.name] = attr.default
+        for attr in self._garbled:
+            attrs[attr.name] = as_declared(attr, attrs[attr.name])
         return inputs, attrs
 
     def _no_gradient(self) -> str:
@@ -317,12 +316,13 @@ class Operator:
         return laid[0] if len(laid) == 1 else laid
 
 
-def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:
+def _first(inputs: Mapping[str, Tensor | None], name: str = "an operator") -> Tensor:
     """The first input: its device, dtype and memory format speak for the call."""
     for tensor in inputs.values():
         if tensor is not None:
             return tensor
-    raise ShapeError("an operator needs at least one tensor.")
+    where = f"{name}: {', '.join(inputs)}"
+    raise ShapeError(message(where, received=None, allowed="a tensor for every input that is not optional"))
 
 
 __all__ = ["NAMESPACE", "Call", "Operator"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from mezzotint.errors import suggest
 from mezzotint.ops.attribute import SCALARS, Argument, Attr
@@ -70,6 +72,26 @@ def _missing_parts(op: OpDef) -> Iterator[str]:
         yield "no output is declared: .output(...)"
     if op.shape_fn is None:
         yield "the shape rule is missing: .shape_rule(...)"
+    elif not _takes(op.shape_fn, 2):
+        yield f"the shape rule is {_shown(op.shape_fn)}; allowed: rule(inputs, attrs)"
+    if op.gradient_fn is not None and not _takes(op.gradient_fn, 1 + len(op.outputs)):
+        grads = ", ".join(f"grad_{argument.name}" for argument in op.outputs)
+        yield f"the gradient is {_shown(op.gradient_fn)}; allowed: rule(call, {grads})"
+
+
+def _takes(rule: Any, count: int) -> bool:
+    """Whether ``rule`` can be called with ``count`` arguments; a builtin that does not tell is believed."""
+    try:
+        inspect.signature(rule).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _shown(rule: Any) -> str:
+    return f"rule{inspect.signature(rule)}" if callable(rule) else f"a {type(rule).__name__}"
 
 
 def _argument_mistakes(op: OpDef, argument: Argument) -> Iterator[str]:
@@ -93,12 +115,11 @@ def _argument_mistakes(op: OpDef, argument: Argument) -> Iterator[str]:
 
 
 def _number_mistakes(argument: Argument, length: Attr | None, *, listed: bool) -> Iterator[str]:
+    where = f"{argument.name!r} has a length {argument.number!r}"
     if length is None or length.kind != "int" or length.is_list:
-        such = f"{argument.number}: int >= 1"
-        yield f"{argument.name!r} has a length {argument.number!r} that is no int attribute; allowed: one, such as {such!r}"
+        yield f"{where} that is no int attribute; allowed: one, such as '{argument.number}: int >= 1'"
     elif length.minimum is not None and length.minimum < 0:
-        least = length.minimum
-        yield f"{argument.name!r} has a length {argument.number!r} whose minimum is {least}; allowed: 0 or more"
+        yield f"{where} whose minimum is {length.minimum}; allowed: 0 or more"
     if listed:
         yield f"{argument.name!r} has a length and a list(type) {argument.type!r}; a list has one of the two"
 
