@@ -56,6 +56,7 @@ class Operator:
         self.definition = definition
         self.name = definition.name
         self._input_names = tuple(argument.name for argument in definition.inputs)
+        self._required = 1 + max(i for i, argument in enumerate(definition.inputs) if not argument.optional)
         self._attrs = tuple(definition.passed_attrs())
         self._schema = schema(definition)
         self._garbled = tuple(attr for attr in self._attrs if is_garbled(attr))
@@ -74,6 +75,8 @@ class Operator:
 
     def _through_torch(self, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         """Call ``torch.ops``; a call that its reader of arguments refuses is told in the words of the declaration."""
+        if self._required <= len(inputs) < len(self._input_names):
+            inputs = (*inputs, *[None] * (len(self._input_names) - len(inputs)))
         try:
             return self.overload(*inputs, **attrs)
         except (RuntimeError, TypeError) as error:  # torch's own reader of arguments speaks of "schema" and "int[]"

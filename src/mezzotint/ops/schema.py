@@ -21,11 +21,7 @@ def qualified(name: str) -> tuple[str, str]:
 
 def schema(op: OpDef) -> str:
     """The ``torch.library`` schema, without the namespace."""
-    required = [position for position, argument in enumerate(op.inputs) if not argument.optional]
-    inputs = [
-        f"{_tensor(op, argument)} {argument.name}{'=None' if position > required[-1] else ''}"
-        for position, argument in enumerate(op.inputs)
-    ]
+    inputs = [f"{_tensor(op, argument)} {argument.name}" for argument in op.inputs]
     outputs = [_tensor(op, argument) for argument in op.outputs]
     returns = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
     return f"{qualified(op.name)[1]}({', '.join([*inputs, *map(_attribute, op.passed_attrs())])}) -> {returns}"
