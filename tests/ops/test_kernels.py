@@ -156,6 +156,15 @@ def test_the_order_of_registration_does_not_matter() -> None:
         assert made.decision(X, None).kernel.name == "alpha"
 
 
+def test_a_kernel_that_comes_late_takes_part() -> None:
+    made = operator("test_kernels_late")
+    made.kernel(name="early")(copy)
+    assert torch.equal(made(X, None), X)
+    made.kernel(name="late", priority=1)(with_values)
+    assert torch.equal(made(X, None), X + 1)
+    assert made.decision(X, None).kernel.name == "late"
+
+
 def test_a_stored_decision_knows_the_constraints_of_kernels() -> None:
     made = operator("test_kernels_stored")
     made.kernel(name="one", attrs={"mode": "a"})(copy)

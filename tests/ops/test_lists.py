@@ -283,6 +283,31 @@ def test_a_kernel_or_a_rule_that_gives_too_few_is_caught() -> None:
         ruled([w, w], [w, w], w)
 
 
+def test_a_kernel_may_ask_for_the_type_of_a_list() -> None:
+    operator = (
+        OpDef("test_gather")
+        .input("index: int64")
+        .input("xs: N * T")
+        .output("y: T")
+        .attr("N: int")
+        .attr("T: floattype")
+        .shape_rule(lambda inputs, attrs: inputs["xs"][0])  # type: ignore[index,return-value]
+        .doc("One of several.")
+        .register()
+    )
+
+    def choose(index: Tensor, xs: list[Tensor]) -> Tensor:
+        return xs[int(index)].clone()
+
+    operator.kernel(name="half", attrs={"T": torch.float16}, priority=1)(choose)
+    operator.kernel(name="others")(choose)
+    index, x = torch.tensor(1), torch.zeros(2)
+    assert operator.decision(index, [x.half(), x.half()]).kernel.name == "half"
+    decision = operator.decision(index, [x, x])
+    assert decision.kernel.name == "others"
+    assert decision.refusals["half"] == "it takes xs of type float16, the call has float32"
+
+
 def test_a_broken_promise_is_told() -> None:
     operator = (
         OpDef("test_subtracts")

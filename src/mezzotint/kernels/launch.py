@@ -198,6 +198,17 @@ def forget() -> None:
         _exact.clear()
 
 
+def _reconsider(kernel: Kernel) -> None:
+    """A kernel that comes late, with a package say, takes part in what has been decided without it."""
+    with _lock:
+        for kept in (_decisions, _exact):
+            for key in [key for key in kept if key[1].op == kernel.op]:
+                del kept[key]
+
+
+KERNELS.watchers.append(_reconsider)
+
+
 def _choose(problem: Problem, trial: Trial | None, key: _Key) -> Decision:
     able, refusals = KERNELS.candidates(problem, dict(key[0].labels).get(problem.op, ""))
     if not able:

@@ -56,8 +56,9 @@ class Problem:
         return self._attrs[name]
 
     def dtype_of(self, name: str) -> torch.dtype | None:
-        """Element type of the input ``name``, ``None`` for an absent one."""
-        return dict(self.dtypes).get(name)
+        """Element type of the input ``name`` (of a list: of its first tensor), ``None`` for an absent one."""
+        types = dict(self.dtypes)
+        return types.get(name, types.get(f"{name}[0]"))
 
     def bucket(self) -> Problem:
         """The same problem with its density rounded to a bucket and the nnz-sized shapes left out.

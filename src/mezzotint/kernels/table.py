@@ -126,6 +126,8 @@ class KernelTable:
 
     def __init__(self) -> None:
         self._kernels: dict[str, dict[str, Kernel]] = {}
+        self.watchers: list[Callable[[Kernel], None]] = []
+        """Called with every kernel that is added."""
 
     def add(self, kernel: Kernel) -> None:
         """Register ``kernel``.
@@ -148,6 +150,8 @@ class KernelTable:
                 f"{kernel.priority}; give one of them another priority, a cost, a label or a narrower constraint."
             )
         of_op[kernel.name] = kernel
+        for watcher in self.watchers:
+            watcher(kernel)
 
     def of(self, op: str) -> tuple[Kernel, ...]:
         """The kernels of operator ``op`` in the order of registration."""

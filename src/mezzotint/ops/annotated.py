@@ -17,7 +17,8 @@
             return inputs["x"]
 
 It is the same :class:`OpDef` that chaining gives, to equality; the name is the class's own in lower case with
-underscores, unless ``name = "acme::soft_threshold"`` says another. Attributes of base classes come first.
+underscores, unless ``name = "acme::soft_threshold"`` says another. Attributes of base classes come first. Type checkers
+do not follow a decorator that replaces a class: typed code says ``soft_threshold = declare(SoftThreshold)``.
 """
 
 from __future__ import annotations
