@@ -185,9 +185,17 @@ def test_bad_names(name: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("definition", "says"),
     [
-        (OpDef("test_bad").output("y: float32").shape_rule(same_shape).doc("."), "no input is declared"),
+        (OpDef("test_bad").output("y: float32").doc("."), "the shape rule is missing"),
+        (
+            OpDef("test_bad").output("y: float32").attr("device: string").shape_rule(same_shape).doc("."),
+            "attribute 'device' is there without saying",
+        ),
+        (
+            OpDef("test_bad").output("y: float32").shape_rule(same_shape).gradient(lambda call, gy: {}).doc("."),
+            "there is a gradient; allowed where there are inputs and outputs",
+        ),
         (OpDef("test_bad").input("x: float32?").shape_rule(same_shape).doc("."), "every input is optional"),
-        (OpDef("test_bad").input("x: float32").shape_rule(same_shape).doc("."), "no output is declared"),
+        (OpDef("test_bad").input("x: float32").shape_rule(same_shape).doc("."), "no output is declared: .* stateful"),
         (OpDef("test_bad").input("x: float32").output("y: float32").doc("."), "the shape rule is missing"),
         (
             OpDef("test_bad").input("x: float32").output("y: float32").shape_rule(same_shape),

@@ -74,12 +74,15 @@ def check_outputs(op: OpDef, outputs: Sequence[Any], attrs: Mapping[str, Any]) -
 def misfit(op: OpDef, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> ShapeError | None:
     """Why torch's own reader of arguments refused a call, in the words of the declaration; ``None``: not its fault."""
     passed, names = op.passed_attrs(), [argument.name for argument in op.inputs]
-    known = [attr.name for attr in passed]
+    known = [*(attr.name for attr in passed), *(["device"] if op.is_source() else [])]
     for name in attrs:
         if name not in known and name not in names:
             return ShapeError(
                 message(
-                    f"{op.name}: attribute", received=name, allowed=", ".join(known) or "none", fix=suggest(name, known)
+                    f"{op.name}: attribute",
+                    received=name,
+                    allowed=", ".join(known) or "none",
+                    fix=suggest(name, known).strip(),
                 )
             )
     bound = dict(zip([*names, *known], inputs, strict=False))
@@ -105,6 +108,7 @@ def _signature(op: OpDef) -> str:
     """What a call of ``op`` looks like: ``(x, bias=None, *, stride=[1, 1])``."""
     inputs = [f"{a.name}=None" if a.optional else f"[{a.name}, ...]" if op.is_list(a) else a.name for a in op.inputs]
     attrs = [f"{a.name}={a.default_text}" if a.has_default else a.name for a in op.passed_attrs()]
+    attrs += ["device=None"] if op.is_source() else []
     return f"{op.name}({', '.join([*inputs, *(['*'] if attrs else []), *attrs])})"
 
 

@@ -85,12 +85,16 @@ class OpDef:
 
         ``"bias: T?"`` may be absent (``None``); ``"xs: N * T"`` is a list of tensors of one type, at least one unless
         the int attribute ``N`` says otherwise; ``"xs: Ts"`` with ``Ts: list(type)`` is a list of several types.
+        An operator without inputs is a source: its calls and its kernels have an argument ``device`` more.
         """
         self._add(parse_argument, spec, self.inputs, text)
         return self
 
     def output(self, spec: str, text: str = "") -> OpDef:
-        """Add an output, ``"y: T"``; ``text`` documents it. Lists as for :meth:`input`; several outputs are a tuple."""
+        """Add an output, ``"y: T"``; ``text`` documents it. Lists as for :meth:`input`; several outputs are a tuple.
+
+        Without outputs it gives ``None``, needs no shape rule, and must be :meth:`stateful`.
+        """
         self._add(parse_argument, spec, self.outputs, text)
         return self
 
@@ -199,7 +203,7 @@ class OpDef:
         Raises:
             DeclarationError: with every mistake of the declaration, or when the name is taken.
         """
-        from mezzotint.ops.lists import ListOperator
+        from mezzotint.ops.general import GeneralOperator
         from mezzotint.ops.operator import Operator
         from mezzotint.ops.registry import REGISTRY
         from mezzotint.ops.validate import mistakes_of
@@ -207,7 +211,7 @@ class OpDef:
         mistakes = [*self.mistakes, *mistakes_of(self)]
         if mistakes:
             raise DeclarationError(f"operator {self.name!r} cannot be registered: {'; '.join(mistakes)}.")
-        operator = ListOperator(self) if self.has_lists() else Operator(self)
+        operator = Operator(self) if self.is_plain() else GeneralOperator(self)
         REGISTRY.add(operator)
         return operator
 
@@ -232,9 +236,14 @@ class OpDef:
         """Whether an input or output is a list of tensors."""
         return argument.number is not None or any(a.is_list and a.name == argument.type for a in self.attrs)
 
-    def has_lists(self) -> bool:
-        """Whether any input or output is a list of tensors."""
-        return any(self.is_list(argument) for argument in (*self.inputs, *self.outputs))
+    def is_source(self) -> bool:
+        """Whether there is no input: a call then says its ``device``, or means the default one."""
+        return not self.inputs
+
+    def is_plain(self) -> bool:
+        """Whether there are inputs and outputs, none of them a list of tensors."""
+        lists = any(self.is_list(argument) for argument in (*self.inputs, *self.outputs))
+        return bool(self.inputs and self.outputs and not lists)
 
     def owner_version(self) -> str:
         """The version of the package that declares the operator."""

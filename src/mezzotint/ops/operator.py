@@ -56,7 +56,8 @@ class Operator:
         self.definition = definition
         self.name = definition.name
         self._input_names = tuple(argument.name for argument in definition.inputs)
-        self._required = 1 + max(i for i, argument in enumerate(definition.inputs) if not argument.optional)
+        required = (1 + i for i, argument in enumerate(definition.inputs) if not argument.optional)
+        self._required = max(required, default=0)
         self._attrs = tuple(definition.passed_attrs())
         self._schema = schema(definition)
         self._garbled = tuple(attr for attr in self._attrs if is_garbled(attr))
@@ -202,7 +203,8 @@ class Operator:
         self.overload = getattr(getattr(torch.ops, namespace), name).default
         library.impl(name, self._dispatch, "CompositeExplicitAutograd")
         register_fake(f"{namespace}::{name}", self._fake, lib=library)
-        register_autograd(f"{namespace}::{name}", self._backward, setup_context=self._save, lib=library)
+        if self.definition.inputs and self.definition.outputs:
+            register_autograd(f"{namespace}::{name}", self._backward, setup_context=self._save, lib=library)
         for device, key in _AUTOCAST_KEYS.items() if self.definition.autocast_inputs else ():
             library.impl(name, self._autocast(device, key), key)
         hold(self.definition, self.overload)

@@ -68,9 +68,11 @@ def call(op: OpDef) -> str:
         required_follows = any(not later.optional for later in op.inputs[position:])
         inputs.append(shown if required_follows else f"{shown}=None")
     attrs = [f"{attr.name}={attr.default_text}" if attr.has_default else attr.name for attr in op.passed_attrs()]
+    attrs += ["device=None"] if op.is_source() else []
     arguments = ", ".join([*inputs, *(["*"] if attrs else []), *attrs])
     outputs = [f"[{a.name}, ...]" if op.is_list(a) else a.name for a in op.outputs]
-    return f"{', '.join(outputs)} = ops.get({op.name!r})({arguments})"
+    given = f"{', '.join(outputs)} = " if outputs else ""
+    return f"{given}ops.get({op.name!r})({arguments})"
 
 
 def inferred(op: OpDef) -> list[Attr]:

@@ -12,7 +12,6 @@ import torch
 from mezzotint.errors import DeclarationError, suggest
 from mezzotint.kernels import KERNELS, Kernel
 from mezzotint.kernels.table import LAYOUTS, Cost, Supports
-from mezzotint.ops.attribute import Attr
 from mezzotint.ops.dtypes import DTYPES, dtype_name
 from mezzotint.ops.opdef import OpDef
 
@@ -95,11 +94,13 @@ def _is_device(device: str) -> bool:
 
 
 def _dtype_mistakes(op: OpDef, dtypes: Sequence[torch.dtype]) -> list[str]:
-    """The dtypes speak of the first input; a type that it cannot have would never be asked for."""
-    first = op.inputs[0]
-    allowed = _allowed_types(op, first.type)
+    """The dtypes speak of the first input (of a source: output); one that it cannot have would never be asked for."""
+    named = next(iter(op.inputs or op.outputs), None)
+    if named is None:
+        return ["dtypes: there is neither input nor output that they could speak of"] if dtypes else []
+    allowed = _allowed_types(op, named.type)
     return [
-        f"dtypes: received {dtype_name(dtype)}; allowed: {', '.join(allowed)}, the types of {first.name!r}"
+        f"dtypes: received {dtype_name(dtype)}; allowed: {', '.join(allowed)}, the types of {named.name!r}"
         for dtype in dtypes
         if dtype_name(dtype) not in allowed
     ]
@@ -159,10 +160,10 @@ def signature_mistakes(op: OpDef, run: Any, *, into: bool) -> list[str]:
     except (TypeError, ValueError):
         return []  # a builtin that does not tell; the first call will
     positional = [*(op.outputs if into else ()), *op.inputs]
-    passed: list[Attr] = op.passed_attrs()
+    passed = [*(attr.name for attr in op.passed_attrs()), *(["device"] if op.is_source() else [])]
     try:
-        signature.bind(*(argument.name for argument in positional), **{attr.name: None for attr in passed})
+        signature.bind(*(argument.name for argument in positional), **dict.fromkeys(passed))
     except TypeError as error:
-        call = [*(argument.name for argument in positional), *(f"{attr.name}=..." for attr in passed)]
+        call = [*(argument.name for argument in positional), *(f"{name}=..." for name in passed)]
         return [f"its signature {signature} cannot take the call ({', '.join(call)}): {error}"]
     return []

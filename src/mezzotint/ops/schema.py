@@ -24,7 +24,9 @@ def schema(op: OpDef) -> str:
     inputs = [f"{_tensor(op, argument)} {argument.name}" for argument in op.inputs]
     outputs = [_tensor(op, argument) for argument in op.outputs]
     returns = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
-    return f"{qualified(op.name)[1]}({', '.join([*inputs, *map(_attribute, op.passed_attrs())])}) -> {returns}"
+    device = ["Device? device=None"] if op.is_source() else []
+    arguments = ", ".join([*inputs, *map(_attribute, op.passed_attrs()), *device])
+    return f"{qualified(op.name)[1]}({arguments}) -> {returns}"
 
 
 def as_declared(attr: Attr, value: Any) -> Any:

@@ -31,16 +31,17 @@ def stub(operators: Iterable[Operator], by: str = "`make docs`") -> str:
     made = sorted((qualified(operator.name)[1], _function(operator.definition)) for operator in operators)
     functions = "\n".join(text for _, text in made)
     typing = "from typing import Literal\n" if "Literal[" in functions else ""
-    torch = "import torch\n" if "torch.dtype" in functions else ""
+    torch = "import torch\n" if "torch." in functions else ""
     return f"{_HEAD.format(by=by, imports=f'{typing}{chr(10)}{torch}')}\n{functions}"
 
 
 def _function(op: OpDef) -> str:
     inputs = [_input(op, position, argument) for position, argument in enumerate(op.inputs)]
     attrs = [_attribute(attr) for attr in op.passed_attrs()]
-    arguments = [*inputs, "/", *(["*"] if attrs else []), *attrs]
+    attrs += ["device: torch.device | None = ..."] if op.is_source() else []
+    arguments = [*inputs, *(["/"] if inputs else []), *(["*"] if attrs else []), *attrs]
     outputs = ["list[Tensor]" if op.is_list(argument) else "Tensor" for argument in op.outputs]
-    returns = outputs[0] if len(outputs) == 1 else f"tuple[{', '.join(outputs)}]"
+    returns = outputs[0] if len(outputs) == 1 else f"tuple[{', '.join(outputs)}]" if outputs else "None"
     listed = "".join(f"    {argument},\n" for argument in arguments)
     text = op.summary.replace("\\", "\\\\").replace('"""', "'''")
     return f'def {qualified(op.name)[1]}(\n{listed}) -> {returns}:\n    """{text}"""\n'

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from mezzotint.errors import suggest
-from mezzotint.ops.attribute import SCALARS, Argument, Attr
+from mezzotint.ops.attribute import Argument, Attr
 from mezzotint.ops.dtypes import DTYPES, UNIONS
 from mezzotint.ops.opdef import HOME, OpDef
 from mezzotint.ops.versions import is_version
@@ -44,7 +44,7 @@ def _name_mistakes(op: OpDef) -> Iterator[str]:
         f"the name {name!r} is used twice; allowed: once, in all of inputs, outputs and attributes"
         for name in sorted({n for n in names if names.count(n) > 1})
     )
-    taken = {*DTYPES, *UNIONS, *SCALARS}
+    taken = {*DTYPES, *UNIONS}
     for name in names:
         if keyword.iskeyword(name):
             yield f"the name {name!r} is a word of Python's; allowed: any other, callers pass it by name"
@@ -64,17 +64,19 @@ def _attribute_mistakes(op: OpDef) -> Iterator[str]:
 def _missing_parts(op: OpDef) -> Iterator[str]:
     if not op.summary:
         yield "a doc sentence is missing: .doc(...)"
-    if not op.inputs:
-        yield "no input is declared: .input(...); a call's device is that of its inputs"
-    elif all(argument.optional for argument in op.inputs):
+    if op.inputs and all(argument.optional for argument in op.inputs):
         yield "every input is optional; a call's device is that of its inputs, so that one must be there"
-    if not op.outputs:
-        yield "no output is declared: .output(...)"
-    if op.shape_fn is None:
+    if op.is_source() and any(attr.name == "device" for attr in op.attrs):
+        yield "attribute 'device' is there without saying: a call of an operator without inputs has it"
+    if not op.outputs and not op.stateful_because:
+        yield "no output is declared: .output(...); allowed without: an operator that is stateful"
+    if op.shape_fn is None and op.outputs:
         yield "the shape rule is missing: .shape_rule(...)"
-    elif not _takes(op.shape_fn, 2):
+    elif op.shape_fn is not None and not _takes(op.shape_fn, 2):
         yield f"the shape rule is {_shown(op.shape_fn)}; allowed: rule(inputs, attrs)"
-    if op.gradient_fn is not None and not _takes(op.gradient_fn, 1 + len(op.outputs)):
+    if op.gradient_fn is not None and not (op.inputs and op.outputs):
+        yield "there is a gradient; allowed where there are inputs and outputs"
+    elif op.gradient_fn is not None and not _takes(op.gradient_fn, 1 + len(op.outputs)):
         grads = ", ".join(f"grad_{argument.name}" for argument in op.outputs)
         yield f"the gradient is {_shown(op.gradient_fn)}; allowed: rule(call, {grads})"
 

@@ -1,8 +1,9 @@
-"""How does an operator run whose inputs or outputs are lists of tensors (``N * T``, ``list(type)``)?
+"""How does an operator run that takes or gives lists of tensors (``N * T``, ``list(type)``), or no tensor at all?
 
-As any other, with three differences: the problem names the tensors of a list one by one (``xs[0]``, ``xs[1]``), what is
+As any other, with these differences: the problem names the tensors of a list one by one (``xs[0]``, ``xs[1]``), what is
 saved for the gradient is flattened and gathered again, and a list stays a list on its way to kernels, rules and torch
-(``Tensor[]``). Operators without lists do not pay for it: they are of the base class.
+(``Tensor[]``). Without inputs, a call has an argument ``device`` more, and so have kernels. Plain operators do not pay
+for any of it: they are of the base class.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from mezzotint.errors import NoGradient, ShapeError, message
 from mezzotint.kernels import Kernel, Problem, launch
@@ -20,18 +22,47 @@ from mezzotint.ops.allocation import allocate, laid_out
 from mezzotint.ops.check_call import check_outputs, inferred
 from mezzotint.ops.opdef import TensorSpec
 from mezzotint.ops.operator import Call, Operator
+from mezzotint.ops.registration import hashable
 
 
-class ListOperator(Operator):
-    """An operator some of whose inputs or outputs are lists of tensors."""
+class GeneralOperator(Operator):
+    """An operator with lists of tensors, or without inputs or outputs."""
 
     def problem(self, inputs: Mapping[str, Any], attrs: Mapping[str, Any]) -> Problem:
-        """The problem that a call poses; ``xs`` of three tensors is ``xs[0]``, ``xs[1]`` and ``xs[2]``."""
-        return super().problem(_named(inputs), attrs)
+        """The problem that a call poses; ``xs`` of three tensors is ``xs[0]``, ``xs[1]`` and ``xs[2]``.
+
+        Without inputs its type is that of the first output.
+        """
+        if not self.definition.is_source():
+            return super().problem(_named(inputs), attrs)
+        first = next(iter(tree_leaves(self._outputs(inputs, attrs))), None)
+        device = attrs["device"].type
+        return Problem(
+            op=self.name,
+            device=device,
+            dtype=torch.get_default_dtype() if first is None else first.dtype,
+            shapes=(),
+            attrs=tuple((name, hashable(value)) for name, value in attrs.items() if name != "device"),
+            threads=torch.get_num_threads() if device == "cpu" else 1,
+        )
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
-        """Run the operator; lists of tensors are passed as lists."""
+        """Run the operator; lists of tensors are passed as lists, and a source may be told its ``device``."""
+        if self.definition.is_source():
+            attrs["device"] = self._device(attrs.get("device"))
         return self._through_torch(inputs, attrs)
+
+    def _device(self, asked: Any) -> torch.device:
+        """The device of a source: the one that is asked for, or the default one."""
+        if asked is None:
+            return torch.empty(0).device  # compilers can read it in this form only
+        try:
+            return torch.device(asked)
+        except (RuntimeError, TypeError) as error:
+            where = f"{self.name}: device"
+            raise ShapeError(
+                message(where, received=repr(asked), allowed="a device of torch, such as 'cpu'")
+            ) from error
 
     def decision(self, *inputs: Any, **attrs: Any) -> Decision:
         """The launcher's decision for a call with these tensors and attributes."""
@@ -47,9 +78,18 @@ class ListOperator(Operator):
         problem = self.problem(inputs, attrs)
         return launch.decide(problem, lambda kernel: self._execute(kernel, inputs, attrs, outputs)), outputs
 
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As of any operator, and the device of a source among its attributes."""
+        count = len(self._attrs)
+        if not self.definition.is_source():
+            return super()._bind(args, kwargs)
+        device = args[count] if len(args) > count else kwargs.get("device")
+        inputs, attrs = super()._bind(args[:count], kwargs)
+        return inputs, {**attrs, "device": torch.get_default_device() if device is None else torch.device(device)}
+
     def _fake(self, *args: Any, **kwargs: Any) -> Any:
         inputs, attrs = self._bind(args, kwargs)
-        return self._allocated(self._outputs(inputs, attrs), _first(inputs))
+        return self._allocated(self._outputs(inputs, attrs), _first(inputs, attrs))
 
     def _save(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         if self.definition.constant_because:
@@ -107,7 +147,8 @@ class ListOperator(Operator):
         """Check the call and apply the shape rule; a list of tensors is a list of specs on both sides."""
         self.definition.check_call(inputs, attrs)
         rule = self.definition.shape_fn
-        assert rule is not None, "registration asks for a shape rule"
+        if rule is None:  # there are no outputs
+            return ()
         specs: dict[str, Any] = {name: _spec(value) for name, value in inputs.items()}
         known = inferred(self.definition, inputs, attrs)
         made: Any = rule(specs, known)
@@ -118,26 +159,40 @@ class ListOperator(Operator):
     def _execute(
         self, kernel: Kernel, inputs: Mapping[str, Any], attrs: Mapping[str, Any], outputs: tuple[Any, ...]
     ) -> Any:
-        first = _first(inputs)
+        first = _first(inputs, attrs)
         if kernel.into:
             made = self._allocated(outputs, first)
-            kernel.run(*(made if isinstance(made, tuple) else (made,)), *inputs.values(), **attrs)
+            kernel.run(*_as_tuple(made), *inputs.values(), **attrs)
             return made
-        result = kernel.run(*inputs.values(), **attrs)
-        results = result if isinstance(result, tuple) else (result,)
-        laid = tuple(_laid_out(kernel, value, spec, first) for value, spec in zip(results, outputs, strict=True))
-        return laid[0] if len(laid) == 1 else laid
+        results = _as_tuple(kernel.run(*inputs.values(), **attrs))
+        return _alone(
+            tuple(_laid_out(kernel, value, spec, first) for value, spec in zip(results, outputs, strict=True))
+        )
 
     def _allocated(self, outputs: tuple[Any, ...], first: Tensor) -> Any:
         made = tuple(
             [allocate(item, first) for item in spec] if isinstance(spec, list) else allocate(spec, first)
             for spec in outputs
         )
-        return made[0] if len(made) == 1 else made
+        return _alone(made)
 
 
-def _first(inputs: Mapping[str, Any]) -> Tensor:
-    """The first tensor of a call: its device and memory format speak for it."""
+def _as_tuple(result: Any) -> tuple[Any, ...]:
+    """The outputs of a call as a tuple, also where there is one or none."""
+    if result is None:
+        return ()
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _alone(outputs: tuple[Any, ...]) -> Any:
+    """What a call gives: a single output without its tuple, ``None`` where there is none."""
+    return None if not outputs else outputs[0] if len(outputs) == 1 else outputs
+
+
+def _first(inputs: Mapping[str, Any], attrs: Mapping[str, Any]) -> Tensor:
+    """The first tensor of a call: its device and memory format speak for it; of a source one that stands for it."""
+    if not inputs:
+        return torch.empty(0, device=attrs["device"])
     first = next((tensor for tensor in _named(inputs).values() if tensor is not None), None)
     if first is None:
         raise ShapeError("a call needs at least one tensor: received only empty lists; allowed: one tensor or more.")
