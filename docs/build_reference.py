@@ -1,4 +1,4 @@
-"""How is the operator reference made? From the declarations: writes docs/reference/operators.md."""
+"""How is the operator reference made? From the declarations: pages in docs/reference, and the typed signatures."""
 
 from __future__ import annotations
 
@@ -7,25 +7,54 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mezzotint import ops
+from mezzotint.ops import page, stubs
+from mezzotint.ops.opdef import HOME
+from mezzotint.ops.schema import qualified
 
-TARGET = Path(__file__).parent / "reference" / "operators.md"
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "reference" / "operators.md"
+PAGES = TARGET.with_suffix("")
+STUB = ROOT / "src" / "mezzotint" / "ops" / "calls.pyi"
+
+
+def own() -> list[str]:
+    """The names of mezzotint's own operators: no installed package's, and none that tests have registered."""
+    names = [name for name in ops.names() if not name.startswith("test_")]
+    return [name for name in names if qualified(name)[0] == HOME and ops.get(name).definition.owner[0] == HOME]
 
 
 def reference(names: Iterable[str]) -> str:
-    """The page's text: one section for each operator of ``names``."""
+    """The index's text: one row for each operator of ``names``."""
     parts = [
         "# Operators",
         "",
-        "Made by `make docs` from the declarations in `src/mezzotint/ops`; do not edit by hand.",
-        "A call through `torch.ops.mezzotint` and one through `mezzotint.ops` are the same.",
+        "Made by `make docs` from the declarations in `src/mezzotint/ops`, as are the pages behind it; do not edit by",
+        "hand. A call through `torch.ops.mezzotint` and one through `mezzotint.ops` are the same. What a declaration",
+        "can say, beside TensorFlow's, torch's and ONNX's: [registration](registration.md).",
+        "",
+        "| operator | kernels | |",
+        "|---|---|---|",
     ]
-    for name in names:
-        body = ops.describe(name).split("\n", 1)[1]
-        parts += ["", f"## {name}", "", "```text", body, "```"]
+    for name, _, kernels, summary in page.overview(ops.get(name) for name in names):
+        parts.append(f"| [{name}](operators/{name}.md) | {kernels} | {summary} |")
     return "\n".join(parts) + "\n"
 
 
+def files() -> dict[Path, str]:
+    """Every generated file and its text."""
+    names = own()
+    return {
+        TARGET: reference(names),
+        **{PAGES / f"{name}.md": page.markdown(ops.get(name)) for name in names},
+        STUB: stubs.stub(ops.get(name) for name in names),
+    }
+
+
 if __name__ == "__main__":
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(reference(ops.names()), encoding="utf-8")
-    sys.stdout.write(f"wrote {TARGET}\n")
+    PAGES.mkdir(parents=True, exist_ok=True)
+    made = files()
+    for stale in set(PAGES.glob("*.md")) - made.keys():
+        stale.unlink()
+    for path, text in made.items():
+        path.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"wrote {len(made)} files, such as {TARGET}\n")

@@ -12,6 +12,7 @@
     ├── RunError                           a run folder or a run that cannot go on
     ├── DeclarationError                   a mistake in an operator's or kernel's declaration
     ├── NotRegistered (LookupError)        no operator, method, protocol ... of that name
+    ├── NoGradient (LookupError)           a backward pass through an operator that declares no gradient
     └── NoKernel                           no registered kernel can do the problem at hand
 
 Every message names the thing, what was received, what is allowed and what to do. The command line prints it as one
@@ -65,6 +66,10 @@ class DeclarationError(MezzotintError):
 
 class NotRegistered(MezzotintError, LookupError):
     """Nothing of that name is registered."""
+
+
+class NoGradient(MezzotintError, LookupError):
+    """A backward pass reached an operator that declares no gradient."""
 
 
 class NoKernel(MezzotintError):

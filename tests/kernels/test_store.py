@@ -15,8 +15,8 @@ from mezzotint import ops
 from mezzotint.kernels import KERNELS, Kernel, Problem, hardware, native, store
 
 OP = "test_store"
-for _name in ("one", "two"):
-    KERNELS.add(Kernel(op=OP, name=_name, run=lambda x: x))
+for _priority, _name in enumerate(("one", "two")):
+    KERNELS.add(Kernel(op=OP, name=_name, run=lambda x: x, priority=_priority))
 
 
 def problem(size: int = 3, threads: int = 2) -> Problem:

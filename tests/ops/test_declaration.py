@@ -174,5 +174,11 @@ def test_unknown_policy_is_told() -> None:
 
 def test_describe_is_made_from_the_declaration(scale: ops.Operator) -> None:
     text = ops.describe("test_scale")
-    for part in ("Multiplies x by a constant.", "the factor", "by: float = 2.0", "mode: {plain, negated}", "schema:"):
+    for part in (
+        "Multiplies x by a constant.",
+        "the factor",
+        "by: float = 2.0",
+        "mode: {'plain', 'negated'}",
+        "schema:",
+    ):
         assert part in text

@@ -30,6 +30,7 @@ Watcher = Callable[[Problem, Decision | None], None]
 class _Setting(NamedTuple):
     policy: str = "rule"
     force: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ _setting = _Setting()
 _decisions: dict[tuple[_Key, Problem], Decision] = {}
 _exact: dict[tuple[_Key, Problem], Decision] = {}
 _watchers: list[Watcher] = []
+_untimed: set[str] = set()
 
 
 def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
@@ -76,7 +78,7 @@ def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
     for op, name in (force or {}).items():
         _check_forced(op, name)
     with _lock:
-        _setting = _Setting(policy=choose, force=tuple(sorted((force or {}).items())))
+        _setting = _setting._replace(policy=choose, force=tuple(sorted((force or {}).items())))
 
 
 def get_policy() -> str:
@@ -95,6 +97,39 @@ def policy(choose: str, *, force: Mapping[str, str] | None = None) -> Iterator[N
     global _setting
     before = _setting
     set_policy(choose, force=force)
+    try:
+        yield
+    finally:
+        with _lock:
+            _setting = before
+
+
+def never_time(op: str) -> None:
+    """Have the launcher never run operator ``op`` for the sake of timing: a call of it leaves something behind."""
+    _untimed.add(op)
+
+
+@contextmanager
+def label(name: str, *ops: str) -> Iterator[None]:
+    """``with label("trial"): ...`` runs the kernels that are registered under a label, in every thread.
+
+    Args:
+        name: the label.
+        ops: the operators that use it; when none is named, every operator that has a kernel of that label. They use
+            no other kernel; the remaining operators go on as before. A backward pass is under the label when it runs
+            inside of the ``with``.
+
+    Raises:
+        NotRegistered: no kernel (of an operator that is named) has the label.
+    """
+    global _setting
+    KERNELS.check_label(name)
+    for op in ops:
+        KERNELS.check_label(name, op)
+    asked = dict.fromkeys(ops or (kernel.op for kernel in KERNELS if kernel.label == name), name)
+    with _lock:
+        before = _setting
+        _setting = before._replace(labels=tuple(sorted({**dict(before.labels), **asked}.items())))
     try:
         yield
     finally:
@@ -163,16 +198,28 @@ def forget() -> None:
         _exact.clear()
 
 
+def _reconsider(kernel: Kernel) -> None:
+    """A kernel that comes late, with a package say, takes part in what has been decided without it."""
+    with _lock:
+        for kept in (_decisions, _exact):
+            for key in [key for key in kept if key[1].op == kernel.op]:
+                del kept[key]
+
+
+KERNELS.watchers.append(_reconsider)
+
+
 def _choose(problem: Problem, trial: Trial | None, key: _Key) -> Decision:
-    refusals = {kernel.name: why for kernel in KERNELS.of(problem.op) if (why := kernel.refusal(problem))}
-    able = [kernel for kernel in KERNELS.of(problem.op) if kernel.name not in refusals]
+    able, refusals = KERNELS.candidates(problem, dict(key[0].labels).get(problem.op, ""))
     if not able:
         raise NoKernel(_miss(problem, refusals))
     # The bucket's density decides, not the exact one: which member of a bucket comes first must not matter, or a run
     # that is resumed in mid-bucket could choose otherwise than the one that was not interrupted.
     bucket = problem.bucket()
-    ranked = sorted(able, key=lambda kernel: (kernel.oracle, kernel.estimate(bucket), -kernel.priority))
-    choice = _forced(problem, ranked, refusals, key[0]) or _fastest(bucket, ranked, trial, key)
+    ranked = sorted(able, key=lambda kernel: kernel.rank(bucket))
+    choice = _forced(problem, ranked, refusals, key[0]) or _fastest(
+        bucket, ranked, None if problem.op in _untimed else trial, key
+    )
     decision = Decision(
         kernel=choice.kernel,
         problem=bucket,
@@ -223,6 +270,8 @@ def _fastest(bucket: Problem, ranked: list[Kernel], trial: Trial | None, key: _K
         if trial is not None and not deterministic:
             return _measured(bucket, ranked, finalists, trial)
         reason += ": nothing is stored, and deterministic algorithms forbid to time"
+    elif bucket.op in _untimed:
+        reason += ": the operator is stateful, and is not run for the sake of timing"
     elif setting.policy not in _POLICIES:
         reason += f": {setting.policy!r} is not among the kernels that can do it"
     return _Choice(kernel=finalists[0], source="rule", reason=reason, milliseconds={})

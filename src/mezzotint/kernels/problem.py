@@ -28,6 +28,7 @@ class Problem:
         threads: CPU threads that the kernel may use.
         density: nnz / numel of the weight for a sparse operator, else ``None``.
         channels_last: whether the first input lies in channels-last memory.
+        dtypes: input name -> element type, ``None`` for an absent optional input.
     """
 
     op: str
@@ -38,6 +39,7 @@ class Problem:
     threads: int = 1
     density: float | None = None
     channels_last: bool = False
+    dtypes: tuple[tuple[str, torch.dtype | None], ...] = ()
     _shapes: Mapping[str, Shape | None] = field(init=False, repr=False, compare=False)
     _attrs: Mapping[str, Any] = field(init=False, repr=False, compare=False)
 
@@ -52,6 +54,11 @@ class Problem:
     def attr(self, name: str) -> Any:
         """Value of the attribute ``name``."""
         return self._attrs[name]
+
+    def dtype_of(self, name: str) -> torch.dtype | None:
+        """Element type of the input ``name`` (of a list: of its first tensor), ``None`` for an absent one."""
+        types = dict(self.dtypes)
+        return types.get(name, types.get(f"{name}[0]"))
 
     def bucket(self) -> Problem:
         """The same problem with its density rounded to a bucket and the nnz-sized shapes left out.

@@ -122,7 +122,7 @@ def settle(problem: Problem, entry: Entry, usable: Usable) -> tuple[Entry, Path 
 
 def fingerprint(op: str) -> str:
     """Of the set of kernels that operator ``op`` has."""
-    kernels = sorted((k.name, k.device, k.oracle, sorted(map(str, k.dtypes))) for k in KERNELS.of(op))
+    kernels = sorted((k.name, *k.constraints()) for k in KERNELS.of(op))
     return _digest(json.dumps(kernels).encode(), 12)
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mezzotint.errors import DeclarationError, ShapeError, message
-from mezzotint.ops.grammar import DTYPES, Argument, Attr, GrammarError, parse_argument, parse_attribute
+from mezzotint.errors import DeclarationError
+from mezzotint.ops.attribute import Argument, Attr
+from mezzotint.ops.grammar import GrammarError, parse_argument, parse_attribute
 
 if TYPE_CHECKING:
     from mezzotint.ops.operator import Operator
 
-_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+#: The package that declares mezzotint's own operators, and the ``torch.ops`` namespace that they live in.
+HOME = "mezzotint"
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,13 @@ class TensorSpec:
 
     shape: tuple[Any, ...]
     dtype: torch.dtype
+
+
+class Deprecation(NamedTuple):
+    """From ``version`` of its package on a call is an error; before, the first call warns."""
+
+    version: str
+    why: str
 
 
 Specs = Mapping[str, TensorSpec | None]
@@ -46,7 +53,9 @@ class OpDef:
         def scale(x, *, by):
             return x * by
 
-    Mistakes are collected and told all at once by :meth:`register`.
+    Mistakes are collected and told all at once by :meth:`register`. A package of its own writes its namespace before
+    the name, ``OpDef("acme::scale")``, and says :meth:`package`. :func:`mezzotint.ops.operator_class` makes the same
+    object of an annotated class.
     """
 
     name: str
@@ -59,39 +68,91 @@ class OpDef:
     shape_fn: ShapeRule | None = None
     gradient_fn: Gradient | None = None
     density_of: tuple[str, str] | None = None
+    commutative_inputs: tuple[str, ...] | None = None
+    is_aggregate: bool = False
+    stateful_because: str = ""
+    constant_because: str = ""
+    revision: int = 1
+    first_version: str = ""
+    deprecation: Deprecation | None = None
+    owner: tuple[str, str] = (HOME, "")
     mistakes: list[str] = field(default_factory=list)
 
+    # -- arguments and attributes -------------------------------------------------------------------------------
+
     def input(self, spec: str, text: str = "") -> OpDef:
-        """Add an input, ``"x: T"``; ``text`` documents it."""
+        """Add an input, ``"x: T"``; ``text`` documents it.
+
+        ``"bias: T?"`` may be absent (``None``); ``"xs: N * T"`` is a list of tensors of one type, at least one unless
+        the int attribute ``N`` says otherwise; ``"xs: Ts"`` with ``Ts: list(type)`` is a list of several types.
+        An operator without inputs is a source: its calls and its kernels have an argument ``device`` more.
+        """
         self._add(parse_argument, spec, self.inputs, text)
         return self
 
     def output(self, spec: str, text: str = "") -> OpDef:
-        """Add an output, ``"y: T"``; ``text`` documents it."""
+        """Add an output, ``"y: T"``; ``text`` documents it. Lists as for :meth:`input`; several outputs are a tuple.
+
+        Without outputs it gives ``None``, needs no shape rule, and must be :meth:`stateful`.
+        """
         self._add(parse_argument, spec, self.outputs, text)
         return self
 
     def attr(self, spec: str, text: str = "") -> OpDef:
-        """Add an attribute, ``"stride: list(int) >= 1 = [1, 1]"``; ``text`` documents it.
+        """Add an attribute, ``"stride: list(int >= 1) = [1, 1]"``; ``text`` documents it.
 
-        A minimum on a list holds for each of its items. A ``type`` attribute that an input names (``T``) is found
-        from that input's dtype and is not passed by callers.
+        See :mod:`mezzotint.ops.grammar`. Attributes that inputs name (their type ``T``, their number ``N``) are found
+        from the tensors of a call and are not passed by callers.
         """
         self._add(parse_attribute, spec, self.attrs, text)
         return self
 
+    # -- meaning ------------------------------------------------------------------------------------------------
+
     def shape_rule(self, rule: ShapeRule) -> OpDef:
-        """``rule(inputs, attrs) -> TensorSpec``, used by the fake kernel *and* by output allocation."""
-        if self.shape_fn is not None:
-            self.mistakes.append("the shape rule is given twice")
+        """``rule(inputs, attrs) -> TensorSpec``, used by the fake kernel *and* by output allocation.
+
+        A list of tensors is a list of specs, in ``inputs`` and in the result; several outputs are a tuple.
+        """
+        self._once("the shape rule", self.shape_fn)
         self.shape_fn = rule
         return self
 
     def gradient(self, rule: Gradient) -> OpDef:
-        """``rule(call, *output_grads) -> {input name: gradient}``; see :class:`mezzotint.ops.operator.Call`."""
-        if self.gradient_fn is not None:
-            self.mistakes.append("the gradient is given twice")
+        """``rule(call, *output_grads) -> {input name: gradient}``; see :class:`mezzotint.ops.operator.Call`.
+
+        An operator without one can be called by anyone; to go backward through it is a :class:`NoGradient`.
+        """
+        self._once("the gradient", self.gradient_fn)
         self.gradient_fn = rule
+        return self
+
+    def not_differentiable(self, why: str) -> OpDef:
+        """Say that outputs are constant to their inputs (indices, counts): they ask for no gradient, and ``why``."""
+        self._once("the reason why it is not differentiable", self.constant_because)
+        self.constant_because = why
+        return self
+
+    def commutative(self, *inputs: str) -> OpDef:
+        """Say that these inputs (all, when none is named) may change places without changing the result."""
+        self._once("commutative", self.commutative_inputs)
+        self.commutative_inputs = inputs
+        return self
+
+    def aggregate(self) -> OpDef:
+        """Say that the one input ``N * T`` may be gathered in any grouping: ``f(a, b, c) = f(f(a, b), c)``."""
+        self._once("aggregate", self.is_aggregate)
+        self.is_aggregate = True
+        return self
+
+    def stateful(self, why: str) -> OpDef:
+        """Say that two equal calls may differ or leave something behind (random numbers, a file), and ``why``.
+
+        Such an operator is never folded into a constant, merged with an equal call, dropped when nobody reads its
+        result, or timed by the launcher (which would run it several times).
+        """
+        self._once("stateful", self.stateful_because)
+        self.stateful_because = why
         return self
 
     def autocast(self, *inputs: str) -> OpDef:
@@ -104,12 +165,36 @@ class OpDef:
         self.density_of = (values, weight_shape)
         return self
 
+    # -- documentation and history ------------------------------------------------------------------------------
+
     def doc(self, summary: str, **texts: str) -> OpDef:
         """Document the operator in a sentence, and its arguments and attributes by name."""
-        if self.summary:
-            self.mistakes.append("the doc is given twice")
+        self._once("the doc", self.summary)
         self.summary = summary
-        self.texts.update(texts)
+        for name, text in texts.items():
+            self._document(name, text)
+        return self
+
+    def since(self, version: str) -> OpDef:
+        """The version of its package, ``"0.1"``, that had this operator first."""
+        self._once("since", self.first_version)
+        self.first_version = version
+        return self
+
+    def version(self, number: int) -> OpDef:
+        """The version of the operator itself, from 1: one more whenever its meaning changes. Exported with it."""
+        self.revision = number
+        return self
+
+    def deprecated(self, version: str, why: str) -> OpDef:
+        """Before ``version`` of its package the first call warns with ``why``; from it on every call is an error."""
+        self._once("the deprecation", self.deprecation)
+        self.deprecation = Deprecation(version, why)
+        return self
+
+    def package(self, name: str, version: str) -> OpDef:
+        """The distribution that declares the operator, and its version, against which deprecation is measured."""
+        self.owner = (name, version)
         return self
 
     def register(self) -> Operator:
@@ -118,60 +203,63 @@ class OpDef:
         Raises:
             DeclarationError: with every mistake of the declaration, or when the name is taken.
         """
+        from mezzotint.ops.general import GeneralOperator
         from mezzotint.ops.operator import Operator
         from mezzotint.ops.registry import REGISTRY
+        from mezzotint.ops.validate import mistakes_of
 
-        mistakes = [*self.mistakes, *_mistakes(self)]
+        mistakes = [*self.mistakes, *mistakes_of(self)]
         if mistakes:
-            listed = "; ".join(mistakes)
-            raise DeclarationError(f"operator {self.name!r} cannot be registered: {listed}.")
-        operator = Operator(self)
+            raise DeclarationError(f"operator {self.name!r} cannot be registered: {'; '.join(mistakes)}.")
+        operator = Operator(self) if self.is_plain() else GeneralOperator(self)
         REGISTRY.add(operator)
         return operator
+
+    # -- what follows from the declaration ----------------------------------------------------------------------
 
     def type_attrs(self) -> dict[str, Attr]:
         """The ``type`` attributes that some input names: they are found from tensors."""
         used = {argument.type for argument in self.inputs}
         return {attr.name: attr for attr in self.attrs if attr.kind == "type" and attr.name in used}
 
+    def number_attrs(self) -> dict[str, Attr]:
+        """The int attributes that give the length of some input: they are found from lists of tensors."""
+        used = {argument.number for argument in self.inputs}
+        return {attr.name: attr for attr in self.attrs if attr.kind == "int" and attr.name in used}
+
     def passed_attrs(self) -> list[Attr]:
         """The attributes that callers pass, in order."""
-        inferred = self.type_attrs()
+        inferred = self.type_attrs().keys() | self.number_attrs().keys()
         return [attr for attr in self.attrs if attr.name not in inferred]
 
-    def check_call(self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any]) -> None:
-        """Check types and attribute values of a call; raises :class:`ShapeError` naming operator and field."""
-        types: dict[str, tuple[torch.dtype, str]] = {}
-        for argument in self.inputs:
-            self._check_type(argument, inputs[argument.name], types)
-        for attr in self.passed_attrs():
-            wrong = attr.problem_with(attrs[attr.name])
-            if wrong:
-                raise ShapeError(f"{self.name}: {attr.name} {wrong}; received {attrs[attr.name]!r}.")
+    def is_list(self, argument: Argument) -> bool:
+        """Whether an input or output is a list of tensors."""
+        return argument.number is not None or any(a.is_list and a.name == argument.type for a in self.attrs)
 
-    def _check_type(self, argument: Argument, tensor: Tensor | None, types: dict[str, tuple[torch.dtype, str]]) -> None:
-        where = f"{self.name}: {argument.name}"
-        if tensor is None:
-            if not argument.optional:
-                raise ShapeError(message(where, received=None, allowed="a tensor; this input is not optional"))
-            return
-        if argument.type in DTYPES:
-            if tensor.dtype != DTYPES[argument.type]:
-                raise ShapeError(message(f"{where} dtype", received=str(tensor.dtype), allowed=argument.type))
-            return
-        attr = self.type_attrs()[argument.type]
-        if attr.allowed and attr.problem_with(tensor.dtype):
-            raise ShapeError(message(f"{where} dtype", received=str(tensor.dtype), allowed=", ".join(attr.allowed)))
-        first = types.setdefault(argument.type, (tensor.dtype, argument.name))
-        if first[0] != tensor.dtype:
-            raise ShapeError(
-                message(
-                    f"{where} dtype",
-                    received=str(tensor.dtype),
-                    allowed=f"{first[0]}, the type {argument.type} of the input {first[1]!r}",
-                    fix=f"Cast one of them with .to({first[0]}).",
-                )
-            )
+    def is_source(self) -> bool:
+        """Whether there is no input: a call then says its ``device``, or means the default one."""
+        return not self.inputs
+
+    def is_plain(self) -> bool:
+        """Whether there are inputs and outputs, none of them a list of tensors."""
+        lists = any(self.is_list(argument) for argument in (*self.inputs, *self.outputs))
+        return bool(self.inputs and self.outputs and not lists)
+
+    def owner_version(self) -> str:
+        """The version of the package that declares the operator."""
+        if self.owner != (HOME, ""):
+            return self.owner[1]
+        import mezzotint
+
+        return mezzotint.__version__
+
+    def check_call(self, inputs: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+        """Check types and attribute values of a call; raises :class:`ShapeError` naming operator and field."""
+        from mezzotint.ops.check_call import check_call
+
+        check_call(self, inputs, attrs)
+
+    # -- parts --------------------------------------------------------------------------------------------------
 
     def _add(self, parse: Callable[[str], Any], spec: str, into: list[Any], text: str) -> None:
         try:
@@ -181,45 +269,13 @@ class OpDef:
             return
         into.append(item)
         if text:
-            self.texts[item.name] = text
+            self._document(item.name, text)
 
+    def _document(self, name: str, text: str) -> None:
+        if self.texts.get(name, text) != text:
+            self.mistakes.append(f"{name!r} is documented twice; allowed: once")
+        self.texts[name] = text
 
-def _mistakes(op: OpDef) -> list[str]:
-    """Everything that is wrong with a declaration whose parts could be read."""
-    found = []
-    if not _NAME.match(op.name):
-        found.append(f"the name must be lower_case_with_underscores, not {op.name!r}")
-    declared: list[Argument | Attr] = [*op.inputs, *op.outputs, *op.attrs]
-    names = [item.name for item in declared]
-    found += [f"the name {name!r} is used twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    found += [f"attribute {attr.name!r} is named like a type" for attr in op.attrs if attr.name in DTYPES]
-    found += [f"doc for unknown name {name!r}" for name in op.texts if name not in names]
-    found += [f"autocast names the unknown input {name!r}" for name in op.autocast_inputs if name not in names]
-    found += [
-        f"attribute {attr.name!r} has no default but follows one that has"
-        for before, attr in pairwise(op.passed_attrs())
-        if before.has_default and not attr.has_default
-    ]
-    if not op.summary:
-        found.append("a doc sentence is missing: .doc(...)")
-    if not op.outputs:
-        found.append("no output is declared: .output(...)")
-    if op.shape_fn is None:
-        found.append("the shape rule is missing: .shape_rule(...)")
-    return [*found, *_argument_mistakes(op, op.inputs), *_argument_mistakes(op, op.outputs)]
-
-
-def _argument_mistakes(op: OpDef, arguments: Sequence[Argument]) -> list[str]:
-    kinds = {attr.name: attr for attr in op.attrs}
-    found = []
-    for argument in arguments:
-        attr = kinds.get(argument.type)
-        if argument.type not in DTYPES and attr is None:
-            found.append(f"{argument.name!r} has the unknown type {argument.type!r}: no dtype and no attribute")
-        elif attr is not None and attr.kind != "type":
-            found.append(f"{argument.name!r} names the attribute {argument.type!r}, which is no type")
-        if argument.number is not None:
-            length = kinds.get(argument.number)
-            if length is None or length.kind != "int" or length.is_list:
-                found.append(f"{argument.name!r} has a length {argument.number!r} that is no int attribute")
-    return found
+    def _once(self, what: str, before: object) -> None:
+        if before not in (None, "", False):
+            self.mistakes.append(f"{what} is given twice; allowed: once")

@@ -14,16 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.library import Library, register_autograd, register_fake
+from torch.utils._pytree import tree_leaves
 
-from mezzotint.errors import NotRegistered, ShapeError, message, suggest
+from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
-from mezzotint.ops.grammar import Argument, Attr
+from mezzotint.ops.allocation import allocate, is_channels_last, laid_out
+from mezzotint.ops.check_call import check_outputs, inferred, misfit
+from mezzotint.ops.flags import hold, tags
+from mezzotint.ops.opdef import HOME as NAMESPACE
 from mezzotint.ops.opdef import OpDef, TensorSpec
+from mezzotint.ops.registration import Alternatives, KernelSpec, hashable, register_kernel
+from mezzotint.ops.schema import as_declared, is_garbled, qualified, schema
 
-NAMESPACE = "mezzotint"
-_LIBRARY = Library(NAMESPACE, "FRAGMENT")
-_SCHEMA_TYPES = {"string": "str", "int": "SymInt", "float": "float", "bool": "bool", "type": "ScalarType"}
 _AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
 
@@ -53,30 +56,35 @@ class Operator:
         self.definition = definition
         self.name = definition.name
         self._input_names = tuple(argument.name for argument in definition.inputs)
+        required = (1 + i for i, argument in enumerate(definition.inputs) if not argument.optional)
+        self._required = max(required, default=0)
         self._attrs = tuple(definition.passed_attrs())
-        self._overload: Any = None
+        self._schema = schema(definition)
+        self._garbled = tuple(attr for attr in self._attrs if is_garbled(attr))
+        self._library: Library | None = None
+        self.overload: Any = None
         self._checked: dict[Problem, tuple[TensorSpec, ...]] = {}
 
     @property
     def schema(self) -> str:
         """The ``torch.library`` schema made from the declaration."""
-        inputs = [f"Tensor{'?' if argument.optional else ''} {argument.name}" for argument in self.definition.inputs]
-        attrs = [_schema_attr(attr) for attr in self._attrs]
-        outputs = ", ".join("Tensor" for _ in self.definition.outputs)
-        returns = outputs if len(self.definition.outputs) == 1 else f"({outputs})"
-        return f"{self.name}({', '.join([*inputs, *attrs])}) -> {returns}"
+        return self._schema
 
     def __call__(self, *inputs: Tensor | None, **attrs: Any) -> Any:
         """Run the operator; autograd, autocast, fake tensors and compilation all go through ``torch.ops``."""
-        unknown = next((name for name in attrs if name not in {attr.name for attr in self._attrs}), None)
-        if unknown is not None:
-            known = [attr.name for attr in self._attrs]
-            raise ShapeError(
-                message(
-                    f"{self.name}: attribute", received=unknown, allowed=", ".join(known), fix=suggest(unknown, known)
-                )
-            )
-        return self._overload(*inputs, **attrs)
+        return self._through_torch(inputs, attrs)
+
+    def _through_torch(self, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        """Call ``torch.ops``; a call that its reader of arguments refuses is told in the words of the declaration."""
+        if self._required <= len(inputs) < len(self._input_names):
+            inputs = (*inputs, *[None] * (len(self._input_names) - len(inputs)))
+        try:
+            return self.overload(*inputs, **attrs)
+        except (RuntimeError, TypeError) as error:  # torch's own reader of arguments speaks of "schema" and "int[]"
+            wrong = misfit(self.definition, inputs, attrs)
+            if wrong is None:
+                raise
+            raise wrong from error
 
     def kernel(
         self,
@@ -84,32 +92,52 @@ class Operator:
         device: str = "any",
         name: str | None = None,
         dtypes: Iterable[torch.dtype] = (),
+        attrs: Alternatives | None = None,
+        layout: str = "any",
+        label: str = "",
         priority: int = 0,
         supports: Callable[[Problem], str | None] | None = None,
         cost: Callable[[Problem], float] | None = None,
         into: bool = False,
         oracle: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator that registers a kernel of this operator; see :class:`mezzotint.kernels.Kernel`."""
+        """Decorator that registers a kernel of this operator.
+
+        See :class:`mezzotint.kernels.Kernel` for what the words mean, :class:`mezzotint.ops.registration.KernelSpec`
+        for how ``attrs`` is written.
+
+        Raises:
+            DeclarationError: the kernel could never run, or cannot be told from another one.
+        """
+        spec = KernelSpec(
+            name=name,
+            device=device,
+            dtypes=tuple(dtypes),
+            attrs=attrs,
+            layout=layout,
+            label=label,
+            priority=priority,
+            supports=supports,
+            cost=cost,
+            into=into,
+            oracle=oracle,
+        )
 
         def register(run: Callable[..., Any]) -> Callable[..., Any]:
-            KERNELS.add(
-                Kernel(
-                    op=self.name,
-                    name=name or run.__name__,
-                    run=run,
-                    device=device,
-                    dtypes=tuple(dtypes),
-                    priority=priority,
-                    supports=supports,
-                    cost=cost,
-                    into=into,
-                    oracle=oracle,
-                )
-            )
+            register_kernel(self.definition, run, spec)
             return run
 
         return register
+
+    def labelled(self, label: str) -> Callable[..., Any]:
+        """The operator with the kernels of ``label``; ``op.labelled("trial")(x)``. See :func:`launch.label`."""
+        KERNELS.check_label(label, self.name)
+
+        def call(*inputs: Tensor | None, **attrs: Any) -> Any:
+            with launch.label(label, self.name):
+                return self(*inputs, **attrs)
+
+        return call
 
     def kernels(self) -> tuple[Kernel, ...]:
         """The kernels of this operator."""
@@ -117,7 +145,7 @@ class Operator:
 
     def problem(self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any]) -> Problem:
         """The problem that a call poses."""
-        first = _first(inputs)
+        first = _first(inputs, self.name)
         shapes = tuple((name, None if t is None else tuple(t.shape)) for name, t in inputs.items())
         density = None
         if self.definition.density_of is not None:
@@ -130,10 +158,11 @@ class Operator:
             device=first.device.type,
             dtype=first.dtype,
             shapes=shapes,
-            attrs=tuple((name, _hashable(value)) for name, value in attrs.items()),
+            attrs=tuple((name, hashable(value)) for name, value in attrs.items()),
+            dtypes=tuple((name, None if t is None else t.dtype) for name, t in inputs.items()),
             threads=torch.get_num_threads() if first.device.type == "cpu" else 1,
             density=density,
-            channels_last=_is_channels_last(first),
+            channels_last=is_channels_last(first),
         )
 
     def run(self, kernel: str, *inputs: Tensor | None, **attrs: Any) -> Any:
@@ -162,15 +191,23 @@ class Operator:
 
     def compile_down(self) -> None:
         """Define the operator in ``torch.library``: schema, implementation, fake kernel, autograd and autocast."""
-        qualified = f"{NAMESPACE}::{self.name}"
-        _LIBRARY.define(self.schema, tags=(torch.Tag.pt2_compliant_tag,))
-        _LIBRARY.impl(self.name, self._dispatch, "CompositeExplicitAutograd")
-        register_fake(qualified, self._fake, lib=_LIBRARY)
-        if self.definition.gradient_fn is not None:
-            register_autograd(qualified, self._backward, setup_context=self._save, lib=_LIBRARY)
+        namespace, name = qualified(self.name)
+        library = self._library = Library(namespace, "FRAGMENT")
+        try:
+            library.define(self.schema, tags=tags(self.definition))
+        except RuntimeError as error:
+            raise DeclarationError(
+                f"operator {self.name!r} cannot be registered: torch has an operator of that name, or refuses the "
+                f"schema {self.schema!r}: {' '.join(str(error).split())}"
+            ) from error
+        self.overload = getattr(getattr(torch.ops, namespace), name).default
+        library.impl(name, self._dispatch, "CompositeExplicitAutograd")
+        register_fake(f"{namespace}::{name}", self._fake, lib=library)
+        if self.definition.inputs and self.definition.outputs:
+            register_autograd(f"{namespace}::{name}", self._backward, setup_context=self._save, lib=library)
         for device, key in _AUTOCAST_KEYS.items() if self.definition.autocast_inputs else ():
-            _LIBRARY.impl(self.name, self._autocast(device, key), key)
-        self._overload = getattr(getattr(torch.ops, NAMESPACE), self.name).default
+            library.impl(name, self._autocast(device, key), key)
+        hold(self.definition, self.overload)
 
     # -- the functions that torch.library calls ---------------------------------------------------------------
 
@@ -186,10 +223,13 @@ class Operator:
     def _fake(self, *args: Any, **kwargs: Any) -> Any:
         inputs, attrs = self._bind(args, kwargs)
         first = _first(inputs)
-        made = tuple(_allocate(spec, first) for spec in self._outputs(inputs, attrs))
+        made = tuple(allocate(spec, first) for spec in self._outputs(inputs, attrs))
         return made[0] if len(made) == 1 else made
 
     def _save(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
+        if self.definition.constant_because:
+            ctx.mark_non_differentiable(*tree_leaves(output))
+            return
         named, attrs = self._bind(inputs, {})
         ctx.attrs = attrs
         ctx.save_for_backward(*named.values())
@@ -198,7 +238,9 @@ class Operator:
         inputs = dict(zip(self._input_names, ctx.saved_tensors, strict=True))
         needed = dict(zip(self._input_names, ctx.needs_input_grad, strict=False))
         rule = self.definition.gradient_fn
-        found = rule(Call(inputs, ctx.attrs, needed), *grads) if rule else {}
+        if rule is None:
+            raise NoGradient(self._no_gradient())
+        found = rule(Call(inputs, ctx.attrs, needed), *grads)
         return (*(found.get(name) for name in self._input_names), *(None for _ in self._attrs))
 
     def _autocast(self, device: str, key: str) -> Callable[..., Any]:
@@ -212,7 +254,7 @@ class Operator:
                 if tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float64:
                     inputs[name] = tensor.to(dtype)
             with torch._C._ExcludeDispatchKeyGuard(dispatch_key):
-                return self._overload(*inputs.values(), **attrs)
+                return self.overload(*inputs.values(), **attrs)
 
         return cast
 
@@ -232,15 +274,28 @@ class Operator:
                 attrs[attr.name] = kwargs.get(attr.name, attr.default)
             else:
                 raise ShapeError(message(f"{self.name}: {attr.name}", received="nothing", allowed=f"a {attr.kind}"))
+        for attr in self._garbled:
+            attrs[attr.name] = as_declared(attr, attrs[attr.name])
         return inputs, attrs
+
+    def _no_gradient(self) -> str:
+        inputs = ", ".join(self._input_names)
+        return (
+            f"operator {self.name!r} has no gradient: received a backward pass through it; allowed: calls on inputs "
+            f"({inputs}) that need none, such as x.detach(). Declare one with .gradient(rule), or say "
+            ".not_differentiable(why)."
+        )
 
     def _outputs(self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
         """Check the call against the declaration and apply the shape rule."""
         self.definition.check_call(inputs, attrs)
         specs = {name: None if t is None else TensorSpec(tuple(t.shape), t.dtype) for name, t in inputs.items()}
         rule = self.definition.shape_fn
-        made = rule(specs, attrs) if rule else ()
-        return made if isinstance(made, tuple) else (made,)
+        known = inferred(self.definition, inputs, attrs)
+        made = rule(specs, known) if rule else ()
+        outputs = made if isinstance(made, tuple) else (made,)
+        check_outputs(self.definition, outputs, known)
+        return outputs
 
     def _remember(self, problem: Problem, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         if len(self._checked) >= 4096:  # every topology update makes new problems; the memory of them is bounded
@@ -257,68 +312,22 @@ class Operator:
     ) -> Any:
         first = _first(inputs)
         if kernel.into:
-            made = tuple(_allocate(spec, first) for spec in outputs)
+            made = tuple(allocate(spec, first) for spec in outputs)
             kernel.run(*made, *inputs.values(), **attrs)
             return made[0] if len(made) == 1 else made
         result = kernel.run(*inputs.values(), **attrs)
         results = result if isinstance(result, tuple) else (result,)
-        laid = tuple(_laid_out(t, spec, first) for t, spec in zip(results, outputs, strict=True))
+        laid = tuple(laid_out(t, spec, first) for t, spec in zip(results, outputs, strict=True))
         return laid[0] if len(laid) == 1 else laid
 
 
-def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:
+def _first(inputs: Mapping[str, Tensor | None], name: str = "an operator") -> Tensor:
     """The first input: its device, dtype and memory format speak for the call."""
     for tensor in inputs.values():
         if tensor is not None:
             return tensor
-    raise ShapeError("an operator needs at least one tensor.")
+    where = f"{name}: {', '.join(inputs)}"
+    raise ShapeError(message(where, received=None, allowed="a tensor for every input that is not optional"))
 
 
-def _memory_format(spec: TensorSpec, first: Tensor) -> torch.memory_format:
-    """Channels-last in, channels-last out, as PyTorch's own convolutions do; everything else is contiguous."""
-    return torch.channels_last if len(spec.shape) == 4 and _is_channels_last(first) else torch.contiguous_format
-
-
-def _is_channels_last(tensor: Tensor) -> bool:
-    if tensor.dim() != 4 or not tensor.is_contiguous(memory_format=torch.channels_last):
-        return False
-    # With one channel or one pixel both formats fit the bytes; the strides then say which is meant.
-    return tensor.stride(1) == 1 and tensor.stride(3) == tensor.shape[1]
-
-
-def _allocate(spec: TensorSpec, first: Tensor) -> Tensor:
-    format_ = _memory_format(spec, first)
-    return torch.empty(spec.shape, dtype=spec.dtype, device=first.device, memory_format=format_)
-
-
-def _laid_out(result: Tensor, spec: TensorSpec, first: Tensor) -> Tensor:
-    """The kernel's result in the declared type and in the memory format that the fake kernel promises."""
-    if tuple(result.shape) != tuple(spec.shape) or result.dtype != spec.dtype:
-        raise ShapeError(
-            f"a kernel returned {list(result.shape)} {result.dtype}, "
-            f"the declaration says {list(spec.shape)} {spec.dtype}."
-        )
-    return result.contiguous(memory_format=_memory_format(spec, first))
-
-
-def _schema_attr(attr: Attr) -> str:
-    kind = "SymInt[]" if attr.kind == "shape" else _SCHEMA_TYPES[attr.kind] + ("[]" if attr.is_list else "")
-    if not attr.has_default:
-        return f"{kind} {attr.name}"
-    return f"{kind} {attr.name}={_schema_default(attr)}"
-
-
-def _schema_default(attr: Attr) -> str:
-    value = attr.default
-    if attr.kind == "type":
-        return str(value).removeprefix("torch.")
-    if attr.kind == "string" and not attr.is_list:
-        return f'"{value}"'
-    return str(list(value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, torch.Size)) else value
-
-
-__all__ = ["NAMESPACE", "Argument", "Call", "Operator"]
+__all__ = ["NAMESPACE", "Call", "Operator"]

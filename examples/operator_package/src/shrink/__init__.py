@@ -1,0 +1,1 @@
+"""What does this example package add to mezzotint? The operator ``shrink::soft_threshold``."""
