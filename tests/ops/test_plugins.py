@@ -53,7 +53,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
         points = [Point(name, run) for name, run in packages.items()]
         monkeypatch.setattr(plugins, "entry_points", lambda group: points if group == plugins.GROUP else [])
         monkeypatch.setattr(plugins, "_done", False)
-        monkeypatch.setattr(plugins, "_loaded", {})
+        monkeypatch.setattr(plugins, "_loaded", [])
 
     return install
 
