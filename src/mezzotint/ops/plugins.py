@@ -68,8 +68,7 @@ def load(watching: _Watching) -> None:
         if _done:
             return
         _done = True  # before loading: a package looks up operators while it loads
-        for point in _chosen():
-            _loaded.append(_load(point, watching))
+        _loaded.extend(_load(point, watching) for point in _chosen())
         broken = [plugin for plugin in _loaded if plugin.error]
     for plugin in broken:  # last, so that a warning that is made an error keeps no other package from loading
         warnings.warn(
