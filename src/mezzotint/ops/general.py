@@ -113,7 +113,7 @@ class GeneralOperator(Operator):
             name: any(need) if isinstance(need, (list, tuple)) else need
             for name, need in zip(self._input_names, ctx.needs_input_grad, strict=False)
         }
-        found = rule(Call(inputs, ctx.attrs, needed), *grads)
+        found = self._known(rule(Call(inputs, ctx.attrs, needed), *grads))
         given = [self._given(name, found.get(name), ctx.lengths.get(name)) for name in self._input_names]
         # Torch leaves out what has its default, takes an empty list for one of no tensors, and wants the like back.
         needs = list(ctx.needs_input_grad)
