@@ -112,6 +112,17 @@ def test_every_attribute_reaches_kernel_and_gradient(drawn: Any, lists: bool) ->
         assert kernel == gradient == expected, operator.schema
 
 
+@pytest.mark.parametrize("name", ["self", "kernel", "ctx", "args", "out", "device", "Tensor", "int", "shape", "type"])
+def test_names_that_python_or_torch_use_themselves(name: str) -> None:
+    operator = recording([f"{name}: int = 3"], lists=False)
+    x = torch.ones(2)
+    SEEN.clear()
+    operator(x)
+    operator(x, **{name: 4})
+    operator.run("keep", x, **{name: 5})
+    assert [attrs[name] for attrs in SEEN] == [3, 4, 5]
+
+
 class Module(nn.Module):
     def __init__(self, operator: Operator, attrs: dict[str, Any]) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class GeneralOperator(Operator):
             threads=torch.get_num_threads() if device == "cpu" else 1,
         )
 
-    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+    def __call__(self, /, *inputs: Any, **attrs: Any) -> Any:
         """Run the operator; lists of tensors are passed as lists, and a source may be told its ``device``."""
         if self.definition.is_source():
             attrs["device"] = self._device(attrs.get("device"))

@@ -70,7 +70,7 @@ class Operator:
         """The ``torch.library`` schema made from the declaration."""
         return self._schema
 
-    def __call__(self, *inputs: Tensor | None, **attrs: Any) -> Any:
+    def __call__(self, /, *inputs: Tensor | None, **attrs: Any) -> Any:
         """Run the operator; autograd, autocast, fake tensors and compilation all go through ``torch.ops``."""
         return self._through_torch(inputs, attrs)
 
@@ -165,7 +165,7 @@ class Operator:
             channels_last=is_channels_last(first),
         )
 
-    def run(self, kernel: str, *inputs: Tensor | None, **attrs: Any) -> Any:
+    def run(self, kernel: str, /, *inputs: Tensor | None, **attrs: Any) -> Any:
         """Run the kernel ``kernel`` directly, without autograd: for tests, benchmarks and explanations."""
         named, values = self._bind(inputs, attrs)
         chosen = next((k for k in self.kernels() if k.name == kernel), None)
