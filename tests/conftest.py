@@ -13,6 +13,8 @@ from hypothesis import settings
 settings.register_profile("mezzotint", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("mezzotint")
 
+os.environ["MEZZOTINT_PLUGINS"] = ""  # the operators of packages that happen to be installed stay out of the tests
+
 _CANDIDATES = (os.environ.get("MEZZOTINT_SHARED_DATA"), str(Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 

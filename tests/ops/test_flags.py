@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import mezzotint as mz
 from mezzotint import ops
-from mezzotint.errors import NoGradient, NotRegistered
+from mezzotint.errors import DeclarationError, NoGradient, NotRegistered
 from mezzotint.kernels import launch
 from mezzotint.ops import OpDef, Operator, TensorSpec
 from mezzotint.ops.opdef import Specs
@@ -106,6 +106,13 @@ def test_a_missing_gradient_is_told_when_somebody_asks_for_it(plus: Operator) ->
     for part in ("operator 'test_plus' has no gradient", "allowed: calls on inputs (x)", ".gradient(rule)"):
         assert part in str(caught.value)
     assert "opcheck" in ops.selfcheck(plus, torch.zeros(2))
+
+
+def test_a_gradient_for_no_input_is_told() -> None:
+    operator = ready(definition("test_lost").gradient(lambda call, gy: {"X": gy}))
+    y = operator(torch.zeros(2, requires_grad=True))
+    with pytest.raises(DeclarationError, match=r"test_lost: gradient: received X; allowed: x"):
+        y.sum().backward()
 
 
 def test_what_is_not_differentiable_asks_for_no_gradient() -> None:

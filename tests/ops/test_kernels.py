@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mezzotint as mz
 from mezzotint import ops
 from mezzotint.errors import DeclarationError, NoKernel, NotRegistered
 from mezzotint.kernels import KERNELS, Kernel, KernelTable, Problem, launch, store
@@ -230,6 +231,19 @@ def test_every_kernel_is_a_candidate_or_says_why_not(specs: list[dict[str, Any]]
     assert not {kernel.name for kernel in able} & refusals.keys()
     assert all(len(why) > 10 for why in refusals.values())
     assert all(kernel.label == label for kernel in able)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_our_own_operators_keep_what_they_declare(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(5)
+    pattern = mz.Pattern.from_mask(torch.rand(3, 4, generator=generator) < 0.5)
+    x, values = (torch.randn(shape, dtype=dtype, generator=generator) for shape in ((2, 4), (pattern.nnz,)))
+    indices = (pattern.indices, pattern.transposed)
+    gradient = ["gradient"] * (dtype == torch.float64)
+    checks = ["opcheck", "kernels", "strides", *gradient]
+    assert ops.selfcheck(ops.get("sparse_linear"), x, values, *indices, None, weight_shape=[3, 4]) == checks
+    image, weight = (torch.randn(shape, dtype=dtype, generator=generator) for shape in ((1, 2, 5, 4), (2, 2, 3, 2)))
+    assert ops.selfcheck(ops.get("conv2d"), image, weight, None, stride=[2, 1]) == checks
 
 
 def test_every_registered_kernel_of_ours_can_take_the_call_of_its_operator() -> None:

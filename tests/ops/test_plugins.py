@@ -52,8 +52,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     def install(**packages: Callable[[], None]) -> None:
         points = [Point(name, run) for name, run in packages.items()]
         monkeypatch.setattr(plugins, "entry_points", lambda group: points if group == plugins.GROUP else [])
+        monkeypatch.delenv(plugins.CHOICE, raising=False)
         monkeypatch.setattr(plugins, "_done", False)
-        monkeypatch.setattr(plugins, "_loaded", {})
+        monkeypatch.setattr(plugins, "_loaded", [])
 
     return install
 

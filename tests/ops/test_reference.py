@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -239,6 +242,19 @@ def test_every_test_that_the_table_names_exists(test: str) -> None:
     function, _, row = name.partition("[")
     assert function in {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     assert not row or f'"{row.rstrip("]")}": (' in source, "no such row in the test's table"
+
+
+def test_the_guide_runs() -> None:
+    """Every line of Python in it, in a process of its own: it registers operators."""
+    text = (ROOT / "docs" / "guide" / "operators.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    assert len(blocks) > 5
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert "chosen: builtin" in made.stdout
 
 
 # -- torch's numbers of types -------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class GeneralOperator(Operator):
             threads=torch.get_num_threads() if device == "cpu" else 1,
         )
 
-    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+    def __call__(self, /, *inputs: Any, **attrs: Any) -> Any:
         """Run the operator; lists of tensors are passed as lists, and a source may be told its ``device``."""
         if self.definition.is_source():
             attrs["device"] = self._device(attrs.get("device"))
@@ -113,7 +113,7 @@ class GeneralOperator(Operator):
             name: any(need) if isinstance(need, (list, tuple)) else need
             for name, need in zip(self._input_names, ctx.needs_input_grad, strict=False)
         }
-        found = rule(Call(inputs, ctx.attrs, needed), *grads)
+        found = self._known(rule(Call(inputs, ctx.attrs, needed), *grads))
         given = [self._given(name, found.get(name), ctx.lengths.get(name)) for name in self._input_names]
         # Torch leaves out what has its default, takes an empty list for one of no tensors, and wants the like back.
         needs = list(ctx.needs_input_grad)

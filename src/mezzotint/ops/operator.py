@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.library import Library, register_autograd, register_fake
 from torch.utils._pytree import tree_leaves
 
-from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message
+from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message, suggest
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.ops.allocation import allocate, is_channels_last, laid_out
@@ -70,7 +70,7 @@ class Operator:
         """The ``torch.library`` schema made from the declaration."""
         return self._schema
 
-    def __call__(self, *inputs: Tensor | None, **attrs: Any) -> Any:
+    def __call__(self, /, *inputs: Tensor | None, **attrs: Any) -> Any:
         """Run the operator; autograd, autocast, fake tensors and compilation all go through ``torch.ops``."""
         return self._through_torch(inputs, attrs)
 
@@ -165,7 +165,7 @@ class Operator:
             channels_last=is_channels_last(first),
         )
 
-    def run(self, kernel: str, *inputs: Tensor | None, **attrs: Any) -> Any:
+    def run(self, kernel: str, /, *inputs: Tensor | None, **attrs: Any) -> Any:
         """Run the kernel ``kernel`` directly, without autograd: for tests, benchmarks and explanations."""
         named, values = self._bind(inputs, attrs)
         chosen = next((k for k in self.kernels() if k.name == kernel), None)
@@ -240,7 +240,7 @@ class Operator:
         rule = self.definition.gradient_fn
         if rule is None:
             raise NoGradient(self._no_gradient())
-        found = rule(Call(inputs, ctx.attrs, needed), *grads)
+        found = self._known(rule(Call(inputs, ctx.attrs, needed), *grads))
         return (*(found.get(name) for name in self._input_names), *(None for _ in self._attrs))
 
     def _autocast(self, device: str, key: str) -> Callable[..., Any]:
@@ -277,6 +277,15 @@ class Operator:
         for attr in self._garbled:
             attrs[attr.name] = as_declared(attr, attrs[attr.name])
         return inputs, attrs
+
+    def _known(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a gradient rule gives; a name that is no input would be a gradient that is lost without a word."""
+        unknown = next((name for name in found if name not in self._input_names), None)
+        if unknown is not None:
+            where, allowed = f"{self.name}: gradient", ", ".join(self._input_names)
+            fix = suggest(unknown, self._input_names).strip()
+            raise DeclarationError(message(where, received=unknown, allowed=allowed, fix=fix))
+        return found
 
     def _no_gradient(self) -> str:
         inputs = ", ".join(self._input_names)

@@ -57,7 +57,7 @@ class Plugin:
 
 
 _lock = threading.RLock()
-_loaded: dict[str, Plugin] = {}
+_loaded: list[Plugin] = []
 _done = False
 
 
@@ -68,9 +68,8 @@ def load(watching: _Watching) -> None:
         if _done:
             return
         _done = True  # before loading: a package looks up operators while it loads
-        for point in _chosen():
-            _loaded[point.name] = _load(point, watching)
-        broken = [plugin for plugin in _loaded.values() if plugin.error]
+        _loaded.extend(_load(point, watching) for point in _chosen())
+        broken = [plugin for plugin in _loaded if plugin.error]
     for plugin in broken:  # last, so that a warning that is made an error keeps no other package from loading
         warnings.warn(
             f"the operators of the package {plugin.label} cannot be loaded: {plugin.error} "
@@ -82,7 +81,7 @@ def load(watching: _Watching) -> None:
 
 def loaded() -> list[Plugin]:
     """The packages that have been loaded, or could not be."""
-    return list(_loaded.values())
+    return list(_loaded)
 
 
 def _chosen() -> list[EntryPoint]:

@@ -70,7 +70,7 @@ def _missing_parts(op: OpDef) -> Iterator[str]:
         yield "attribute 'device' is there without saying: a call of an operator without inputs has it"
     if not op.outputs and not op.stateful_because:
         yield "no output is declared: .output(...); allowed without: an operator that is stateful"
-    if op.shape_fn is None and op.outputs:
+    if op.shape_fn is None and (op.outputs or not op.stateful_because):
         yield "the shape rule is missing: .shape_rule(...)"
     elif op.shape_fn is not None and not _takes(op.shape_fn, 2):
         yield f"the shape rule is {_shown(op.shape_fn)}; allowed: rule(inputs, attrs)"
