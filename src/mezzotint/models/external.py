@@ -64,10 +64,15 @@ def build_external(
     return model.train()
 
 
+def working_directory_first() -> None:
+    """Let ``import`` look in the working directory too, as with ``python -m``; a console script starts elsewhere."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 def _imported(name: str) -> Callable[..., Any]:
     place, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does; a console script has its own folder there
+    working_directory_first()
     try:
         found: Any = import_module(place)
     except ImportError as error:

@@ -62,6 +62,8 @@ def evaluate_checkpoint(
     saved = checkpoint.load(checkpoint.locate(path))
     config, record = from_table(RunConfig, saved.state["config"]), InputRecord.from_json(saved.state["data"])
     place = config.data if data is None else with_data(config.data, data)
+    if split is not None and split not in (place.train_split, place.test_split):
+        place = replace(place, hold_out=None)  # a part of its own, of which nothing is held out
     place = replace(place, test_split=split or place.test_split, protocol=protocol or place.protocol)
     loader = _loader(place, record)
     model = build_model(config, record)

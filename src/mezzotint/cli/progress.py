@@ -1,0 +1,75 @@
+"""How far is it, and how long will it take? One way of telling for every command that takes more than a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from mezzotint.cli.output import console, note
+
+_LINES: Final = 10  # where there is no terminal: a line for every tenth
+_MOMENT: Final = 2.0  # seconds: what is done within them is not spoken of
+
+
+@contextmanager
+def counted(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with (done, all): a bar with the time left, or plain lines; nothing in the first moment.
+
+    Args:
+        what: is being done.
+        quiet: tell nothing.
+    """
+    out = console(stderr=True)
+    if quiet:
+        yield lambda done, total: None
+    elif out.is_terminal:
+        yield from _bar(what)
+    else:
+        yield _lines(what)
+
+
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    out, began = console(stderr=True), time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=out, transient=True)
+    task = bar.add_task(what, total=None)
+    shown = False
+
+    def watch(done: int, total: int) -> None:
+        nonlocal shown
+        if not shown and done < total and time.perf_counter() - began > 0.5:
+            bar.start()
+            shown = True
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield watch
+    finally:
+        if shown:
+            bar.stop()
+
+
+def _lines(what: str) -> Callable[[int, int], None]:
+    began = told = time.perf_counter()
+    tenth = 0
+
+    def watch(done: int, total: int) -> None:
+        nonlocal told, tenth
+        now = time.perf_counter()
+        if done < total and now - told > _MOMENT and done * _LINES // total > tenth:
+            told, tenth = now, done * _LINES // total
+            note(f"{what}: {done:,} of {total:,}, {time_left((now - began) / done * (total - done))} left")
+
+    return watch
+
+
+def time_left(seconds: float) -> str:
+    """A short time: "41 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
