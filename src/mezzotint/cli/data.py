@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mezzotint.cli.doctor import usable_cores
 from mezzotint.cli.output import console, line, warn
 
 if TYPE_CHECKING:
@@ -66,11 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Pack; 0, or 128 + the signal that stopped it."""
     from mezzotint.data.packing import PackSettings, pack
     from mezzotint.data.source import open_source
+    from mezzotint.kernels.resources import resources
     from mezzotint.train.signals import StopRequest
 
     settings = PackSettings(size=arguments.size, quality=arguments.quality, shuffle=arguments.shuffle)
     source = open_source(arguments.source, arguments.split)
-    threads = arguments.threads if arguments.threads is not None else usable_cores()
+    threads = arguments.threads if arguments.threads is not None else resources().cores
     with StopRequest() as request, _progress(source, quiet=arguments.quiet) as watch:
         result = pack(
             source,

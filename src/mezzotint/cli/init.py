@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mezzotint.cli.output import line, warn
+from mezzotint.cli.output import line, shell, warn
 
 EXAMPLES = """\
   mezzotint init photos/
@@ -72,5 +72,5 @@ def run(arguments: argparse.Namespace) -> int:
         line(looking.block(looking.chosen(found)))
     for sentence in looking.remarks(found.survey):
         warn(sentence)
-    line(f"{arguments.output} · next: mezzotint train {arguments.output}")
+    line(f"{arguments.output} · next: mezzotint train {shell(arguments.output)}")
     return 0

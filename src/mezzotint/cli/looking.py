@@ -20,6 +20,7 @@ _SHOWN: Final = 3
 _UNEVEN: Final = 5
 """The largest class has so many times the images of the smallest: worth a word."""
 _FEW: Final = 20
+_UNREADABLE: Final = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".cr2", ".nef", ".arw", ".dng")
 _LARGE: Final = 1_500_000
 """Pixels from which on an image takes much longer to decode than to train on."""
 
@@ -136,14 +137,17 @@ def _of_files(survey: Survey) -> list[str]:
         )
     if survey.passed_over:
         kinds = _some([f"{count:,} {_word(end)}" for end, count in survey.passed_over.items()])
-        found.append(f"Files that are passed over, as they are no images: {kinds}.")
+        found.append(f"Files that are passed over, as they are no images that can be read: {kinds}.")
+        photos = [end for end in survey.passed_over if end in _UNREADABLE]
+        if photos:
+            found.append(f"Save {_some(photos)} files as JPEG or PNG if they belong to the data set.")
     if survey.in_both_parts:
         pairs = _some([f"{_word(one)} = {_word(other)}" for one, other in survey.in_both_parts])
         count = _count(len(survey.in_both_parts), "test image")
-        found.append(f"{count} also lie among the training images ({pairs}): the test accuracy will be too high.")
+        found.append(f"{count} in the training part as well ({pairs}): the test accuracy will be too high.")
     if survey.in_two_classes:
         pairs = _some([f"{_word(one)} = {_word(other)}" for one, other in survey.in_two_classes])
-        found.append(f"{_count(len(survey.in_two_classes), 'image')} lie in two classes at once: {pairs}.")
+        found.append(f"{_count(len(survey.in_two_classes), 'image')} in two classes at once: {pairs}.")
     return found
 
 
@@ -182,7 +186,7 @@ def _of_pixels(survey: Survey) -> list[str]:
         megapixels = statistics.median_low(pixels) / 1e6
         found.append(
             f"The images are large ({megapixels:.1f} megapixels). Pack them once, and every epoch reads faster:"
-            f" mezzotint data pack {_word(survey.where)} -o {_word(Path(survey.where).name)}.tar --size 256"
+            f" mezzotint data pack {_word(survey.where)} -o {_word(Path(survey.where).name + '.tar')} --size 256"
         )
     return found
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,11 @@ def console(*, stderr: bool = False) -> Console:
         no_color=plain,
         _environ=environment,
     )
+
+
+def shell(path: object) -> str:
+    """A path as it can be copied into a shell."""
+    return shlex.quote(str(path))
 
 
 def line(text: str) -> None:

@@ -58,6 +58,8 @@ def _lines(what: str) -> Callable[[int, int], None]:
     tenth = 0
 
     def watch(done: int, total: int) -> None:
+        from mezzotint.train.progress import time_left
+
         nonlocal told, tenth
         now = time.perf_counter()
         if done < total and now - told > _MOMENT and done * _LINES // total > tenth:
@@ -65,11 +67,3 @@ def _lines(what: str) -> Callable[[int, int], None]:
             note(f"{what}: {done:,} of {total:,}, {time_left((now - began) / done * (total - done))} left")
 
     return watch
-
-
-def time_left(seconds: float) -> str:
-    """A short time: "41 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{max(1.0, seconds):.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mezzotint.cli.init import add_minutes, minutes_of
-from mezzotint.cli.output import console, line, warn
+from mezzotint.cli.output import console, line, shell, warn
 
 if TYPE_CHECKING:
     from mezzotint.errors import InputError
@@ -144,7 +144,7 @@ def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
 def _needs_file(where: str) -> InputError:
     from mezzotint.errors import InputError, message
 
-    fix = f"Write one with `mezzotint init {where}` first."
+    fix = f"Write one with `mezzotint init {shell(where)}` first."
     return InputError(message("CONFIG", received="images", allowed="a TOML file with several processes", fix=fix))
 
 
@@ -162,7 +162,7 @@ def _last_words(result: RunResult) -> str:
         name = result.signal.name if result.signal is not None else "request"
         return (
             f"stopped by {name} after step {result.step}; everything is saved."
-            f" Go on with: mezzotint train {result.folder} --resume"
+            f" Go on with: mezzotint train {shell(result.folder)} --resume"
         )
     accuracy = 100 * result.summary["test_accuracy"]
-    return f"test accuracy {accuracy:.2f} % · {result.folder} · next: mezzotint report {result.folder}"
+    return f"test accuracy {accuracy:.2f} % · {result.folder} · next: mezzotint report {shell(result.folder)}"

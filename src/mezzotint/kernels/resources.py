@@ -20,6 +20,7 @@ class Resources:
         quota: processors' worth of time that its control group is given; None without a limit.
         memory: bytes of main memory, or fewer where the control group is limited; None where it is not known.
         available: bytes that can be had without swapping; None where it is not known.
+        load: threads of all processes that ran or waited for a core in the last minute, on average.
     """
 
     logical: int
@@ -27,6 +28,12 @@ class Resources:
     quota: float | None
     memory: int | None
     available: int | None
+    load: float = 0.0
+
+    @property
+    def idle(self) -> int:
+        """Cores that nobody else uses, at least 1."""
+        return max(1, self.cores - int(self.load * self.cores / max(1, self.logical)))
 
     @property
     def cores(self) -> int:
@@ -49,7 +56,14 @@ def resources(groups: Path = _GROUPS, meminfo: Path = Path("/proc/meminfo")) -> 
         total = limit
         left = max(0, limit - (used or 0))
         available = left if available is None else min(available, left)
-    return Resources(logical=logical, affinity=affinity, quota=_quota(groups), memory=total, available=available)
+    return Resources(
+        logical=logical,
+        affinity=affinity,
+        quota=_quota(groups),
+        memory=total,
+        available=available,
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
+    )
 
 
 def _main_memory(meminfo: Path) -> tuple[int | None, int | None]:

@@ -108,14 +108,15 @@ def recipe(survey: Survey, machine: Resources, *, bf16: bool, minutes: float = M
         raise DataError(message(survey.where, received=f"no image that can be read ({shown})", allowed="some"))
     count = _training_images(survey)
     small = survey.one_size is not None and max(survey.one_size) <= _SMALL
-    epochs = min(200, max(30, round(60_000 / count)))
-    speed = machine.cores * _GMACS_A_SECOND[bf16]
+    epochs = min(200, max(30, round((200_000 if small else 60_000) / count)))
+    speed = machine.idle * _GMACS_A_SECOND[bf16]
     network = _network(survey, small, count, lambda gmacs: epochs * count * gmacs / speed <= 60 * minutes)
     wished, longest = epochs, int(60 * minutes * speed / (count * network.gmacs))
     epochs = max(3, min(epochs, longest))
     batch = _batch(count, small, network, machine)
     steps = max(1, count // batch)
     made = _Table()
+    _threads(made, network, machine)
     _data(made, survey, count, small, network, batch, machine)
     _network_keys(made, survey, small, network, count)
     _sparsity(made, network, steps)
@@ -213,6 +214,14 @@ def _batch(count: int, small: bool, network: Network, machine: Resources) -> int
     while wanted > 8 and wanted * network.megabytes * 1e6 > room:
         wanted //= 2
     return wanted
+
+
+def _threads(made: _Table, network: Network, machine: Resources) -> None:
+    if network.name == _TINY.name:
+        made.put("threads", 1, "so small a network keeps a second thread waiting more than working")
+    elif machine.idle < machine.cores:
+        busy = f"other work keeps {machine.cores - machine.idle} of {machine.cores} cores busy"
+        made.put("threads", machine.idle, f"{busy}, and threads wait for the slowest; 0: as many as there are cores")
 
 
 def _data(
