@@ -44,7 +44,7 @@ def measured(
     if tell is not None:
         tell("measuring: reading images ...")
     source = _drawn() if data is None else _opened(data)
-    one = _rate(source, 0, seconds)
+    one = _rate(source, 1, seconds)
     many = _rate(source, cores, seconds) if cores > 1 else one
     reading = {"data": source.describe(), "one_thread": one, "threads": cores, "all_threads": many}
     if tell is not None:
@@ -174,9 +174,9 @@ def speed_advice(speed: dict[str, Any]) -> list[str]:
         )
     if step["dense_over_sparse"] < _SLOW_STEP:
         advice.append(
-            f"The sparse step is only {step['dense_over_sparse']:.2f} times as fast as the dense one. On a quiet machine"
-            f" it should be 2 to 4 times: look at the load, and measure again with `mezzotint bench train --network"
-            f" {step['network']}`."
+            f"The sparse step is only {step['dense_over_sparse']:.2f} times as fast as the dense one. On a quiet"
+            f" machine it should be 2 to 4 times: look at the load, and measure again with `mezzotint bench train"
+            f" --network {step['network']}`."
         )
     if step["spread"] > 2:
         advice.append(

@@ -14,7 +14,7 @@ from mezzotint.cli.output import line
 EXAMPLES = """\
   mezzotint config                    # all keys with their defaults
   mezzotint config sparsity           # one section, explained
-  mezzotint config data.on_error      # one key, explained
+  mezzotint config data.on_error      # one key, explained; its last word will do
   mezzotint config --json
 
 Any key can stand in a TOML file or behind --set: mezzotint train FILE --set data.on_error=quarantine
@@ -40,12 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     from mezzotint.errors import ConfigError, message, suggest
 
     known = all_of_them()
-    wanted = [key for key in known if arguments.key in (None, key.name, key.name.rpartition(".")[0])]
+    wanted = [key for key in known if arguments.key in (None, key.name, *key.name.rpartition(".")[::2])]
     if not wanted:
-        last = [key for key in known if key.name.rpartition(".")[2] == arguments.key]
         sections = sorted({key.name.rpartition(".")[0] for key in known} - {""})
-        names = [*(key.name for key in known), *sections]
-        fix = f"Did you mean {last[0].name!r}?" if last else suggest(arguments.key, names).strip()
+        names = [*(key.name for key in known), *(key.name.rpartition(".")[2] for key in known), *sections]
+        fix = suggest(arguments.key, names).strip()
         raise ConfigError(message("KEY_OR_SECTION", received=arguments.key, allowed=", ".join(sections), fix=fix))
     if arguments.json:
         line(json.dumps({key.name: {"default": key.default, "meaning": key.meaning} for key in wanted}, indent=1))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mezzotint.cli.output import shell
 from mezzotint.cli.progress import counted
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def look(
     from mezzotint.train.recipe import recipe, with_overrides
     from mezzotint.train.recipe_text import commented
 
+    _require_data(where)
     machine = resources()
     with counted(f"looking at {where}", quiet=quiet) as watch:
         limit = float("inf") if every else 20.0
@@ -67,6 +69,34 @@ def look(
     chosen = with_overrides(chosen, overrides)
     text = commented(chosen, _heading(found))
     return Look(survey=found, recipe=chosen, config=parse_config(text), text=text)
+
+
+def _require_data(where: str) -> None:
+    """Tell a beginner what a data set looks like, before ``open_source`` lists every kind that there is.
+
+    Raises:
+        DataError: the place is there, and no kind of data set.
+    """
+    from mezzotint.data.sources import SOURCES
+    from mezzotint.errors import DataError, message
+
+    path = Path(where).expanduser()
+    if not path.exists() or any(kind.detects(path) for kind in SOURCES.values()):
+        return
+    fix = ""
+    if path.is_dir():
+        count = sum(1 for _ in path.iterdir())
+        found = f"a folder with {_count(count, 'file')} and no images" if count else "an empty folder"
+    else:
+        found = "a file that is no data set"
+        if path.suffix == ".toml":
+            found, fix = "a configuration", f"`mezzotint train {shell(path)}` trains with it."
+    name = (path.is_dir() and path.name) or "photos"
+    allowed = (
+        f"a folder with one subfolder of images for each class ({name}/cat/1.jpg, {name}/dog/1.jpg), below train/ and"
+        " test/ or not; or a tar, parquet files, an IDX or a CIFAR folder"
+    )
+    raise DataError(message(f"data set {where!r}", received=found, allowed=allowed, fix=fix))
 
 
 def _heading(survey: Survey) -> list[str]:

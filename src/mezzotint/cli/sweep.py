@@ -79,14 +79,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _as_json(found: Any, outcome: Outcome, page: Path) -> str:
     import json
 
-    from mezzotint.report import sweep_rows
-
-    heads, rows = sweep_rows(found)
+    results = [
+        {
+            "method": group.method,
+            "density": group.density,
+            "runs": len(group.trials),
+            "finished": len(group.finished),
+            "test_accuracy": None if group.accuracy is None else group.accuracy.record(),
+        }
+        for group in found.groups
+    ]
     content = {
         "sweep": str(outcome.folder),
         "page": str(page),
-        "columns": heads,
-        "rows": rows,
+        "results": results,
         "done": [cell.name for cell in outcome.done],
         "failed": {cell.name: text for cell, text in outcome.failed.items()},
         "elsewhere": [cell.name for cell in outcome.elsewhere],

@@ -101,6 +101,8 @@ def _asked(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
         raise InputError(message("--minutes", received=received, allowed="with images", fix=fix))
     if images:
         return _for_images(arguments, quiet=quiet)
+    if not place.exists() and place.suffix != ".toml":
+        raise _nothing_there(place)
     if kept.is_file():
         of_run = (place / "checkpoints").is_dir()
         return _Asked(load_config(kept, arguments.overrides), folder or (place if of_run else None))
@@ -139,6 +141,17 @@ def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
     for sentence in looking.remarks(found.survey):
         warn(sentence)
     return _Asked(found.config, folder, found.text)
+
+
+def _nothing_there(place: Path) -> InputError:
+    from mezzotint.errors import InputError, message, suggest
+
+    beside = [item.name for item in place.absolute().parent.iterdir()] if place.absolute().parent.is_dir() else []
+    fix = suggest(place.name, [*beside, "digits"]).strip() or f"Looked at {place.absolute()}."
+    allowed = 'a TOML file, the folder of a run, or images (a folder with one subfolder for each class, ..., "digits")'
+    return InputError(
+        message("CONFIG_OR_DATA", received=f"{str(place)!r}, which does not exist", allowed=allowed, fix=fix)
+    )
 
 
 def _needs_file(where: str) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +46,12 @@ class CheckpointEvaluation:
 
 
 def evaluate_checkpoint(
-    path: Path | str, *, data: str | None = None, split: str | None = None, protocol: str | None = None
+    path: Path | str,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    protocol: str | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> CheckpointEvaluation:
     """Evaluate a checkpoint in the precision that it was trained in, on the CPU; its averaged weights if it has them.
 
@@ -54,6 +60,7 @@ def evaluate_checkpoint(
         data: another data set, ``"digits"`` or a path; the run's own when not given.
         split: another part of the data set, such as ``"train"``.
         protocol: another evaluation protocol; the run's own when not given.
+        watch: is told how many batches of how many are done.
 
     Raises:
         CheckpointError: no checkpoint there, or a damaged one.
@@ -68,7 +75,7 @@ def evaluate_checkpoint(
     loader = _loader(place, record)
     model = build_model(config, record)
     load_model_state(model, saved.tensors["average"] or saved.tensors["model"])
-    result = evaluate(model, loader, Precision(config.precision.mode), len(record.classes))
+    result = evaluate(model, loader, Precision(config.precision.mode), len(record.classes), watch=watch)
     return CheckpointEvaluation(
         result=result,
         folder=saved.folder,

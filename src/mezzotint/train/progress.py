@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 _SILENCE: Final = 60.0  # seconds without a line, where there is no terminal, before one within the epoch is due
+_NARROW: Final = 76  # columns below which a bar stands alone with its numbers
+_WIDE: Final = 110  # columns from which all is shown
 _WORTH_TELLING: Final = 0.1  # of the training time: more loader threads or a cache would help
 
 
@@ -218,7 +220,7 @@ class Bars:
             self._task,
             completed=view.step,
             description=f"epoch {view.epoch + 1}/{self._start.epochs}",
-            state=step_state(view, self._rate),
+            state=step_state(view, self._rate, self._bar.console.width),
         )
 
     def epoch(self, view: EpochView) -> None:
@@ -250,13 +252,15 @@ def heading(start: Start) -> str:
     return f"{start.name}: {start.describe}{begins}"
 
 
-def step_state(view: StepView, images_per_second: float) -> str:
-    """Loss, accuracy, speed, density and, where the loss is scaled, its scale."""
+def step_state(view: StepView, images_per_second: float, width: int = 200) -> str:
+    """Loss, accuracy, speed, density and, where the loss is scaled, its scale; less where it would push out the bar."""
+    if width < _NARROW:
+        return ""
+    state = f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} %"
+    if width < _WIDE:
+        return state
     scale = f" · scale {view.loss_scale:g}" if view.loss_scale != 1 else ""
-    return (
-        f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} % · {images_per_second:.0f} img/s"
-        f" · density {view.density:.3g}{scale}"
-    )
+    return f"{state} · {images_per_second:.0f} img/s · density {view.density:.3g}{scale}"
 
 
 def epoch_line(view: EpochView, epochs: int) -> str:
