@@ -135,7 +135,7 @@ def run_name(where: str) -> str:
 
 
 def with_overrides(chosen: Recipe, overrides: Sequence[str]) -> Recipe:
-    """The recipe with what the user has chosen instead, as ``--set`` takes it.
+    """The recipe with what the user has chosen instead, as ``--set`` takes it; what depends on that follows.
 
     Raises:
         ConfigError: an override is not usable.
@@ -143,20 +143,24 @@ def with_overrides(chosen: Recipe, overrides: Sequence[str]) -> Recipe:
     table, reasons = copy.deepcopy(chosen.table), dict(chosen.reasons)
     changed = [set_key(table, override) for override in overrides]
     reasons |= dict.fromkeys(changed, "as asked for with --set")
-    seconds: float | None = chosen.seconds
-    if any(key.startswith(("model", "data.augment", "data.path", "sparsity.density")) for key in changed):
-        seconds = None
-    steps, schedule = chosen.steps, table.get("schedule")
-    if "schedule.epochs" in changed and seconds is not None and isinstance(schedule, dict):
-        seconds *= _number(schedule["epochs"]) / chosen.table["schedule"]["epochs"]
-    if "data.batch_size" in changed:
-        steps = max(1, int(steps * chosen.table["data"]["batch_size"] / max(1.0, _number(table["data"]["batch_size"]))))
-    return Recipe(table=table, reasons=reasons, seconds=seconds, steps=steps)
+    epochs = _ratio(table, chosen.table, "schedule", "epochs")
+    batch = _ratio(table, chosen.table, "data", "batch_size")
+    if epochs != 1 and "schedule.warmup_epochs" not in changed:
+        warmup = chosen.table["schedule"]["warmup_epochs"] * epochs
+        table["schedule"]["warmup_epochs"] = float(f"{warmup:.3g}")
+    if batch != 1 and "optimizer.lr" not in changed:
+        table["optimizer"]["lr"] = float(f"{chosen.table['optimizer']['lr'] * batch:.3g}")
+    others = any(key.startswith(("model", "data.augment", "data.path", "sparsity.density")) for key in changed)
+    seconds = None if others or chosen.seconds is None else chosen.seconds * epochs
+    return Recipe(table=table, reasons=reasons, seconds=seconds, steps=max(1, int(chosen.steps / batch)))
 
 
-def _number(value: object) -> float:
-    """A number as it is; of what is none, which the configuration will refuse, 1."""
-    return float(value) if isinstance(value, int | float) else 1.0
+def _ratio(table: dict[str, Any], before: dict[str, Any], section: str, key: str) -> float:
+    """A number over what it was; 1 where it is none, which the configuration will refuse."""
+    inside = table.get(section)
+    value = inside.get(key) if isinstance(inside, dict) else None
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return float(value / before[section][key]) if usable and value is not None else 1.0
 
 
 class _Table:
