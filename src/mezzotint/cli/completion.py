@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from importlib import import_module
 from typing import Any, Final
 
@@ -21,17 +22,7 @@ Write the file again after an update: it holds the names of networks, methods an
 SHELLS: Final = ("bash", "zsh", "fish")
 
 _FOLDERS: Final = ("FOLDER", "RUN")
-_FILES: Final = (
-    "FILE",
-    "OUT.tar",
-    "CONFIG",
-    "CONFIG_OR_DATA",
-    "SOURCE",
-    "DATA",
-    "CKPT",
-    "CKPT_OR_RUN",
-    "IMAGE_OR_FOLDER",
-)
+_PATH: Final = re.compile(r"FILE|FOLDER|RUN|CONFIG|DATA|CKPT|MODEL|SOURCE|IMAGE|\.tar")
 """What stands in the place of a path in the help of the commands."""
 
 
@@ -42,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script; 0."""
-    shtab = _shtab()
-    script = shtab.complete(whole_parser(), arguments.shell, preamble=_PREAMBLE.get(arguments.shell, ""))
-    line(script + _AFTER.get(arguments.shell, ""))
+    line(script(arguments.shell))
     return 0
+
+
+def script(shell: str) -> str:
+    """The script for a shell of ``SHELLS``."""
+    text: str = _shtab().complete(whole_parser(), shell, preamble=_PREAMBLE.get(shell, ""))
+    return text + _AFTER.get(shell, "")
 
 
 _PREAMBLE: Final = {
@@ -84,7 +79,7 @@ def whole_parser() -> argparse.ArgumentParser:
         command: Any = import_module(f"mezzotint.cli.{module}")
         parser = commands.add_parser(name, prog=f"mezzotint {name}", help=summary, summary=summary, examples="")
         command.add_arguments(parser)
-        for action in _actions(parser):
+        for action in actions(parser):
             _prepare(name, action, values, shtab)
     return root
 
@@ -101,12 +96,13 @@ def _shtab() -> Any:
         ) from error
 
 
-def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of a parser and of all commands below it."""
     found: list[argparse.Action] = []
     for action in parser._actions:
         found.append(action)
         if isinstance(action, argparse._SubParsersAction):
-            found += [inner for one in action.choices.values() for inner in _actions(one)]
+            found += [inner for one in action.choices.values() for inner in actions(one)]
     return found
 
 
@@ -119,7 +115,7 @@ def _prepare(command: str, action: Any, values: dict[str, list[str]], shtab: Any
         action.complete = _CONFIG
     elif action.metavar in _FOLDERS:
         action.complete = shtab.DIRECTORY
-    elif action.metavar in _FILES:
+    elif isinstance(action.metavar, str) and _PATH.search(action.metavar):
         action.complete = shtab.FILE
 
 

@@ -163,7 +163,7 @@ def _of_files(survey: Survey) -> list[str]:
     if survey.damaged:
         names = _some([_word(bad.name) for bad in survey.damaged])
         found.append(
-            f"{_count(len(survey.damaged), 'image')} cannot be read: {names}. The run leaves them out and says so."
+            f"{_count(len(survey.damaged), 'image')} cannot be read ({names}): left out, and reported by the run."
         )
     if survey.passed_over:
         kinds = _some([f"{count:,} {_word(end)}" for end, count in survey.passed_over.items()])
