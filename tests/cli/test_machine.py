@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mezzotint.bench.machine import using_threads
 from mezzotint.cli import doctor, doctor_speed, main
 from mezzotint.kernels import native
 from mezzotint.kernels.resources import Resources
@@ -96,7 +97,8 @@ def test_arrays_and_drawn_images_are_measured_too(step_in_no_time: None) -> None
 def test_the_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_speed, "_BATCH", 1)
     monkeypatch.setattr(doctor_speed, "_NETWORK", "digits_cnn")
-    found = doctor_speed._step()
+    with using_threads(1):
+        found = doctor_speed._step()
     assert found["dense_over_sparse"] == pytest.approx(found["dense_ms"] / found["sparse_ms"])
     assert set(found) == set(STEP)
 

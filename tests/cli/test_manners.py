@@ -1,4 +1,4 @@
-"""Does the command line behave: exit codes as documented, colours for people alone, light help, a full disk in words?"""
+"""Does the command line behave: exit codes as documented, colours for people, light help, a full disk in words?"""
 
 from __future__ import annotations
 

@@ -176,6 +176,15 @@ def test_overrides_stand_with_their_reason() -> None:
         parse_config(commented(with_overrides(made, ["data.epochs=3"]), []))
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_any_network_can_be_asked_for(name: str) -> None:
+    """Layers that stay dense are named; those of another network may have other names."""
+    made = with_overrides(fitted(images((500, 500), [(32, 32)])), [f"model.name={name}"])
+    config = parse_config(commented(made, []))
+    modules = dict(build(name, num_classes=2, image_size=32).named_modules())
+    assert set(config.sparsity.exclude) <= set(modules)
+
+
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(DataError, match="two or more"):
         fitted(images((1, 1), [(32, 32)]))

@@ -150,9 +150,19 @@ def with_overrides(chosen: Recipe, overrides: Sequence[str]) -> Recipe:
         table["schedule"]["warmup_epochs"] = float(f"{warmup:.3g}")
     if batch != 1 and "optimizer.lr" not in changed:
         table["optimizer"]["lr"] = float(f"{chosen.table['optimizer']['lr'] * batch:.3g}")
+    if "model.name" in changed and "sparsity.exclude" not in changed:
+        _exclude_anew(table)
     others = any(key.startswith(("model", "data.augment", "data.path", "sparsity.density")) for key in changed)
     seconds = None if others or chosen.seconds is None else chosen.seconds * epochs
     return Recipe(table=table, reasons=reasons, seconds=seconds, steps=max(1, int(chosen.steps / batch)))
+
+
+def _exclude_anew(table: dict[str, Any]) -> None:
+    """Leave the stem and the classifier out of another network only where it calls them by the same names."""
+    model, sparsity = table.get("model"), table.get("sparsity")
+    name = str(model.get("name")) if isinstance(model, dict) else ""
+    if isinstance(sparsity, dict) and not name.startswith(("resnet", "wrn_", "mobilenet_", "digits_cnn")):
+        sparsity.pop("exclude", None)
 
 
 def _ratio(table: dict[str, Any], before: dict[str, Any], section: str, key: str) -> float:
