@@ -16,7 +16,7 @@ import pytest
 
 from mezzotint.cli import COMMANDS, main, overview
 from mezzotint.cli.output import console
-from mezzotint.cli.progress import counted
+from mezzotint.cli.progress import Patient, counted
 
 CONFIG = """
 name = "small"
@@ -175,6 +175,27 @@ def test_what_takes_a_moment_is_not_spoken_of(
         assert told.out == ""
         assert told.err.count("reading: ") == lines
         assert told.err.count(" left\n") == lines
+
+
+def test_a_run_that_is_slow_to_begin_says_what_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mezzotint.train.progress import Silent, Start
+
+    start = Start(name="r", describe="", done=0, total=1, epochs=1, batch_size=1)
+    monkeypatch.setattr("mezzotint.cli.progress._MOMENT", 0.0)
+    with Patient(Silent(), "preparing") as patient:
+        end = time.monotonic() + 20
+        while "preparing" not in (told := capsys.readouterr().err) and time.monotonic() < end:
+            time.sleep(0.01)
+        patient.begin(start)
+    assert told == "preparing\n"
+    monkeypatch.setattr("mezzotint.cli.progress._MOMENT", 3600.0)
+    with Patient(Silent(), "preparing") as patient:
+        patient.begin(start)
+    with Patient(Silent(), ""):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 def test_keys_of_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:

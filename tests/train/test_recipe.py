@@ -43,6 +43,7 @@ def images(
     classes: tuple[str, ...] = (),
     bad: int = 0,
     encoded: bool = True,
+    channels: int = 3,
 ) -> Survey:
     return Survey(
         where="photos",
@@ -50,7 +51,7 @@ def images(
         classes=classes or tuple(f"class {place}" for place in range(len(counts))),
         train=part("train", counts, sizes, bad),
         test=part("test", counts, sizes) if test else None,
-        channels=3,
+        channels=channels,
         encoded=encoded,
     )
 
@@ -126,6 +127,14 @@ def test_the_network_fits_number_size_and_machine(
     assert config.data.protocol == (side and f"torchvision:img_size={side},resize_size={round(side * 256 / 224)}")
     size = sizes[0] if side is None else (side, side)
     build(network, num_classes=2, image_size=size)  # no image is too small for it
+
+
+def test_grey_arrays_get_the_network_that_was_made_for_them() -> None:
+    made = fitted(images((30_000, 30_000), [(28, 28)], test=True, classes=("0", "1"), channels=1, encoded=False))
+    config = parse_config(commented(made, []))
+    assert config.model.name == "lenet5_caffe"
+    assert config.optimizer.clip_norm == 1.0, "it has no batch norms"
+    assert config.data.augment == ({"name": "random_crop", "padding": 2, "fill": "zero"},)
 
 
 def test_time_is_kept_by_smaller_networks_then_by_fewer_epochs() -> None:

@@ -237,13 +237,13 @@ def chosen(found: Look) -> list[tuple[str, str]]:
         held = f"{100 * data.hold_out:g} % of each class are held out, always the same images: there is no test part"
         rows.append(("testing", held))
     if recipe.seconds is not None:
-        rows.append(("time", f"roughly {duration(recipe.seconds)} on this machine, if nothing else runs on it"))
+        rows.append(("time", f"roughly {duration(recipe.seconds)} on this machine as busy as it is now"))
     return rows
 
 
 def _augmentation(step: Mapping[str, Any]) -> str:
     words = {
-        "random_crop": f"shifted by up to {step.get('padding')} pixels",
+        "random_crop": f"shifted by up to {_count(step.get('padding', 4), 'pixel').lower()}",
         "random_resized_crop": f"random parts at {step.get('size')} x {step.get('size')} pixels",
         "horizontal_flip": "half of them mirrored",
     }

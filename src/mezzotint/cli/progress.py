@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from threading import Timer
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
 
 from mezzotint.cli.output import console, note
+
+if TYPE_CHECKING:
+    from mezzotint.train.progress import EpochView, Progress, Start, StepView, TuningView
 
 _LINES: Final = 10  # where there is no terminal: a line for every tenth
 _MOMENT: Final = 2.0  # seconds: what is done within them is not spoken of
@@ -67,3 +72,46 @@ def _lines(what: str) -> Callable[[int, int], None]:
             note(f"{what}: {done:,} of {total:,}, {time_left((now - began) / done * (total - done))} left")
 
     return watch
+
+
+class Patient:
+    """Watches a run for another watcher, and says what is being done if the run takes a moment to begin.
+
+    With nothing to say (an empty text) it only passes on.
+    """
+
+    def __init__(self, inner: Progress, doing: str) -> None:
+        self._inner, self._doing = inner, doing
+        self._timer = Timer(_MOMENT, note, [doing])
+        self._timer.daemon = True
+
+    def __enter__(self) -> Patient:
+        if self._doing:
+            self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def begin(self, start: Start) -> None:
+        """The wait is over."""
+        self._timer.cancel()
+        self._inner.begin(start)
+
+    def tuning(self, view: TuningView) -> None:
+        """Passed on."""
+        self._inner.tuning(view)
+
+    def step(self, view: StepView) -> None:
+        """Passed on."""
+        self._inner.step(view)
+
+    def epoch(self, view: EpochView) -> None:
+        """Passed on."""
+        self._inner.epoch(view)
+
+    def end(self) -> None:
+        """Passed on."""
+        self._inner.end()

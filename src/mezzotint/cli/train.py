@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mezzotint.cli.init import add_minutes, minutes_of
 from mezzotint.cli.output import console, line, shell, warn
+from mezzotint.cli.progress import Patient
 
 if TYPE_CHECKING:
     from mezzotint.errors import InputError
@@ -28,6 +29,7 @@ Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130
 """
 
 
+_PREPARING: Final = "preparing: reading images, building the network ..."
 _EDIT: Final = "each choice with its reason, to be changed and trained again"
 
 
@@ -74,14 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
     quiet = arguments.quiet or arguments.json
     leads = described().leads
     asked = _asked(arguments, quiet=quiet or not leads)
-    result = train(
-        asked.config,
-        folder=asked.folder,
-        resume=arguments.resume or restarted(),
-        from_checkpoint=arguments.checkpoint,
-        progress=Silent() if quiet else make_progress(console()),
-        text=asked.text,
-    )
+    watcher = Silent() if quiet else make_progress(console())
+    with Patient(watcher, "" if quiet or not leads else _PREPARING) as progress:
+        result = train(
+            asked.config,
+            folder=asked.folder,
+            resume=arguments.resume or restarted(),
+            from_checkpoint=arguments.checkpoint,
+            progress=progress,
+            text=asked.text,
+        )
     if leads:
         line(_as_json(result) if arguments.json else _last_words(result))
     return 128 + result.signal if result.signal is not None else 0

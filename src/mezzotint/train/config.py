@@ -269,7 +269,11 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         require_whole("schedule.epochs", self.epochs, 1)
         require_one_of("schedule.name", self.name, SCHEDULES)
-        require_number("schedule.warmup_epochs", self.warmup_epochs, 0.0, self.epochs)
+        require_number("schedule.warmup_epochs", self.warmup_epochs, 0.0)
+        if self.warmup_epochs > self.epochs:
+            allowed = f"at most schedule.epochs = {self.epochs}"
+            fix = "Set schedule.warmup_epochs as well."
+            raise ConfigError(message("schedule.warmup_epochs", received=self.warmup_epochs, allowed=allowed, fix=fix))
         for epoch in self.drops:
             require_number("schedule.drops", epoch, 0.0, above=True)
         if list(self.drops) != sorted(self.drops):

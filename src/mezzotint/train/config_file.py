@@ -111,6 +111,11 @@ def _read(file: Path) -> dict[str, Any]:
                 fix=suggest(file.name, near).strip() or "The folder configs/ has examples.",
             )
         ) from None
+    except IsADirectoryError:
+        fix = f"If it holds images, `mezzotint init {file}` looks at them and writes one."
+        raise ConfigError(
+            message("configuration file", received=f"{str(file)!r}, a folder", allowed="a readable TOML file", fix=fix)
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(

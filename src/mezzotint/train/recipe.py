@@ -26,6 +26,8 @@ HOLD_OUT: Final = 0.1
 _PHOTO_MEAN: Final = [0.485, 0.456, 0.406]
 _PHOTO_STD: Final = [0.229, 0.224, 0.225]
 _SMALL: Final = 64  # pixels: the longest side of images that a network for small images takes
+_STEM_AND_FC: Final = ("resnet", "wrn_", "mobilenet_", "digits_cnn")
+"""Networks whose first layer is called "conv1" and whose last "fc"."""
 _GMACS_A_SECOND: Final = {True: 85.0, False: 30.0}
 """Images a second x 10^9 multiply-adds of the dense forward pass, a core, of a sparse training step at density 0.1 in
 ``bench/results`` (ResNet-50 and WRN-28-2): with and without BF16 arithmetic."""
@@ -38,7 +40,7 @@ class Network:
     Attributes:
         name: a key of ``mezzotint.models.MODELS``.
         side: pixels of the side of a square image for which ``gmacs`` holds.
-        gmacs: 10^9 multiply-adds of a dense forward pass.
+        gmacs: 10^9 multiply-adds of a dense forward pass; twice as many of the two smallest, which use half of a core.
         megabytes: of activations that a training step keeps for an image of that side.
         least: training images from which on so large a network is worth its time.
     """
@@ -61,11 +63,12 @@ class Network:
         )
 
 
-_TINY: Final = Network(name="digits_cnn", side=8, gmacs=0.001, megabytes=0.1, least=0)
+_TINY: Final = Network(name="digits_cnn", side=8, gmacs=0.005, megabytes=0.1, least=0)
+_GREY: Final = Network(name="lenet5_caffe", side=28, gmacs=0.005, megabytes=0.3, least=0)
 _FOR_SMALL: Final = (
     Network(name="wrn_28_2", side=32, gmacs=0.22, megabytes=5, least=10_000),
     Network(name="wrn_16_2", side=32, gmacs=0.10, megabytes=3, least=2_000),
-    Network(name="resnet20", side=32, gmacs=0.041, megabytes=2, least=0),
+    Network(name="resnet20", side=32, gmacs=0.08, megabytes=2, least=0),
 )
 _FOR_PHOTOS: Final = (
     Network(name="resnet50", side=224, gmacs=4.1, megabytes=65, least=20_000),
@@ -120,7 +123,7 @@ def recipe(survey: Survey, machine: Resources, *, bf16: bool, minutes: float = M
     _data(made, survey, count, small, network, batch, machine)
     _network_keys(made, survey, small, network, count)
     _sparsity(made, network, steps)
-    _training(made, bf16, batch, epochs, wished, count, minutes)
+    _training(made, network, bf16, batch, epochs, wished, count, minutes)
     made.put("run.log_every", max(1, min(20, steps // 2)), "steps between the lines of metrics.jsonl")
     table = {"name": run_name(survey.where), **made.table}
     return Recipe(table=table, reasons=made.reasons, seconds=epochs * count * network.gmacs / speed, steps=steps)
@@ -161,7 +164,7 @@ def _exclude_anew(table: dict[str, Any]) -> None:
     """Leave the stem and the classifier out of another network only where it calls them by the same names."""
     model, sparsity = table.get("model"), table.get("sparsity")
     name = str(model.get("name")) if isinstance(model, dict) else ""
-    if isinstance(sparsity, dict) and not name.startswith(("resnet", "wrn_", "mobilenet_", "digits_cnn")):
+    if isinstance(sparsity, dict) and not name.startswith(_STEM_AND_FC):
         sparsity.pop("exclude", None)
 
 
@@ -206,6 +209,8 @@ def _network(survey: Survey, small: bool, count: int, fast_enough: Callable[[flo
         height, width = survey.one_size
         if min(height, width) < 16:
             return _TINY.at(height, width)
+        if survey.channels == 1 and max(height, width) <= 32:
+            return _GREY.at(height, width)
         candidates = [network.at(height, width) for network in _FOR_SMALL]
     else:
         side = statistics.median(min(size) for size in survey.sizes)
@@ -231,7 +236,7 @@ def _batch(count: int, small: bool, network: Network, machine: Resources) -> int
 
 
 def _threads(made: _Table, network: Network, machine: Resources) -> None:
-    if network.name == _TINY.name:
+    if network.name in (_TINY.name, _GREY.name):
         made.put("threads", 1, "so small a network keeps a second thread waiting more than working")
     elif machine.idle < machine.cores:
         busy = f"other work keeps {machine.cores - machine.idle} of {machine.cores} cores busy"
@@ -283,7 +288,7 @@ def _pixels(made: _Table, survey: Survey, small: bool, side: int) -> None:
     flip = [{"name": "horizontal_flip"}] if mirrored else []
     kept = "" if mirrored else "; not mirrored, as the classes look like letters or digits"
     if small and survey.one_size is not None:
-        padding = max(1, round(min(survey.one_size) / 8))
+        padding = max(1, round(min(survey.one_size) / (8 if mirrored else 16)))
         steps = [{"name": "random_crop", "padding": padding, "fill": "reflect" if mirrored else "zero"}, *flip]
         made.put("data.augment", steps, f"all images are {_spoken(survey.one_size)}: shifted a little{kept}")
         return
@@ -318,7 +323,8 @@ def _sparsity(made: _Table, network: Network, steps: int) -> None:
         else "more of them in small layers"
     )
     made.put("sparsity.distribution", spread, reason)
-    made.put("sparsity.exclude", ["conv1", "fc"], "first and last layer stay dense: they are small and matter most")
+    if network.name.startswith(_STEM_AND_FC):
+        made.put("sparsity.exclude", ["conv1", "fc"], "first and last layer stay dense: they are small and matter most")
     made.put("sparsity.method", "sparse_momentum", '"rigl", "set", "gmp", "static" ... are others')
     interval: int | str = "epoch" if steps >= 40 else 40
     each = f"once an epoch ({steps:,} steps)" if interval == "epoch" else "every 40 steps: an epoch has fewer"
@@ -327,11 +333,16 @@ def _sparsity(made: _Table, network: Network, steps: int) -> None:
     made.put("sparsity.window", min(44, length // 2), "steps before that in which dense gradients are collected")
 
 
-def _training(made: _Table, bf16: bool, batch: int, epochs: int, wished: int, count: int, minutes: float) -> None:
+def _training(
+    made: _Table, network: Network, bf16: bool, batch: int, epochs: int, wished: int, count: int, minutes: float
+) -> None:
     arithmetic = "this processor computes in it" if bf16 else "this processor stores in it and computes in FP32"
     made.put("precision.mode", "bf16", f"16-bit arithmetic, FP32 masters of the weights: {arithmetic}")
     made.put("optimizer.lr", float(f"{0.1 * batch / 128:.3g}"), "0.1 at a batch of 128, in proportion")
     made.put("optimizer.weight_decay", 5e-4 if count < 200_000 else 1e-4, "of the weights; less for very many images")
+    if network.name == _GREY.name:
+        reason = "without batch norms one large step in the first epochs can end filters for good"
+        made.put("optimizer.clip_norm", 1.0, reason)
     short = f"{wished} would be better, in more than the {minutes:g} minutes allowed" if epochs < wished else ""
     made.put("schedule.epochs", epochs, short or f"{epochs * count:,} images in all; more is usually better")
     made.put("schedule.name", "cosine", "the learning rate falls to 0 along a cosine")

@@ -150,7 +150,7 @@ def find_label_file(path: Path) -> Path:
                 str(path),
                 received=received,
                 allowed=f"one of {', '.join(LABEL_FILES)}, in this folder or the one above",
-                fix="Name the right one with labels=..., or sort the images into one folder per class.",
+                fix="Name the right one (labels=..., or data.labels in a file), or sort the images into class folders.",
             )
         )
     return found[0]
