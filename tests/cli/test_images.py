@@ -123,6 +123,8 @@ def test_slips_in_plain_words(photos: Path, capsys: pytest.CaptureFixture[str]) 
         (["train", "c.tmol"], "Did you mean 'c.toml'?"),
         (["train", "c.toml", "--minutes", "3"], "Set schedule.epochs"),
         (["train", "my photos", "--minutes", "-1"], "a number above 0"),
+        (["train", "my photos", "--resume"], "no run lies in 'runs/my-photos'"),
+        (["sweep", "my photos"], "`mezzotint init my photos` looks at them"),
         (["train", "my photos", "--set", "schedule.epoch=3"], "Did you mean 'epochs'?"),
         (["init", "my photos/kiwi", "-o", "x.toml"], "without a label file"),
     ):

@@ -127,6 +127,7 @@ def _is_data(word: str, place: Path) -> bool:
 def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
     """A run on images without a configuration: the one that was begun, or one with what fits them."""
     from mezzotint.cli import looking
+    from mezzotint.errors import InputError, message
     from mezzotint.train import load_config
     from mezzotint.train.ranks import described, restarted
     from mezzotint.train.recipe import run_name
@@ -134,8 +135,12 @@ def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
 
     folder = arguments.output or Path("runs") / run_name(arguments.config)
     begun = folder / "config.toml"
-    if (arguments.resume or arguments.checkpoint or restarted()) and begun.is_file():
+    goes_on = arguments.resume or arguments.checkpoint is not None
+    if (goes_on or restarted()) and begun.is_file():
         return _Asked(load_config(begun, arguments.overrides), folder)
+    if goes_on:
+        received, fix = f"it, and no run lies in {str(folder)!r}", "Leave it out to start one, or name the run with -o."
+        raise InputError(message("--resume", received=received, allowed="with a run that was started", fix=fix))
     if described().size > 1:
         raise _needs_file(arguments.config)
     refuse_existing(folder)

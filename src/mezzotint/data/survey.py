@@ -32,7 +32,8 @@ from mezzotint.errors import DataError, ImageError, MezzotintError, NoPart, mess
 
 LOOKED_AT: Final = 5_000
 """Images whose headers are read, at most, in each part."""
-_BLOCK = 64
+_BLOCK: Final = 64
+_LISTED: Final = 100_000  # images: of more, the folders are not walked through once more to see what else lies there
 
 Watch = Callable[[int, int], None]
 """Told how many images of how many have been looked at."""
@@ -85,7 +86,7 @@ class Survey:
         test: the part to test on, or None where the data set has none.
         channels: of the images as they are read.
         encoded: whether the images are encoded files; otherwise they are arrays in memory.
-        passed_over: files that are no images, by their extensions.
+        passed_over: files that are no images, by their extensions; empty for very many images.
     """
 
     where: str
@@ -212,7 +213,7 @@ def survey(
         test=parts[1] if len(parts) == 2 else None,
         channels=3 if encoded else int(train.read(0)[0].shape[2]),
         encoded=encoded,
-        passed_over=_passed_over(path) if kind in ("folder", "flat") else {},
+        passed_over=_passed_over(path) if kind in ("folder", "flat") and len(train) <= _LISTED else {},
     )
 
 
