@@ -7,6 +7,7 @@
     │   ├── ConfigError                    a configuration file or key
     │   ├── ImageError                     a file or buffer that is not a readable image
     │   ├── DataError                      a data source, its labels or its split
+    │   │   └── NoPart                     the data set has no such part
     │   ├── CheckpointError                a checkpoint that is damaged or does not fit
     │   └── ShapeError                     tensor shapes or types that do not go together
     ├── RunError                           a run folder or a run that cannot go on
@@ -46,6 +47,10 @@ class ImageError(InputError):
 
 class DataError(InputError):
     """A data source, its labels or its split is not usable."""
+
+
+class NoPart(DataError):
+    """A data set has no part of that name."""
 
 
 class CheckpointError(InputError):

@@ -19,17 +19,19 @@ def is_outside(name: str) -> bool:
     return ":" in name
 
 
-def imported(name: str, what: str) -> Callable[..., Any]:
-    """The class or function at ``name``; the working directory is the first place where packages are looked for.
+def found_at(name: str, what: str) -> Any:
+    """The object at ``name``; the working directory is the first place where packages are looked for.
 
     Args:
         name: ``"package.module:Class"``; nested attributes as ``"package.module:Class.method"``.
         what: what it is for, such as ``"model"``: for messages.
 
     Raises:
-        NotRegistered: there is no such module or attribute, or it cannot be called.
+        NotRegistered: there is no such module or attribute.
     """
-    place, _, attribute = name.partition(":")
+    place, colon, attribute = name.partition(":")
+    if not (place and colon and attribute):
+        raise NotRegistered(message(f"{what} {name!r}", received="no such form", allowed='"package.module:Class"'))
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does; a console script has its own folder there
     try:
@@ -45,11 +47,22 @@ def imported(name: str, what: str) -> Callable[..., Any]:
         ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
+            known = [known for known in dir(found) if not known.startswith("_")]
             raise NotRegistered(
                 message(f"{what} {name!r}", received=f"no {part!r} in {place}", allowed="a class or function")
-                + suggest(part, dir(found))
+                + suggest(part, known)
             )
         found = getattr(found, part)
+    return found
+
+
+def imported(name: str, what: str) -> Callable[..., Any]:
+    """The class or function at ``name``: see :func:`found_at`.
+
+    Raises:
+        NotRegistered: there is none, or it cannot be called.
+    """
+    found = found_at(name, what)
     if not callable(found):
         raise NotRegistered(message(f"{what} {name!r}", received=type(found).__name__, allowed="a class or function"))
     made: Callable[..., Any] = found

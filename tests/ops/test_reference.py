@@ -246,7 +246,7 @@ def test_every_test_that_the_table_names_exists(test: str) -> None:
 
 def test_the_guide_runs() -> None:
     """Every line of Python in it, in a process of its own: it registers operators."""
-    text = (ROOT / "docs" / "guide" / "operators.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "howto" / "operator.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
     assert len(blocks) > 5
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])

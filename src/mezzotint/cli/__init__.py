@@ -1,7 +1,8 @@
 """What can be typed at a shell? One table of commands, one way of reporting errors; one file a command.
 
-Exit codes: 0 done; 1 a bug (with traceback); 2 something about the input is wrong (one paragraph on stderr, nothing
-overwritten); 130 and 143 stopped by SIGINT and SIGTERM, the state saved where a run was under way.
+Exit codes: 0 done; 1 a bug (with traceback); 2 something about the input or the machine's files is wrong (one paragraph
+on stderr, nothing overwritten); 130 and 143 stopped by SIGINT and SIGTERM, the state saved where a run was under way;
+141 nobody reads the output any more.
 
 A command's module is imported when it is asked for, and imports its rooms when it runs: ``--help`` never loads torch.
 To add a command: one module with ``add_arguments(parser)`` and ``run(arguments) -> int``, one line in ``COMMANDS``.
@@ -9,6 +10,7 @@ To add a command: one module with ``add_arguments(parser)`` and ``run(arguments)
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -20,7 +22,8 @@ from mezzotint.errors import MezzotintError, suggest
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "train dense and sparse networks on embedded digits and compare them (a minute)"),
-    "train": ("train", "train a network from a configuration file"),
+    "init": ("init", "look at images and write a configuration that fits them, with every choice explained"),
+    "train": ("train", "train a network on a folder of images, or from a configuration file"),
     "sweep": ("sweep", "train methods x densities x seeds, resumable, and compare them in one table"),
     "eval": ("evaluate", "measure a checkpoint's accuracy"),
     "report": ("report", "write the HTML page of a run, or of several side by side"),
@@ -29,18 +32,35 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "export": ("export", "write a checkpoint in a format for deployment"),
     "ops": ("ops", "list operators, show one, or explain which kernels a run chose"),
     "bench": ("bench", "measure sparse kernels and training steps against the best dense ones"),
-    "doctor": ("doctor", "tell what this machine offers"),
+    "config": ("keys", "list and explain the keys of a configuration"),
+    "doctor": ("doctor", "tell what this machine offers, how fast it is, and what to do about what is slow"),
+    "completion": ("completion", "print a script that completes commands and options in a shell"),
 }
 """Name -> (module of this package, one line)."""
 
-_EXAMPLES: Final = """examples:
-  mezzotint demo
+_EXAMPLES: Final = """exit codes:
+  0         done
+  1         a bug in mezzotint, with a traceback
+  2         something about the input, the files or the disk: one paragraph on stderr, nothing overwritten
+  130, 143  stopped by Ctrl-C or SIGTERM; what was under way is saved, and the same command or --resume goes on
+  141       the reader of a pipe has gone
+
+examples:
+  mezzotint demo                               # a minute: what sparse training gives
+  mezzotint train photos/                      # a folder with one subfolder of images for each class
+  mezzotint init photos/ -o photos.toml        # the same choices as a file, to be changed
   mezzotint train configs/digits.toml
   mezzotint train configs/fast/mnist_lenet5.toml --set sparsity.density=0.02 -o runs/lenet5
   mezzotint report runs/lenet5
 
-`mezzotint COMMAND --help` shows a command's own arguments and examples.
+`mezzotint COMMAND --help` shows a command's own arguments and examples. Results go to stdout, all else to stderr; many
+commands have --json. NO_COLOR and FORCE_COLOR are honoured.
 """
+
+_OF_THE_DISK: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE)
+)
+"""What the system refuses for reasons that are no bug."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone (`| head`): nobody is left to write to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"error: the system refuses: {error.strerror}{place}. {_remedy(error.errno)}\n")
+        return 2
     except SystemExit as end:  # how argparse ends after --help and after a wrong argument
         return end.code if isinstance(end.code, int) else 0
 
@@ -71,7 +97,15 @@ def paragraph(text: str) -> str:
     return " ".join(text.split())
 
 
+def _remedy(number: int | None) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Make room, or name a place with more of it; a run goes on with --resume from its last checkpoint."
+    return "Look at the permissions and at the disk, or name another place."
+
+
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"] and words[1:]:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(overview())
         return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mezzotint.cli.doctor import usable_cores
 from mezzotint.cli.output import console, line, warn
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace OUT.tar, or an unfinished one of other settings"
     )
     pack.add_argument("--threads", type=int, metavar="N", help="that read and encode (default: one a core)")
+    pack.add_argument("--json", action="store_true", help="no progress, and at the end one JSON object")
     pack.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
@@ -66,12 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Pack; 0, or 128 + the signal that stopped it."""
     from mezzotint.data.packing import PackSettings, pack
     from mezzotint.data.source import open_source
+    from mezzotint.kernels.resources import resources
     from mezzotint.train.signals import StopRequest
 
     settings = PackSettings(size=arguments.size, quality=arguments.quality, shuffle=arguments.shuffle)
     source = open_source(arguments.source, arguments.split)
-    threads = arguments.threads if arguments.threads is not None else usable_cores()
-    with StopRequest() as request, _progress(source, quiet=arguments.quiet) as watch:
+    threads = arguments.threads if arguments.threads is not None else resources().cores
+    with StopRequest() as request, _progress(source, quiet=arguments.quiet or arguments.json) as watch:
         result = pack(
             source,
             arguments.output,
@@ -82,11 +84,20 @@ def run(arguments: argparse.Namespace) -> int:
             watch=watch,
             stop=lambda: request.signal is not None,
         )
+    if arguments.json:
+        line(_as_json(result))
+        return 128 + request.signal if not result.finished and request.signal is not None else 0
     _tell(result)
     if result.finished or request.signal is None:
         return 0
     line(f"stopped by {request.signal.name}; {result.images:,} images are packed. The same command goes on.")
     return 128 + request.signal
+
+
+def _as_json(result: PackResult) -> str:
+    content = {"file": str(result.path), "finished": result.finished, "images": result.images, "bytes": result.bytes}
+    left_out = [{"name": name, "reason": reason} for name, reason in result.skipped]
+    return json.dumps({**content, "left_out": left_out})
 
 
 def _tell(result: PackResult) -> None:

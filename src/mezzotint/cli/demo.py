@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,27 +28,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, default=20, help="of each network (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--json", action="store_true", help="no progress and no table, but one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the three networks, print the table, write the pages; 0, or 128 + the signal that stopped it."""
     from mezzotint import report, train
-    from mezzotint.train.progress import make_progress
+    from mezzotint.train.progress import Silent, make_progress
 
     out = console()
     folders, summaries = [], []
     for name, density, mode in _NETWORKS:
         config = demo_config(name, density, mode, epochs=arguments.epochs, seed=arguments.seed)
         folder = _free(arguments.output / config.name)
-        result = train.train(config, folder=folder, progress=make_progress(out))
+        result = train.train(config, folder=folder, progress=Silent() if arguments.json else make_progress(out))
         if result.summary is None:
             line(f"stopped; nothing more is trained. What is done lies in {arguments.output}")
             return 128 + result.signal if result.signal is not None else 1
         folders.append(folder)
         summaries.append(result.summary)
-    out.print(comparison(summaries))
     page = report.write_report(folders[1])
     both = report.write_comparison(folders, folders[1] / "comparison.html")
+    if arguments.json:
+        content = {"runs": [str(folder) for folder in folders], "report": str(page), "comparison": str(both)}
+        line(json.dumps({**content, "summaries": summaries}))
+        return 0
+    out.print(comparison(summaries))
     line(f"report of the sparse run: {page}")
     line(f"all three side by side:   {both}")
     return 0

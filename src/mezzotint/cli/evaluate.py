@@ -6,12 +6,14 @@ import argparse
 import json
 
 from mezzotint.cli.output import line, warn
+from mezzotint.cli.progress import counted
 
 EXAMPLES = """\
   mezzotint eval runs/digits
   mezzotint eval runs/digits/checkpoints/step-00000110
   mezzotint eval runs/lenet5 ../shared/data/mnist
   mezzotint eval runs/resnet50 ~/imagenet-val --protocol squash256
+  mezzotint eval runs/photos --json | jq .accuracy
 """
 
 
@@ -26,15 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol", help="another evaluation protocol, NAME or NAME:SETTING=VALUE,... (default: the run's own)"
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of a sentence")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate; 0."""
     from mezzotint.train.evaluate_checkpoint import evaluate_checkpoint
 
-    found = evaluate_checkpoint(
-        arguments.checkpoint, data=arguments.data, split=arguments.split, protocol=arguments.protocol
-    )
+    with counted("evaluating", quiet=arguments.quiet or arguments.json) as watch:
+        found = evaluate_checkpoint(
+            arguments.checkpoint,
+            data=arguments.data,
+            split=arguments.split,
+            protocol=arguments.protocol,
+            watch=watch,
+        )
     for warning in found.warnings:
         warn(warning)
     result = found.result

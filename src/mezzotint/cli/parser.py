@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mezzotint.errors import suggest
 
@@ -33,7 +33,16 @@ class Parser(argparse.ArgumentParser):
             wrong = message.split(": ", 1)[1].split()[0]
             hint = suggest(wrong, self._options())
         usage = " ".join(self.format_usage().split())
-        self.exit(2, f"error: {message}.{hint} {usage[0].upper()}{usage[1:]}\n")
+        stop = "" if message.endswith(("?", ".")) else "."
+        self.exit(2, f"error: {message}{stop}{hint} {usage[0].upper()}{usage[1:]}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """argparse's own check, with a suggestion for a mistyped word."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(word) for word in action.choices]
+        text = f"invalid choice: {value!r} (choose from {', '.join(known)}).{suggest(str(value), known)}"
+        raise argparse.ArgumentError(action, text.rstrip("."))
 
     def _options(self) -> list[str]:
         """The options of the command and of the actions below it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", type=Path, help="default: sweeps/<name of the configuration>"
     )
+    parser.add_argument("--json", action="store_true", help="no progress and no table, but one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress, only the table")
 
 
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mezzotint import report
     from mezzotint.errors import ConfigError, message
     from mezzotint.train import load_config
-    from mezzotint.train.progress import Silent, make_progress
+    from mezzotint.train.progress import Silent, make_progress, time_left
     from mezzotint.train.sweep import plan, sweep
 
     if arguments.seeds < 1:
@@ -53,18 +55,56 @@ def run(arguments: argparse.Namespace) -> int:
     densities = arguments.density or sorted({1.0, config.sparsity.density}, reverse=True)
     methods = arguments.method or [config.sparsity.method]
     cells = plan(methods, densities, range(config.seed, config.seed + arguments.seeds))
-    out = console()
+    out, starts = console(), [time.perf_counter()]
 
     def watched(cell: Cell, number: int) -> Progress:
-        if arguments.quiet:
+        if arguments.quiet or arguments.json:
             return Silent()
-        line(f"[{number + 1}/{len(cells)}] {cell.name}")
+        done = len(starts) - 1
+        left = (time.perf_counter() - starts[0]) / done * (len(cells) - number) if done else None
+        starts.append(time.perf_counter())
+        line(f"[{number + 1}/{len(cells)}] {cell.name}" + (f" · about {time_left(left)} left" if left else ""))
         return make_progress(out)
 
     outcome = sweep(config, cells, arguments.output or Path("sweeps") / config.name, progress=watched)
-    out.print(_table(report.read_sweep(outcome.folder)))
+    found = report.read_sweep(outcome.folder)
     page = report.write_sweep(outcome.folder)
+    if arguments.json:
+        line(_as_json(found, outcome, page))
+        return _code(outcome)
+    out.print(_table(found))
     return _last_words(outcome, len(cells), page)
+
+
+def _as_json(found: Any, outcome: Outcome, page: Path) -> str:
+    import json
+
+    results = [
+        {
+            "method": group.method,
+            "density": group.density,
+            "runs": len(group.trials),
+            "finished": len(group.finished),
+            "test_accuracy": None if group.accuracy is None else group.accuracy.record(),
+        }
+        for group in found.groups
+    ]
+    content = {
+        "sweep": str(outcome.folder),
+        "page": str(page),
+        "results": results,
+        "done": [cell.name for cell in outcome.done],
+        "failed": {cell.name: text for cell, text in outcome.failed.items()},
+        "elsewhere": [cell.name for cell in outcome.elsewhere],
+        "signal": outcome.signal.name if outcome.signal is not None else None,
+    }
+    return json.dumps(content)
+
+
+def _code(outcome: Outcome) -> int:
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    return 2 if outcome.failed else 0
 
 
 def _table(found: Any) -> Any:
@@ -91,6 +131,4 @@ def _last_words(outcome: Outcome, asked: int, page: Path) -> int:
         done = len(outcome.done)
         line(f"stopped by {outcome.signal.name}; {done} of {asked} runs are finished. The same command goes on.")
     line(f"page: {page}")
-    if outcome.signal is not None:
-        return 128 + outcome.signal
-    return 2 if outcome.failed else 0
+    return _code(outcome)

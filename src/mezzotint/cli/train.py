@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mezzotint.cli.output import console, line
+from mezzotint.cli.init import add_minutes, minutes_of
+from mezzotint.cli.output import console, line, shell, warn
+from mezzotint.cli.progress import Patient
 
 if TYPE_CHECKING:
-    from mezzotint.train import RunResult
+    from mezzotint.errors import InputError
+    from mezzotint.train import RunConfig, RunResult
 
 EXAMPLES = """\
+  mezzotint train photos/                                   # class folders, a tar, ...: what fits them is chosen
+  mezzotint train photos/ --minutes 10 -o runs/first
   mezzotint train configs/digits.toml
   mezzotint train configs/digits.toml --set sparsity.density=0.05 precision.mode=bf16 -o runs/five-percent
   mezzotint train configs/digits.toml -o runs/five-percent --resume
@@ -20,12 +25,27 @@ EXAMPLES = """\
   torchrun --nproc-per-node 2 -m mezzotint train configs/digits.toml
 
 Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130 or 143; a second Ctrl-C ends at once.
+`mezzotint config` lists all keys of a configuration, `mezzotint init photos/` writes one without training.
 """
+
+
+_PREPARING: Final = "preparing: reading images, building the network ..."
+_EDIT: Final = "each choice with its reason, to be changed and trained again"
+
+
+class _Asked(NamedTuple):
+    """A configuration, where it goes, and the text to keep of it where it has comments."""
+
+    config: RunConfig
+    folder: Path | None
+    text: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="TOML file, or the folder of a run to resume")
+    parser.add_argument(
+        "config", metavar="CONFIG_OR_DATA", help="TOML file, the folder of a run to resume, or images to train on"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -42,30 +62,121 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="checkpoint", metavar="STEP", help="go on from this checkpoint, for example step-00000110"
     )
+    add_minutes(parser)
+    parser.add_argument("--json", action="store_true", help="no progress, and at the end one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 128 + the number of the signal that stopped it."""
-    from mezzotint.train import load_config, train
+    from mezzotint.train import train
     from mezzotint.train.progress import Silent, make_progress
     from mezzotint.train.ranks import described, restarted
 
-    file, folder = arguments.config, arguments.output
-    if (file / "config.toml").is_file():
-        file, folder = file / "config.toml", folder or file
-    config = load_config(file, arguments.overrides)
+    quiet = arguments.quiet or arguments.json
     leads = described().leads
-    result = train(
-        config,
-        folder=folder,
-        resume=arguments.resume or restarted(),
-        from_checkpoint=arguments.checkpoint,
-        progress=Silent() if arguments.quiet else make_progress(console()),
-    )
+    asked = _asked(arguments, quiet=quiet or not leads)
+    watcher = Silent() if quiet else make_progress(console())
+    with Patient(watcher, "" if quiet or not leads else _PREPARING) as progress:
+        result = train(
+            asked.config,
+            folder=asked.folder,
+            resume=arguments.resume or restarted(),
+            from_checkpoint=arguments.checkpoint,
+            progress=progress,
+            text=asked.text,
+        )
     if leads:
-        line(_last_words(result))
+        line(_as_json(result) if arguments.json else _last_words(result))
     return 128 + result.signal if result.signal is not None else 0
+
+
+def _asked(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
+    """What the argument means: a run, a file, or images."""
+    from mezzotint.errors import InputError, message
+    from mezzotint.train import load_config
+
+    place, folder = Path(arguments.config).expanduser(), arguments.output
+    kept = place / "config.toml"
+    images = _is_data(arguments.config, place)
+    if arguments.minutes is not None and not images:
+        received = f"it with {arguments.config!r}, which is no data set"
+        fix = "Set schedule.epochs in the configuration."
+        raise InputError(message("--minutes", received=received, allowed="with images", fix=fix))
+    if images:
+        return _for_images(arguments, quiet=quiet)
+    if not place.exists() and place.suffix != ".toml":
+        raise _nothing_there(place)
+    if kept.is_file():
+        of_run = (place / "checkpoints").is_dir()
+        return _Asked(load_config(kept, arguments.overrides), folder or (place if of_run else None))
+    return _Asked(load_config(place, arguments.overrides), folder)
+
+
+def _is_data(word: str, place: Path) -> bool:
+    """Whether the argument names images. A folder that holds a configuration counts as a run or as that file."""
+    if word == "digits" and not place.exists():
+        return True
+    if place.is_dir():
+        return not (place / "config.toml").is_file()
+    if place.suffix == ".toml":
+        return False
+    return place.suffix in (".tar", ".parquet") or (not place.exists() and any(sign in word for sign in "*?[{"))
+
+
+def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
+    """A run on images without a configuration: the one that was begun, or one with what fits them."""
+    from mezzotint.cli import looking
+    from mezzotint.errors import InputError, message
+    from mezzotint.train import load_config
+    from mezzotint.train.ranks import described, restarted
+    from mezzotint.train.recipe import run_name
+    from mezzotint.train.run_folder import refuse_existing
+
+    folder = arguments.output or Path("runs") / run_name(arguments.config)
+    begun = folder / "config.toml"
+    goes_on = arguments.resume or arguments.checkpoint is not None
+    if (goes_on or restarted()) and begun.is_file():
+        return _Asked(load_config(begun, arguments.overrides), folder)
+    if goes_on:
+        received, fix = f"it, and no run lies in {str(folder)!r}", "Leave it out to start one, or name the run with -o."
+        raise InputError(message("--resume", received=received, allowed="with a run that was started", fix=fix))
+    if described().size > 1:
+        raise _needs_file(arguments.config)
+    refuse_existing(folder)
+    found = looking.look(arguments.config, minutes=minutes_of(arguments), overrides=arguments.overrides, quiet=quiet)
+    if not quiet:
+        line(looking.block([*looking.facts(found.survey), *looking.chosen(found), ("written", f"{begun}: {_EDIT}")]))
+    for sentence in looking.remarks(found.survey):
+        warn(sentence)
+    return _Asked(found.config, folder, found.text)
+
+
+def _nothing_there(place: Path) -> InputError:
+    from mezzotint.errors import InputError, message, suggest
+
+    beside = [item.name for item in place.absolute().parent.iterdir()] if place.absolute().parent.is_dir() else []
+    fix = suggest(place.name, [*beside, "digits"]).strip() or f"Looked at {place.absolute()}."
+    allowed = 'a TOML file, the folder of a run, or images (a folder with one subfolder for each class, ..., "digits")'
+    return InputError(
+        message("CONFIG_OR_DATA", received=f"{str(place)!r}, which does not exist", allowed=allowed, fix=fix)
+    )
+
+
+def _needs_file(where: str) -> InputError:
+    from mezzotint.errors import InputError, message
+
+    fix = f"Write one with `mezzotint init {shell(where)}` first."
+    return InputError(message("CONFIG", received="images", allowed="a TOML file with several processes", fix=fix))
+
+
+def _as_json(result: RunResult) -> str:
+    import json
+
+    signal = result.signal.name if result.signal is not None else None
+    finished = result.summary is not None
+    content = {"run": str(result.folder), "finished": finished, "step": result.step, "signal": signal}
+    return json.dumps({**content, "summary": result.summary})
 
 
 def _last_words(result: RunResult) -> str:
@@ -73,7 +184,7 @@ def _last_words(result: RunResult) -> str:
         name = result.signal.name if result.signal is not None else "request"
         return (
             f"stopped by {name} after step {result.step}; everything is saved."
-            f" Go on with: mezzotint train {result.folder} --resume"
+            f" Go on with: mezzotint train {shell(result.folder)} --resume"
         )
     accuracy = 100 * result.summary["test_accuracy"]
-    return f"test accuracy {accuracy:.2f} % · {result.folder} · next: mezzotint report {result.folder}"
+    return f"test accuracy {accuracy:.2f} % · {result.folder} · next: mezzotint report {shell(result.folder)}"

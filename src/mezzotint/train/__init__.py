@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from mezzotint.train.callbacks import Callback, RunView
 from mezzotint.train.config import (
     AverageConfig,
     DataConfig,
@@ -23,6 +24,7 @@ from mezzotint.train.result import RunResult
 
 __all__ = [
     "AverageConfig",
+    "Callback",
     "DataConfig",
     "Evaluation",
     "ModelConfig",
@@ -31,6 +33,7 @@ __all__ = [
     "RunConfig",
     "RunOptions",
     "RunResult",
+    "RunView",
     "ScheduleConfig",
     "SparsityConfig",
     "config_text",

@@ -43,6 +43,8 @@ class DataConfig:
         mapping: ILSVRC2012_ID -> WNID file of a "flat" source with labels in devkit form.
         train_split: part of the data set to train on: "train", or the name of a subfolder or archive.
         test_split: part to test on.
+        hold_out: share of the images of each class of ``train_split`` that are tested on in the place of
+            ``test_split``, chosen by their names, always the same; in (0, 1). None: the data set has a test part.
         cache: decode every image once and keep all of them in memory; all must have one size.
         batch_size: images a training step. The last batch of an epoch is dropped when it is smaller.
         micro_batches: parts that a batch is computed in, one after the other; their gradients add up. Less memory, the
@@ -68,6 +70,7 @@ class DataConfig:
     mapping: str | None = None
     train_split: str = "train"
     test_split: str = "test"
+    hold_out: float | None = None
     cache: bool = False
     batch_size: int = 128
     micro_batches: int = 1
@@ -103,6 +106,7 @@ class DataConfig:
                     fix='Set data.path, or data.source = "digits" for the embedded data set.',
                 )
             )
+        self._check_hold_out()
         require_whole("data.batch_size", self.batch_size, 1)
         require_whole("data.micro_batches", self.micro_batches, 1)
         if self.micro_batches > self.batch_size:
@@ -125,6 +129,15 @@ class DataConfig:
             raise ConfigError(
                 message("data.mean and data.std", received="one of them", allowed='both numbers, or both "auto"')
             )
+
+    def _check_hold_out(self) -> None:
+        if self.hold_out is None:
+            return
+        require_number("data.hold_out", self.hold_out, 0.0, 1.0, above=True, below=True)
+        if self.train_split == self.test_split:
+            received = f"{self.hold_out} with data.train_split and data.test_split both {self.train_split!r}"
+            fix = 'Leave data.test_split out: "test" then means the images held out.'
+            raise ConfigError(message("data.hold_out", received=received, allowed="two names", fix=fix))
 
     def _check_loading(self) -> None:
         for name in ("threads", "processes", "prefetch_bytes"):
@@ -256,7 +269,11 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         require_whole("schedule.epochs", self.epochs, 1)
         require_one_of("schedule.name", self.name, SCHEDULES)
-        require_number("schedule.warmup_epochs", self.warmup_epochs, 0.0, self.epochs)
+        require_number("schedule.warmup_epochs", self.warmup_epochs, 0.0)
+        if self.warmup_epochs > self.epochs:
+            allowed = f"at most schedule.epochs = {self.epochs}"
+            fix = "Set schedule.warmup_epochs as well."
+            raise ConfigError(message("schedule.warmup_epochs", received=self.warmup_epochs, allowed=allowed, fix=fix))
         for epoch in self.drops:
             require_number("schedule.drops", epoch, 0.0, above=True)
         if list(self.drops) != sorted(self.drops):
@@ -298,6 +315,9 @@ class RunOptions:
         kernels: how kernels are chosen: "rule" (the same on every run), "measure" (the fastest on this machine,
             timed once and stored, so that a run resumed here chooses the same), or the name of a kernel.
         samples: how many augmented training images are kept for the report.
+        tensorboard: log to ``RUN/tensorboard`` as well (package ``mezzotint[tensorboard]``).
+        callbacks: objects that are told how the run goes, ``"package.module:Class"`` each; see
+            ``mezzotint.train.Callback``.
     """
 
     log_every: int = 20
@@ -306,6 +326,8 @@ class RunOptions:
     keep: int = 2
     kernels: str = "rule"
     samples: int = 16
+    tensorboard: bool = False
+    callbacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_whole("run.log_every", self.log_every, 1)

@@ -21,6 +21,7 @@ _WORD = re.compile(r"[A-Za-z_./~][\w.:/~*-]*")
 FREE: Final = frozenset(
     {
         *("threads", "run.checkpoint_minutes", "run.checkpoint_steps", "run.keep"),
+        *("run.tensorboard", "run.callbacks"),
         *("data.path", "data.threads", "data.processes", "data.prefetch_bytes", "data.on_error", "data.max_bad"),
     }
 )
@@ -45,7 +46,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
     file = Path(path)
     table = _read(file)
     for override in overrides:
-        _set(table, override)
+        set_key(table, override)
     try:
         return from_table(RunConfig, table)
     except ConfigError as error:
@@ -67,6 +68,20 @@ def parse_config(text: str) -> RunConfig:
         return from_table(RunConfig, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"configuration: not valid TOML: {error}.") from error
+
+
+def checked_text(text: str, config: RunConfig) -> str:
+    """The text, if it says what ``config`` says.
+
+    Raises:
+        ConfigError: it does not; the keys are named.
+    """
+    other = [f"{key}: {_shown(value)}" for key, value in _flat(to_table(parse_config(text))).items()]
+    wanted = [f"{key}: {_shown(value)}" for key, value in _flat(to_table(config)).items()]
+    if other != wanted:
+        odd = ", ".join(sorted(set(other) ^ set(wanted)))
+        raise ConfigError(message("text of the configuration", received=f"other values ({odd})", allowed="the same"))
+    return text
 
 
 def differences(saved: RunConfig, wanted: RunConfig) -> list[str]:
@@ -96,6 +111,11 @@ def _read(file: Path) -> dict[str, Any]:
                 fix=suggest(file.name, near).strip() or "The folder configs/ has examples.",
             )
         ) from None
+    except IsADirectoryError:
+        fix = f"If it holds images, `mezzotint init {file}` looks at them and writes one."
+        raise ConfigError(
+            message("configuration file", received=f"{str(file)!r}, a folder", allowed="a readable TOML file", fix=fix)
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(
@@ -106,7 +126,12 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {error}. {fix}") from error
 
 
-def _set(table: dict[str, Any], override: str) -> None:
+def set_key(table: dict[str, Any], override: str) -> str:
+    """Change a table of TOML as ``--set section.key=value`` says; the dotted key.
+
+    Raises:
+        ConfigError: the override has another form, or its value is none of TOML.
+    """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -125,6 +150,7 @@ def _set(table: dict[str, Any], override: str) -> None:
             )
         table = inner
     table[parts[-1]] = _parsed(override, text.strip())
+    return ".".join(parts)
 
 
 def _parsed(override: str, text: str) -> Any:

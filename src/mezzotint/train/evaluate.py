@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, loader: Loader, precision: Precision, num_classes: int, ranks: Ranks | None = None
+    model: nn.Module,
+    loader: Loader,
+    precision: Precision,
+    num_classes: int,
+    ranks: Ranks | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Run every batch of one pass through the model in evaluation mode; the mode is put back afterwards.
 
@@ -49,6 +55,7 @@ def evaluate(
         precision: casts the forward pass as in training.
         num_classes: length of the logits.
         ranks: the processes that share the work, each with its shard of the images; all get the whole result.
+        watch: is told how many batches of how many are done.
 
     Raises:
         DataError: a label that is no class of the network.
@@ -66,6 +73,8 @@ def evaluate(
                 logits = model(channels_last(images))
             loss += F.cross_entropy(logits.float(), labels, reduction="sum").double()
             confusion += _confusion(batch.labels, logits.argmax(1).cpu(), num_classes)
+            if watch is not None:
+                watch(loader.position, len(loader))
     finally:
         model.train(was_training)
     if ranks is not None:

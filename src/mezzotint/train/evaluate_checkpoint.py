@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +46,12 @@ class CheckpointEvaluation:
 
 
 def evaluate_checkpoint(
-    path: Path | str, *, data: str | None = None, split: str | None = None, protocol: str | None = None
+    path: Path | str,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    protocol: str | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> CheckpointEvaluation:
     """Evaluate a checkpoint in the precision that it was trained in, on the CPU; its averaged weights if it has them.
 
@@ -54,6 +60,7 @@ def evaluate_checkpoint(
         data: another data set, ``"digits"`` or a path; the run's own when not given.
         split: another part of the data set, such as ``"train"``.
         protocol: another evaluation protocol; the run's own when not given.
+        watch: is told how many batches of how many are done.
 
     Raises:
         CheckpointError: no checkpoint there, or a damaged one.
@@ -62,11 +69,13 @@ def evaluate_checkpoint(
     saved = checkpoint.load(checkpoint.locate(path))
     config, record = from_table(RunConfig, saved.state["config"]), InputRecord.from_json(saved.state["data"])
     place = config.data if data is None else with_data(config.data, data)
+    if split is not None and split not in (place.train_split, place.test_split):
+        place = replace(place, hold_out=None)  # a part of its own, of which nothing is held out
     place = replace(place, test_split=split or place.test_split, protocol=protocol or place.protocol)
     loader = _loader(place, record)
     model = build_model(config, record)
     load_model_state(model, saved.tensors["average"] or saved.tensors["model"])
-    result = evaluate(model, loader, Precision(config.precision.mode), len(record.classes))
+    result = evaluate(model, loader, Precision(config.precision.mode), len(record.classes), watch=watch)
     return CheckpointEvaluation(
         result=result,
         folder=saved.folder,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mezzotint.data.held_out import part_held_out
 from mezzotint.data.loader import Loader
 from mezzotint.data.protocols import get_protocol
-from mezzotint.data.source import Source, check_same_classes, open_source
+from mezzotint.data.source import Source, cached, check_same_classes, open_source
 from mezzotint.data.sources import SOURCES
 from mezzotint.data.transform import Evaluate, build_transform
 from mezzotint.errors import CheckpointError, DataError, message
@@ -124,15 +125,18 @@ def open_part(data: DataConfig, split: str, classes: Sequence[str] | None = None
     """
     kind = _kind(data)
     takes_classes = kind is not None and "classes" in SOURCES[kind].options
-    return open_source(
+    divided = data.hold_out is not None and split in (data.train_split, data.test_split)
+    source = open_source(
         data.path or "digits",
-        split,
+        data.train_split if divided else split,
         kind=kind,
-        cache="memory" if data.cache else None,
         labels=data.labels,
         mapping=data.mapping,
         classes=classes if takes_classes else None,
     )
+    if divided and data.hold_out is not None:
+        source = part_held_out(source, data.hold_out, "train" if split == data.train_split else "test")
+    return cached(source, "memory") if data.cache else source
 
 
 def _kind(data: DataConfig) -> str | None:
@@ -189,8 +193,9 @@ def image_shape(loader: Loader) -> tuple[int, int, int]:
 
 
 def with_data(data: DataConfig, path: str) -> DataConfig:
-    """``data`` at another place: "digits", or a path whose kind is found from the files."""
-    return replace(data, source="digits", path="") if path == "digits" else replace(data, source="auto", path=path)
+    """``data`` at another place: "digits", or a path whose kind is found from the files; nothing is held out there."""
+    source, path = ("digits", "") if path == "digits" else ("auto", path)
+    return replace(data, source=source, path=path, hold_out=None)
 
 
 def _normalisation(data: DataConfig, train: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:

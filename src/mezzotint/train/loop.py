@@ -5,24 +5,22 @@ Steps are counted from 1: ``step`` is always the number of batches done.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mezzotint.errors import ConfigError, NotRegistered, RunError, message
+from mezzotint.errors import RunError, message
 from mezzotint.kernels import Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.train import checkpoint, memory
+from mezzotint.train.callbacks import Callbacks, RunView, from_options
 from mezzotint.train.config import RunConfig
-from mezzotint.train.config_file import config_text, differences
+from mezzotint.train.config_file import checked_text, config_text, differences
 from mezzotint.train.environment import environment
 from mezzotint.train.evaluate import Evaluation, evaluate
 from mezzotint.train.inputs import InputRecord
@@ -37,6 +35,7 @@ from mezzotint.train.schedule import factor
 from mezzotint.train.signals import StopRequest
 from mezzotint.train.state import Counters, capture, restore, state_digest
 from mezzotint.train.step import Clock, StepResult, training_step
+from mezzotint.train.surroundings import surroundings
 from mezzotint.train.table import from_table
 
 
@@ -49,6 +48,7 @@ class Run:
     progress: Progress
     counters: Counters
     bad: BadImages
+    callbacks: Callbacks
     evaluation: Evaluation | None = None
     stop: signal.Signals | None = None
     saved_at: float = field(default_factory=time.perf_counter)
@@ -75,6 +75,8 @@ def train(
     resume: bool = False,
     from_checkpoint: str | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Any] = (),
+    text: str | None = None,
 ) -> RunResult:
     """Train a network and leave a run folder.
 
@@ -89,29 +91,48 @@ def train(
             keys in ``config_file.FREE``.
         from_checkpoint: go on from the checkpoint of that name (``"step-00000469"``) instead.
         progress: who watches; nobody when not given.
+        callbacks: objects with some of the methods of :class:`mezzotint.train.Callback`, besides those that
+            ``config.run`` names. What they raise is told once and does not end the run.
+        text: of a new run's ``config.toml``: TOML of ``config``, with comments.
 
     Raises:
         MezzotintError: anything that is wrong with configuration, data, folder or checkpoint. Nothing that was there
             before is overwritten.
     """
     place = Path("runs") / config.name if folder is None else Path(folder)
-    with joined(config.device) as ranks, _surroundings(config, ranks), StopRequest() as stop, ExitStack() as stack:
+    with joined(config.device) as ranks, surroundings(config, ranks), StopRequest() as stop, ExitStack() as stack:
         watcher = progress if progress is not None and ranks.leads else Silent()
+        told = Callbacks(members=[*callbacks, *from_options(config.run)] if ranks.leads else [])
         if resume or from_checkpoint:
-            run = _resumed(config, place, from_checkpoint, watcher, ranks, stack)
+            run = _resumed(config, place, from_checkpoint, watcher, told, ranks, stack)
         else:
-            run = _started(config, place, watcher, ranks, stack)
+            run = _started(config, place, watcher, told, ranks, stack, text)
         stack.callback(run.parts.topology.close)
         stack.callback(run.parts.inputs.close)
         stack.callback(run.bad.write)  # also when there were too many
         stack.callback(watcher.end)
         watcher.begin(_start_view(run))
+        endings = stack.enter_context(_told_of_the_run(run))
         stack.enter_context(launch.measuring(_tuning(watcher)))
         while run.epoch < config.schedule.epochs and not _stops(run, stop):
             _train_epoch(run, stop)
         if run.epoch < config.schedule.epochs:
             return RunResult(folder=place, step=run.counters.step, signal=run.stop, summary=None)
-        return conclude(run.parts, run.folder, run.counters, run.evaluation or _evaluate(run))
+        result = conclude(run.parts, run.folder, run.counters, run.evaluation or _evaluate(run))
+        endings.append(result.summary)
+        return result
+
+
+@contextmanager
+def _told_of_the_run(run: Run) -> Iterator[list[dict[str, Any] | None]]:
+    """Tells callbacks of the beginning, and however it comes of the end: with what was put into the list."""
+    start = {"step": run.counters.step, "total_steps": run.parts.total_steps}
+    run.callbacks("on_run_begin", RunView(folder=run.folder.path, config=run.config, **start))
+    endings: list[dict[str, Any] | None] = [None]
+    try:
+        yield endings
+    finally:
+        run.callbacks("on_run_end", endings[-1])
 
 
 def _train_epoch(run: Run, stop: StopRequest) -> None:
@@ -163,19 +184,18 @@ def _end_epoch(run: Run, epoch: int) -> None:
     waited_share = waited / (time.perf_counter() - run.epoch_began)
     run.evaluation = evaluation = _evaluate(run)
     counts = memory.weight_counts(parts.model)
-    run.folder.metrics(
-        {
-            "kind": "epoch",
-            "epoch": epoch,
-            "step": counters.step,
-            "train_loss": counters.mean_loss,
-            "train_accuracy": counters.accuracy,
-            "test_loss": evaluation.loss,
-            "test_accuracy": evaluation.accuracy,
-            **counts.record(),
-            "layers": {name: layer.record() for name, layer in memory.layer_counts(parts.model).items()},
-        }
-    )
+    row = {
+        "epoch": epoch,
+        "step": counters.step,
+        "train_loss": counters.mean_loss,
+        "train_accuracy": counters.accuracy,
+        "test_loss": evaluation.loss,
+        "test_accuracy": evaluation.accuracy,
+        **counts.record(),
+        "layers": {name: layer.record() for name, layer in memory.layer_counts(parts.model).items()},
+    }
+    run.folder.metrics({"kind": "epoch", **row})
+    run.callbacks("on_epoch_end", row)
     run.folder.write_json("decisions.json", launch.decisions())
     view = EpochView(
         epoch=epoch,
@@ -219,26 +239,26 @@ def _log(run: Run, epoch: int, rate: float, result: StepResult, clock: Clock) ->
         counters.memory = memory.measure(parts.model, parts.optimizer).record()
         folder.metrics({"kind": "memory", **counters.memory})
     if result.topology is not None:
-        record = result.topology.as_record()
-        folder.metrics({"kind": "topology", **record, "step": counters.step, "epoch": epoch})
+        moved = {**result.topology.as_record(), "step": counters.step, "epoch": epoch}
+        folder.metrics({"kind": "topology", **moved})
+        run.callbacks("on_topology_update", moved)
     density = memory.weight_counts(parts.model).density
     if clock.running:
-        folder.metrics(
-            {
-                "kind": "step",
-                "step": counters.step,
-                "epoch": epoch,
-                "loss": result.loss,
-                "accuracy": result.correct / result.count,
-                "lr": rate,
-                "loss_scale": parts.precision.loss_scale,
-                "skipped": not result.stepped,
-                "density": density,
-            }
-        )
+        row = {
+            "step": counters.step,
+            "epoch": epoch,
+            "loss": result.loss,
+            "accuracy": result.correct / result.count,
+            "lr": rate,
+            "loss_scale": parts.precision.loss_scale,
+            "skipped": not result.stepped,
+            "density": density,
+        }
+        folder.metrics({"kind": "step", **row})
         seconds = sum(clock.phases.values())
-        speed = result.count / seconds
-        folder.timing({"step": counters.step, "seconds": seconds, "phases": clock.phases, "images_per_second": speed})
+        speed = {"seconds": seconds, "images_per_second": result.count / seconds}
+        folder.timing({"step": counters.step, **speed, "phases": clock.phases})
+        run.callbacks("on_step", {**row, **speed})
     run.progress.step(
         StepView(
             step=counters.step,
@@ -273,20 +293,36 @@ def _save(run: Run) -> None:
     checkpoint.save(run.folder.checkpoints, run.counters.step, state, tensors, keep=run.config.run.keep)
 
 
-def _started(config: RunConfig, place: Path, progress: Progress, ranks: Ranks, stack: ExitStack) -> Run:
+def _started(
+    config: RunConfig,
+    place: Path,
+    progress: Progress,
+    callbacks: Callbacks,
+    ranks: Ranks,
+    stack: ExitStack,
+    text: str | None,
+) -> Run:
     """A new run; its first checkpoint lies there before the first step."""
     ranks.on_leader(lambda: refuse_existing(place))
     parts = build_parts(config, ranks=ranks)
     ranks.require_equal("first weights", state_digest(parts.model))
-    folder = _opened(ranks, stack, lambda: RunFolder.create(place, config_text(config), _environment(config, ranks)))
-    run = Run(parts=parts, folder=folder, progress=progress, counters=Counters(), bad=_bad_images(parts, folder))
+    written = config_text(config) if text is None else checked_text(text, config)
+    folder = _opened(ranks, stack, lambda: RunFolder.create(place, written, _environment(config, ranks)))
+    bad = _bad_images(parts, folder)
+    run = Run(parts=parts, folder=folder, progress=progress, callbacks=callbacks, counters=Counters(), bad=bad)
     ranks.on_leader(lambda: write_samples(place, parts.inputs.train, config.run.samples))
     ranks.on_leader(lambda: _save(run))
     return run
 
 
 def _resumed(
-    config: RunConfig, place: Path, name: str | None, progress: Progress, ranks: Ranks, stack: ExitStack
+    config: RunConfig,
+    place: Path,
+    name: str | None,
+    progress: Progress,
+    callbacks: Callbacks,
+    ranks: Ranks,
+    stack: ExitStack,
 ) -> Run:
     """A run that goes on where a checkpoint was taken; what was logged after it is cut off."""
     folder = _opened(ranks, stack, lambda: RunFolder.reopen(place))
@@ -300,6 +336,7 @@ def _resumed(
         parts=parts,
         folder=folder,
         progress=progress,
+        callbacks=callbacks,
         counters=counters,
         bad=_bad_images(parts, folder),
         seconds_before=counters.seconds,
@@ -355,22 +392,3 @@ def _tuning(watcher: Progress) -> launch.Watcher:
             watcher.tuning(TuningView(problem=problem.summary(), tuned=next(tuned)))
 
     return told
-
-
-@contextmanager
-def _surroundings(config: RunConfig, ranks: Ranks) -> Iterator[None]:
-    """Threads, kernel policy and random numbers as the run wants them; afterwards they are as they were."""
-    threads = torch.get_num_threads()
-    launch.forget()  # the run's decisions are its own
-    try:
-        with torch.random.fork_rng(), launch.policy(config.run.kernels):
-            if config.threads or ranks.local_size > 1:
-                # torchrun sets one thread; the machine's cores are the ranks' to share.
-                torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // ranks.local_size))
-            yield
-    except NotRegistered as error:
-        if "kernel policy" in str(error):
-            raise ConfigError(f"run.kernels: {error}") from error
-        raise
-    finally:
-        torch.set_num_threads(threads)

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+_SILENCE: Final = 60.0  # seconds without a line, where there is no terminal, before one within the epoch is due
+_NARROW: Final = 76  # columns below which a bar stands alone with its numbers
+_WIDE: Final = 110  # columns from which all is shown
 _WORTH_TELLING: Final = 0.1  # of the training time: more loader threads or a cache would help
 
 
@@ -112,32 +115,58 @@ class Silent:
         """Nothing."""
 
 
+class Remaining:
+    """How long the rest of a run will take, by the speed of this process so far, tests included."""
+
+    def __init__(self, start: Start) -> None:
+        self._done, self._total = start.done, start.total
+        self._began = time.perf_counter()
+
+    def seconds(self, step: int) -> float | None:
+        """After ``step`` steps of the run; None before anything is known."""
+        done = step - self._done
+        return (time.perf_counter() - self._began) / done * (self._total - step) if done > 0 else None
+
+
 class Lines:
-    """One plain line an epoch: for pipes and log files."""
+    """A plain line an epoch, and one a minute in long ones: for pipes and log files. The time left is told."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._epochs = 0
+        self._start: Start | None = None
+        self._remaining: Remaining | None = None
+        self._step = 0
+        self._told = time.perf_counter()
 
     def begin(self, start: Start) -> None:
         """The heading."""
-        self._epochs = start.epochs
-        self._write(heading(start))
+        self._start, self._remaining, self._step = start, Remaining(start), start.done
+        self.write(heading(start))
 
     def tuning(self, view: TuningView) -> None:
         """Nothing."""
 
     def step(self, view: StepView) -> None:
-        """Nothing."""
+        """A line, if there was none for a minute."""
+        self._step = view.step
+        if self._start is not None and time.perf_counter() - self._told > _SILENCE:
+            place = f"epoch {view.epoch + 1}/{self._start.epochs} · step {view.step:,} of {self._start.total:,}"
+            self.write(f"{place} · loss {view.loss:.4f} · train {100 * view.accuracy:.2f} %{self._left()}")
 
     def epoch(self, view: EpochView) -> None:
         """The line."""
-        self._write(epoch_line(view, self._epochs))
+        self.write(epoch_line(view, self._start.epochs if self._start else 0) + self._left())
 
     def end(self) -> None:
         """Nothing."""
 
-    def _write(self, text: str) -> None:
+    def _left(self) -> str:
+        seconds = self._remaining.seconds(self._step) if self._remaining is not None else None
+        return f" · {time_left(seconds)} left" if seconds else ""
+
+    def write(self, text: str) -> None:
+        """A line, in one piece however long it is."""
+        self._told = time.perf_counter()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -162,7 +191,7 @@ class Bars:
 
     def begin(self, start: Start) -> None:
         """The heading and the bar."""
-        self._lines.begin(start)
+        self._lines.write(heading(start))
         self._start = start
         self._task = self._bar.add_task("starting", total=start.total, completed=start.done, state="")
         self._bar.start()
@@ -191,17 +220,25 @@ class Bars:
             self._task,
             completed=view.step,
             description=f"epoch {view.epoch + 1}/{self._start.epochs}",
-            state=step_state(view, self._rate),
+            state=step_state(view, self._rate, self._bar.console.width),
         )
 
     def epoch(self, view: EpochView) -> None:
         """The line above the bar."""
-        self._lines.epoch(view)
+        self._lines.write(epoch_line(view, self._start.epochs if self._start else 0))
         self._began = time.perf_counter()
 
     def end(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
+
+
+def time_left(seconds: float) -> str:
+    """A short time: "41 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def make_progress(console: Console) -> Progress:
@@ -215,13 +252,15 @@ def heading(start: Start) -> str:
     return f"{start.name}: {start.describe}{begins}"
 
 
-def step_state(view: StepView, images_per_second: float) -> str:
-    """Loss, accuracy, speed, density and, where the loss is scaled, its scale."""
+def step_state(view: StepView, images_per_second: float, width: int = 200) -> str:
+    """Loss, accuracy, speed, density and, where the loss is scaled, its scale; less where it would push out the bar."""
+    if width < _NARROW:
+        return ""
+    state = f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} %"
+    if width < _WIDE:
+        return state
     scale = f" · scale {view.loss_scale:g}" if view.loss_scale != 1 else ""
-    return (
-        f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} % · {images_per_second:.0f} img/s"
-        f" · density {view.density:.3g}{scale}"
-    )
+    return f"{state} · {images_per_second:.0f} img/s · density {view.density:.3g}{scale}"
 
 
 def epoch_line(view: EpochView, epochs: int) -> str:

@@ -39,13 +39,12 @@ def refuse_existing(path: Path) -> None:
         raise RunError(message("run folder", received=f"{str(path)!r}, which is a file", allowed="a folder"))
     if path.is_dir() and any(path.iterdir()):
         what = "which holds a run" if (path / "config.toml").exists() else "which is not empty"
+        fix = "Go on with --resume, or name another folder with -o (or another name in the configuration)."
+        if (path / "config.toml").exists() and not any(path.glob("checkpoints/step-*")):
+            what = "which holds a run that never came to its first checkpoint"
+            fix = "Remove it, or name another folder with -o."
         raise RunError(
-            message(
-                "run folder",
-                received=f"{str(path)!r}, {what}",
-                allowed="a folder that is new or empty",
-                fix="Go on with --resume, or name another folder with -o (or another name in the configuration).",
-            )
+            message("run folder", received=f"{str(path)!r}, {what}", allowed="a folder that is new or empty", fix=fix)
         )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Final
 
 _ASKED: Final = (signal.SIGINT, signal.SIGTERM)
+_STDERR: Final = 2
+_HINT: Final = b"\nstopping after this step, saving first; Ctrl-C once more ends at once\n"
 
 
 class StopRequest:
@@ -36,4 +39,6 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self.signal is None and os.isatty(_STDERR):
+            os.write(_STDERR, _HINT)  # not through sys.stderr, whose lock may be held where the signal came
         self.signal = signal.Signals(number)

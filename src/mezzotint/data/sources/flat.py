@@ -20,7 +20,7 @@ from mezzotint.data.sources.files import has_images_directly_in, images_directly
 from mezzotint.data.sources.labels import LabelFile, parse_label_file, stem, to_indices
 from mezzotint.data.sources.split import MEANINGS
 from mezzotint.data.sources.wnids import read_mapping
-from mezzotint.errors import DataError, message
+from mezzotint.errors import DataError, NoPart, message
 
 LABEL_FILES = (
     "ILSVRC2012_validation_ground_truth.txt",
@@ -105,7 +105,7 @@ def _check_split(path: Path, split: str) -> None:
     allowed = ("train", "all") if is_train else (*MEANINGS["test"], "all")
     if split not in allowed:
         fix = "" if is_train else "Images without class folders are for testing; training images go into class folders."
-        raise DataError(message(f"split of {path}", received=split, allowed=", ".join(allowed), fix=fix))
+        raise NoPart(message(f"split of {path}", received=split, allowed=", ".join(allowed), fix=fix))
 
 
 def _given(value: str | PathLike[str] | None, option: str) -> Path | None:
@@ -150,7 +150,7 @@ def find_label_file(path: Path) -> Path:
                 str(path),
                 received=received,
                 allowed=f"one of {', '.join(LABEL_FILES)}, in this folder or the one above",
-                fix="Name the right one with labels=..., or sort the images into one folder per class.",
+                fix="Name the right one (labels=..., or data.labels in a file), or sort the images into class folders.",
             )
         )
     return found[0]

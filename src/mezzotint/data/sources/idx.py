@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mezzotint.data.source import Kind
 from mezzotint.data.sources.memory import ArraySource
-from mezzotint.errors import DataError, message
+from mezzotint.errors import DataError, NoPart, message
 
 _NAME = re.compile(r"(train|t10k|test)[-._](images|labels)[-._]idx[0-9][-._]ubyte(\.gz)?", re.IGNORECASE)
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -112,7 +112,8 @@ def open_idx(path: Path, split: str, description: str | None = None) -> ArraySou
     files = find_files(path)
     missing = [content for content in ("images", "labels") if (split, content) not in files]
     if missing:
-        raise DataError(
+        kind = NoPart if len(missing) == 2 else DataError
+        raise kind(
             message(
                 str(path),
                 received=f"a folder without the {split} {' and '.join(missing)} file",

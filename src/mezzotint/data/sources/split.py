@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint.errors import DataError, message
+from mezzotint.errors import NoPart, message
 
 MEANINGS = {
     "train": ("train", "training"),
@@ -29,13 +29,13 @@ def choose_part(parts: Sequence[str], split: str, place: Path) -> str:
     """The part of ``parts`` that ``split`` means.
 
     Raises:
-        DataError: no part has such a name.
+        NoPart: no part has such a name.
     """
     by_name = {part.lower(): part for part in parts}
     for name in names_for(split):
         if name in by_name:
             return by_name[name]
-    raise DataError(
+    raise NoPart(
         message(
             f"split of {place}",
             received=split,
@@ -49,14 +49,14 @@ def check_undivided(split: str, place: Path) -> None:
     """Refuse to use a data set without parts for a split that it does not stand for.
 
     Raises:
-        DataError: ``split`` is neither ``"all"`` nor what the place's own name says, nor ``"train"`` for a place
+        NoPart: ``split`` is neither ``"all"`` nor what the place's own name says, nor ``"train"`` for a place
             whose name says nothing.
     """
     own = place.name.partition(".")[0].lower()
     meaning = next((meaning for meaning, names in MEANINGS.items() if own in names), "train")
     if split in ("all", meaning, own):
         return
-    raise DataError(
+    raise NoPart(
         message(
             f"split of {place}",
             received=split,

@@ -1,0 +1,43 @@
+"""How does a command write a file of its own? Never over another one, and with a word where the disk refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mezzotint.errors import InputError, message
+
+
+def refuse_present(path: Path) -> None:
+    """Check before any work is done that ``path`` is free.
+
+    Raises:
+        InputError: something is there.
+    """
+    if path.exists() or path.is_symlink():
+        fix = "Name another file with -o, or move that one away."
+        raise InputError(message("--output", received=f"{str(path)!r}, which exists", allowed="a new file", fix=fix))
+
+
+def written(path: Path, text: str) -> None:
+    """Write a new file, in folders that are made where they are missing.
+
+    Raises:
+        InputError: it exists, or the system refuses; nothing is left behind then.
+    """
+    began = False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            began = True
+            file.write(text)
+    except FileExistsError:
+        refuse_present(path)
+        raise
+    except OSError as error:
+        if began:
+            path.unlink(missing_ok=True)
+        fix = "Name another place with -o, or make room."
+        received = f"{str(path)!r} ({error.strerror or error})"
+        raise InputError(
+            message("--output", received=received, allowed="a place that can be written", fix=fix)
+        ) from error
