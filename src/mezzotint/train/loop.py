@@ -20,7 +20,7 @@ import torch
 from mezzotint.errors import ConfigError, NotRegistered, RunError, message
 from mezzotint.kernels import Problem, launch
 from mezzotint.kernels.decision import Decision
-from mezzotint.train import checkpoint, memory
+from mezzotint.train import anatomy, checkpoint, memory
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import config_text, differences
 from mezzotint.train.environment import environment
@@ -49,6 +49,7 @@ class Run:
     progress: Progress
     counters: Counters
     bad: BadImages
+    ages: anatomy.Ages
     evaluation: Evaluation | None = None
     stop: signal.Signals | None = None
     saved_at: float = field(default_factory=time.perf_counter)
@@ -159,8 +160,8 @@ def _stops(run: Run, stop: StopRequest) -> bool:
 def _end_epoch(run: Run, epoch: int) -> None:
     """Test the network and record the epoch."""
     parts, counters = run.parts, run.counters
+    trained = time.perf_counter() - run.epoch_began
     waited = parts.inputs.train.waited - run.waited_before
-    waited_share = waited / (time.perf_counter() - run.epoch_began)
     run.evaluation = evaluation = _evaluate(run)
     counts = memory.weight_counts(parts.model)
     run.folder.metrics(
@@ -176,7 +177,10 @@ def _end_epoch(run: Run, epoch: int) -> None:
             "layers": {name: layer.record() for name, layer in memory.layer_counts(parts.model).items()},
         }
     )
+    seconds = time.perf_counter() - run.epoch_began
+    run.folder.timing({"epoch": epoch, "seconds": seconds, "waited": waited, "tested": seconds - trained})
     run.folder.write_json("decisions.json", launch.decisions())
+    anatomy.write(run.folder, parts, run.ages, counters.step)
     view = EpochView(
         epoch=epoch,
         train_loss=counters.mean_loss,
@@ -186,8 +190,8 @@ def _end_epoch(run: Run, epoch: int) -> None:
         density=counts.density,
         skipped=counters.step - counters.updates,
         quarantined=len(run.bad),
-        waited=waited_share,
-        seconds=time.perf_counter() - run.epoch_began,
+        waited=waited / trained,
+        seconds=seconds,
     )
     counters.begin_epoch()
     run.progress.epoch(view)
@@ -221,6 +225,7 @@ def _log(run: Run, epoch: int, rate: float, result: StepResult, clock: Clock) ->
     if result.topology is not None:
         record = result.topology.as_record()
         folder.metrics({"kind": "topology", **record, "step": counters.step, "epoch": epoch})
+    run.ages.follow(parts.model, ended=result.topology is not None)
     density = memory.weight_counts(parts.model).density
     if clock.running:
         folder.metrics(
@@ -270,6 +275,7 @@ def _save(run: Run) -> None:
     if not run.parts.ranks.leads:
         return
     state, tensors = capture(run.parts, run.counters, run.folder.offsets())
+    tensors["ages"] = run.ages.tensors()
     checkpoint.save(run.folder.checkpoints, run.counters.step, state, tensors, keep=run.config.run.keep)
 
 
@@ -279,7 +285,14 @@ def _started(config: RunConfig, place: Path, progress: Progress, ranks: Ranks, s
     parts = build_parts(config, ranks=ranks)
     ranks.require_equal("first weights", state_digest(parts.model))
     folder = _opened(ranks, stack, lambda: RunFolder.create(place, config_text(config), _environment(config, ranks)))
-    run = Run(parts=parts, folder=folder, progress=progress, counters=Counters(), bad=_bad_images(parts, folder))
+    run = Run(
+        parts=parts,
+        folder=folder,
+        progress=progress,
+        counters=Counters(),
+        bad=_bad_images(parts, folder),
+        ages=anatomy.Ages(parts.model),
+    )
     ranks.on_leader(lambda: write_samples(place, parts.inputs.train, config.run.samples))
     ranks.on_leader(lambda: _save(run))
     return run
@@ -294,6 +307,8 @@ def _resumed(
     _refuse_changes(config, from_table(RunConfig, saved.state["config"]), place)
     parts = build_parts(config, InputRecord.from_json(saved.state["data"]), ranks)
     counters = restore(parts, saved)
+    ages = anatomy.Ages(parts.model)
+    ages.load(saved.tensors["ages"])
     ranks.on_leader(lambda: folder.cut(saved.state["offsets"]))
     ranks.on_leader(lambda: folder.note_resumption(counters.step, _environment(config, ranks)))
     return Run(
@@ -302,6 +317,7 @@ def _resumed(
         progress=progress,
         counters=counters,
         bad=_bad_images(parts, folder),
+        ages=ages,
         seconds_before=counters.seconds,
     )
 
