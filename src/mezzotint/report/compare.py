@@ -10,13 +10,14 @@ from mezzotint.report.draw.lines import Line, line_chart
 from mezzotint.report.draw.scale import Axis
 from mezzotint.report.figure import Chart, figures, missing
 from mezzotint.report.headline import Headline, headline
+from mezzotint.report.links import Link, nowhere
 from mezzotint.report.markup import tag
 from mezzotint.report.numbers import ABSENT, count, duration, percent, plain, ratio, share, size
-from mezzotint.report.page import page
+from mezzotint.report.page import Page, page
 from mezzotint.report.record import Epoch, Run
 from mezzotint.report.section import Section
 from mezzotint.report.sections.curves import EPOCHS, loss_text
-from mezzotint.report.table import Column, Heads, table
+from mezzotint.report.table import Column, Heads, Keyed, table
 
 _COLOURS = ("s1", "s2", "s3", "s4", "s5", "s6")
 _DASHES = ("", " dashed", " dotted")
@@ -25,8 +26,13 @@ _DASHES = ("", " dashed", " dotted")
 Named = tuple[str, str, Run]
 
 
-def comparison_page(runs: Sequence[Run]) -> str:
+def comparison_page(runs: Sequence[Run], link: Link = nowhere) -> str:
     """The page that compares ``runs``; the first is the yardstick."""
+    return page(comparison_parts(runs, link))
+
+
+def comparison_parts(runs: Sequence[Run], link: Link = nowhere) -> Page:
+    """What the page of a comparison consists of; ``link`` gives the addresses of the runs' pages."""
     named = _named(runs)
     names = ", ".join(name for name, _, _ in named)
     top = tag(
@@ -35,8 +41,10 @@ def comparison_page(runs: Sequence[Run]) -> str:
         tag("h1", f"{len(runs)} runs, side by side"),
         tag("p", names, class_="result"),
         class_="hero",
+        id="hero",
     )
-    return page("Comparison · mezzotint report", top, [_overview(named), _curves(named), _costs(named)])
+    sections = (_overview(named, link), _curves(named), _costs(named))
+    return Page(title="Comparison · mezzotint report", top=top, sections=sections)
 
 
 def _named(runs: Sequence[Run]) -> list[Named]:
@@ -48,26 +56,29 @@ def _named(runs: Sequence[Run]) -> list[Named]:
     return list(zip(names, styles, runs, strict=True))
 
 
-def _overview(named: Sequence[Named]) -> Section:
+def _overview(named: Sequence[Named], link: Link) -> Section:
     words = ("Run", "method", "precision")
     numbers = ("test accuracy", "density", "nnz", "memory", "time")
     columns: Heads = (*(Column(name=name, text=True) for name in words), *numbers)
     first = headline(named[0][2])
-    body = table(columns, (_row(name, headline(run), first) for name, _, run in named)).html("All runs")
+    rows = (_row(name, headline(run), first, link(run.folder)) for name, _, run in named)
+    body = table(columns, rows).html("All runs", kind="data sortable")
     lead = "Memory counts weights, optimiser state and index; ratios in brackets are taken to the first run."
     return Section(key="overview", title="At a glance", short="Overview", lead=lead, body=body)
 
 
-def _row(name: str, head: Headline, first: Headline) -> tuple[str, ...]:
+def _row(name: str, head: Headline, first: Headline, address: str | None) -> tuple[str, ...]:
+    held, took = ratio(head.sparse_bytes, first.sparse_bytes), ratio(head.seconds, first.seconds)
+    shown = name if head.state == "finished" else f"{name} ({head.state})"
     return (
-        name if head.state == "finished" else f"{name} ({head.state})",
+        shown if address is None else tag("a", shown, href=address),
         head.method.replace("_", " ") or ABSENT,
         head.precision or ABSENT,
-        percent(head.accuracy, 4),
-        percent(head.density),
-        count(head.nnz),
-        _against(size(head.sparse_bytes), ratio(head.sparse_bytes, first.sparse_bytes)),
-        _against(duration(head.seconds), ratio(head.seconds, first.seconds)),
+        Keyed.of(percent(head.accuracy, 4), head.accuracy),
+        Keyed.of(percent(head.density), head.density),
+        Keyed.of(count(head.nnz), head.nnz),
+        Keyed.of(_against(size(head.sparse_bytes), held), head.sparse_bytes),
+        Keyed.of(_against(duration(head.seconds), took), head.seconds),
     )
 
 

@@ -23,9 +23,11 @@ class Chart:
         title: heading.
         says: one sentence with the chart's message in numbers; readers who cannot see the drawing get it too.
         draw: width in CSS pixels -> drawing.
+        means: a sentence that tells a newcomer how to read it.
         table: the same numbers; row ``i`` belongs to place ``i`` of the drawing.
         legend: (colour class, name) pairs, or ready markup.
         wide: takes the page's whole width.
+        fixed: the one width at which it is drawn, for drawings without text; narrow screens shrink it.
     """
 
     key: str
@@ -35,15 +37,17 @@ class Chart:
     table: Table
     legend: tuple[tuple[str, str], ...] | Markup = ()
     wide: bool = False
+    means: str = ""
+    fixed: float | None = None
 
 
 def figure(chart: Chart) -> Markup:
     """The chart as a ``<figure>``."""
-    sizes = _WIDE if chart.wide else _HALF
+    sizes = (("fixed", chart.fixed),) if chart.fixed is not None else _WIDE if chart.wide else _HALF
     drawings = (_svg(chart, chart.draw(width), style) for style, width in sizes)
     return tag(
         "figure",
-        tag("figcaption", tag("h3", chart.title), tag("p", chart.says)),
+        tag("figcaption", tag("h3", chart.title), tag("p", f"{chart.says} {chart.means}".strip())),
         chart.legend if isinstance(chart.legend, Markup) else legend(chart.legend),
         tag("div", *drawings, class_="chart"),
         fold("Numbers", chart.table.html(chart.title)),
@@ -112,5 +116,6 @@ def _swatch(style: str) -> Markup:
     shape = {
         "line": tag("path", d="M1 6H21", class_=style),
         "flag": tag("path", d="M7 11h8l-4 -8z", class_="flag"),
+        "gap": tag("rect", x=10, y=5, width=2, height=2, class_="gap"),
     }.get(style.split()[0], tag("rect", x=5, y=0, width=12, height=12, rx=1.5, class_=style))
     return tag("svg", shape, viewBox="0 0 22 12", width=22, height=12, aria_hidden="true")

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from mezzotint.lowering import explain
 from mezzotint.sparse import Pattern, SparseConv2d, SparseLinear, sparse_layers
 from mezzotint.train.parts import Parts
 from mezzotint.train.run_folder import Folder
@@ -92,8 +93,15 @@ def record(model: nn.Module, ages: Ages, step: int, image: tuple[int, int, int])
         image: (channels, height, width) of what enters the network.
     """
     layers = {name: _layer(layer.pattern, ages.of(name), ages.updates) for name, layer in sparse_layers(model).items()}
-    filters = _filters(model, image)
-    return {"format": 1, "step": step, "updates": ages.updates, "layers": layers, "filters": filters}
+    layout = explain(model).splitlines() if layers else []
+    return {
+        "format": 1,
+        "step": step,
+        "updates": ages.updates,
+        "layers": layers,
+        "filters": _filters(model, image),
+        "layout": layout,
+    }
 
 
 def _births(pattern: Pattern) -> Tensor:

@@ -10,6 +10,7 @@ from mezzotint.report.markup import Markup, join, tag
 from mezzotint.report.numbers import ABSENT, count, milliseconds, plain
 from mezzotint.report.record import Decision, Run
 from mezzotint.report.section import Section
+from mezzotint.report.sections.layer_kernels import by_layer
 from mezzotint.report.table import Column, Heads, fold, table
 
 #: A longer list of decisions is folded behind its overview.
@@ -22,14 +23,15 @@ def section(run: Run) -> Section:
         key="kernels",
         title="Which kernels, and why",
         short="Kernels",
-        lead="For every problem (an operator with its shapes, type and density) the launcher picks one kernel.",
-        body=_body(run.decisions),
+        lead="Layers run in the native layout, which joins a convolution with what follows it, or one by one; then for "
+        "every problem (an operator with its shapes, type and density), the launcher picks a kernel.",
+        body=join(by_layer(run), _body(run.decisions)),
     )
 
 
 def _body(decisions: Sequence[Decision] | None) -> Markup:
     if decisions is None:
-        return missing("The launcher's decisions are not recorded.")
+        return missing("The launcher's decisions are not recorded yet.")
     if not decisions:
         return missing("The launcher took no decision: no layer of this run uses mezzotint's operators.")
     listed = _listed(decisions)

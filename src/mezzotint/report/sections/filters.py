@@ -1,0 +1,103 @@
+"""What do the first filters look for? Each as a picture, weights that do not exist as dots."""
+
+from __future__ import annotations
+
+from mezzotint.report.draw.png import Colour, faded, png
+from mezzotint.report.draw.svg import Drawing, box, n
+from mezzotint.report.figure import Chart
+from mezzotint.report.markup import join, tag
+from mezzotint.report.numbers import count, plain
+from mezzotint.report.record import Filters
+from mezzotint.report.table import Column, table
+
+_WIDTH = 940
+_GAP = 10
+#: Colours with seven strengths each, and the dot of a gap: sixteen in all, which is four bits a pixel.
+_SHADES = 7
+_PLUS, _MINUS, _DOT = (24, 112, 200), (214, 96, 12), (128, 136, 148, 190)
+_PALETTE: list[Colour] = [*faded(_PLUS, _SHADES, 0.16), *faded(_MINUS, _SHADES, 0.16)[1:], _DOT]
+_GAP_COLOUR = len(_PALETTE) - 1
+#: Channels shown of a filter at most.
+_CHANNELS = 4
+
+
+def filter_chart(filters: Filters) -> Chart:
+    """The first layer's filters side by side."""
+    shown, channels, height, width = filters.shape
+    absent = filters.weights.count(0)
+    total = len(filters.weights)
+    some = f"The first {shown} of {count(filters.of)} filters" if shown < filters.of else f"All {shown} filters"
+    gaps = f"{count(absent)} of their {count(total)} weights do not exist" if absent else "all of their weights exist"
+    colours = " A filter's input channels stand side by side." if channels > 1 else ""
+    return Chart(
+        key="filters",
+        title=f"What the first layer looks for ({filters.layer})"
+        if filters.layer
+        else "What the first layer looks for",
+        says=f"{some}, {height} × {width} pixels: {gaps}.{colours}",
+        means="Where a filter is blue it answers to bright pixels, where it is orange to dark ones.",
+        draw=lambda _: _draw(filters),
+        table=table(
+            (Column(name="Filter", text=True), "weights that exist", "of", "largest weight", "sum"), _rows(filters)
+        ),
+        legend=(("bar s1", "above 0"), ("bar s2", "below 0"), *((("gap", "no weight"),) if absent else ())),
+        wide=True,
+        fixed=float(_WIDTH),
+    )
+
+
+def _rows(filters: Filters) -> list[tuple[str, ...]]:
+    size = len(filters.weights) // filters.shape[0]
+    made: list[tuple[str, ...]] = []
+    for index in range(filters.shape[0]):
+        steps = [value - 128 for value in filters.weights[index * size : (index + 1) * size] if value]
+        largest = max(map(abs, steps), default=0) / 127 * filters.largest
+        total = sum(steps) / 127 * filters.largest
+        made.append((f"filter {index + 1}", count(len(steps)), count(size), plain(largest, 3), plain(total, 3)))
+    return made
+
+
+def _draw(filters: Filters) -> Drawing:
+    """One picture of all filters, and upon it a clear box for each, which the pointer finds."""
+    shown, channels, height, width = filters.shape
+    across = min(channels, _CHANNELS)
+    scale = min(max(110 // (across * width), 2), 18)
+    inner = 2 if across > 1 else 0
+    tile, tall = across * width * scale + (across - 1) * inner, height * scale
+    columns = max((_WIDTH + _GAP) // (tile + _GAP), 1)
+    rows = -(-shown // columns)
+    full = max(columns * (tile + _GAP) - _GAP, 1)
+    lines = [bytearray(full) for _ in range(rows * (tall + _GAP) - _GAP)]
+    boxes = []
+    for index in range(shown):
+        x, y = index % columns * (tile + _GAP), index // columns * (tall + _GAP)
+        boxes.append(box(x - 2, y - 2, tile + 4, tall + 4, "item tile", round_=2))
+        for channel in range(across):
+            start = (index * channels + channel) * height * width
+            weights = filters.weights[start : start + height * width]
+            _paint(lines, weights, x + channel * (width * scale + inner), y, width, scale)
+    drawn_height = len(lines)
+    picture = png(full, b"".join(lines), _PALETTE)
+    image = tag("image", href=f"data:image/png;base64,{picture}", width=full, height=drawn_height, class_="sharp")
+    hit = {"hit": "items", "frame": f"0 0 {n(_WIDTH)} {n(drawn_height)}"}
+    return Drawing(width=_WIDTH, height=drawn_height + 4, body=join(image, *boxes), hit=hit)
+
+
+def _paint(lines: list[bytearray], weights: bytes, left: int, top: int, width: int, scale: int) -> None:
+    middle = (scale - 1) // 2
+    dot = max(scale // 5, 1)
+    for place, value in enumerate(weights):
+        x, y = left + place % width * scale, top + place // width * scale
+        if value:
+            colour = bytes([_shade(value - 128)])
+            for row in range(y, y + scale):
+                lines[row][x : x + scale] = colour * scale
+            continue
+        for row in range(y + middle, y + middle + dot):
+            lines[row][x + middle : x + middle + dot] = bytes([_GAP_COLOUR]) * dot
+
+
+def _shade(step: int) -> int:
+    """Place in the palette of -127..127; what exists is never blank."""
+    strength = min(max(round(abs(step) / 127 * _SHADES), 1), _SHADES)
+    return strength if step >= 0 else _SHADES + strength
