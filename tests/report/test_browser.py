@@ -69,13 +69,14 @@ def test_it_renders_without_console_messages(browser: Any, page_file: Path, them
     assert browser.title == "lenet-fp16 · mezzotint report"
     assert browser.find_element("css selector", "h1").text == "lenet-fp16"
     headings = [item.text for item in browser.find_elements("css selector", "section h2")]
-    assert headings[:3] == ["How it learned", "Where the weights sit", "Where the weights moved"]
-    assert len(headings) == 10
+    assert headings[:3] == ["How it learned", "Where the weights sit", "What the pattern looks like"]
+    assert len(headings) == 12
     shown = browser.execute_script(_VISIBLE)
     assert len(shown) >= 14
     assert set(shown) == {1}, "exactly one drawing of every chart is visible"
     pictures = browser.execute_script("return [...document.images].map(i => i.naturalWidth)")
-    assert pictures == [28] * 24
+    # 6 patterns and their ages, 24 samples, 12 mistakes
+    assert sorted(pictures) == sorted([27, 27, *[72] * 10, *[28] * 36])
     assert browser.get_log("browser") == []
 
 

@@ -79,7 +79,7 @@ def test_the_page_shows_bands_the_dense_one_across_and_the_costs(folder: Path) -
     text = write_sweep(folder).read_text(encoding="utf-8")
     assert "7 of 12 runs are finished" in text
     assert "Dense: 98.00 %. With 5.00\N{NO-BREAK SPACE}% of the weights, rigl reaches 92.00 %." in text
-    assert text.count('class="band s6 dashed"') == 3  # one for each width at which the chart is drawn
+    assert text.count('class="band s6 dashed"') == 6  # one for each width at which the two charts are drawn
     assert "92.00 ± 1.53" in text
     assert write_sweep(folder).read_text(encoding="utf-8") == text
 

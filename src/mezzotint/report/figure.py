@@ -27,7 +27,6 @@ class Chart:
         table: the same numbers; row ``i`` belongs to place ``i`` of the drawing.
         legend: (colour class, name) pairs, or ready markup.
         wide: takes the page's whole width.
-        fixed: the one width at which it is drawn, for drawings without text; narrow screens shrink it.
     """
 
     key: str
@@ -38,12 +37,11 @@ class Chart:
     legend: tuple[tuple[str, str], ...] | Markup = ()
     wide: bool = False
     means: str = ""
-    fixed: float | None = None
 
 
 def figure(chart: Chart) -> Markup:
     """The chart as a ``<figure>``."""
-    sizes = (("fixed", chart.fixed),) if chart.fixed is not None else _WIDE if chart.wide else _HALF
+    sizes = _WIDE if chart.wide else _HALF
     drawings = (_svg(chart, chart.draw(width), style) for style, width in sizes)
     return tag(
         "figure",

@@ -12,8 +12,8 @@ from mezzotint.report.record import Mistakes
 from mezzotint.report.table import Column, Heads, Table, table
 
 _LISTED = 10
-#: Blocks of the picture along each side, and its width on the page.
-_BLOCKS, _SIDE = 250, 480.0
+#: Blocks of the picture along each side, at most.
+_BLOCKS = 250
 _STEPS = 15
 _ORANGE = (214, 96, 12)
 _MEANS = "Rows are true classes, columns what the network said: a perfect network has everything on the diagonal."
@@ -93,10 +93,9 @@ def raster(mistakes: Mistakes) -> Chart:
         title="Confusion matrix, mistakes only",
         says=f"{_says(mistakes)} {each}.",
         means="Classes that stand together and are mixed up show as squares along the diagonal.",
-        draw=lambda _: _drawn(picture, classes),
+        draw=lambda width: _drawn(picture, classes, width),
         table=table((Column(name="True class", text=True), Column(name="taken for", text=True), "images"), rows),
         legend=ramps(ramp("t2", "0", f"{count(largest)} images")),
-        fixed=_SIDE + 20,
     )
 
 
@@ -105,9 +104,10 @@ def _step(share: float) -> int:
     return max(round(share**0.5 * _STEPS), 1) if share > 0 else 0
 
 
-def _drawn(picture: str, classes: int) -> Drawing:
-    image = tag("image", href=f"data:image/png;base64,{picture}", x=20, y=2, width=_SIDE, height=_SIDE, class_="sharp")
-    frame = tag("rect", x=20, y=2, width=_SIDE, height=_SIDE, class_="frame")
-    across = words(20, _SIDE + 18, f"chosen class, 1 to {count(classes)}", style="label")
+def _drawn(picture: str, classes: int, width: float) -> Drawing:
+    side = width - 22
+    image = tag("image", href=f"data:image/png;base64,{picture}", x=20, y=2, width=side, height=side, class_="sharp")
+    frame = tag("rect", x=20, y=2, width=side, height=side, class_="frame")
+    across = words(20, side + 18, f"chosen class, 1 to {count(classes)}", style="label")
     down = tag("g", words(0, 0, "true class", style="label"), transform="translate(12 70) rotate(-90)")
-    return Drawing(width=_SIDE + 20, height=_SIDE + 24, body=join(image, frame, across, down))
+    return Drawing(width=width, height=side + 24, body=join(image, frame, across, down))

@@ -10,7 +10,6 @@ from mezzotint.report.numbers import count, plain
 from mezzotint.report.record import Filters
 from mezzotint.report.table import Column, table
 
-_WIDTH = 940
 _GAP = 10
 #: Colours with seven strengths each, and the dot of a gap: sixteen in all, which is four bits a pixel.
 _SHADES = 7
@@ -36,13 +35,12 @@ def filter_chart(filters: Filters) -> Chart:
         else "What the first layer looks for",
         says=f"{some}, {height} × {width} pixels: {gaps}.{colours}",
         means="Where a filter is blue it answers to bright pixels, where it is orange to dark ones.",
-        draw=lambda _: _draw(filters),
+        draw=lambda width: _draw(filters, width),
         table=table(
             (Column(name="Filter", text=True), "weights that exist", "of", "largest weight", "sum"), _rows(filters)
         ),
         legend=(("bar s1", "above 0"), ("bar s2", "below 0"), *((("gap", "no weight"),) if absent else ())),
         wide=True,
-        fixed=float(_WIDTH),
     )
 
 
@@ -57,30 +55,32 @@ def _rows(filters: Filters) -> list[tuple[str, ...]]:
     return made
 
 
-def _draw(filters: Filters) -> Drawing:
+def _draw(filters: Filters, full: float) -> Drawing:
     """One picture of all filters, and upon it a clear box for each, which the pointer finds."""
     shown, channels, height, width = filters.shape
     across = min(channels, _CHANNELS)
-    scale = min(max(110 // (across * width), 2), 18)
+    room = int(full) - 4
+    scale = min(max(min(110, room) // (across * width), 2), 18)
     inner = 2 if across > 1 else 0
     tile, tall = across * width * scale + (across - 1) * inner, height * scale
-    columns = max((_WIDTH + _GAP) // (tile + _GAP), 1)
+    columns = max((room + _GAP) // (tile + _GAP), 1)
     rows = -(-shown // columns)
-    full = max(columns * (tile + _GAP) - _GAP, 1)
-    lines = [bytearray(full) for _ in range(rows * (tall + _GAP) - _GAP)]
+    wide = columns * (tile + _GAP) - _GAP
+    lines = [bytearray(wide) for _ in range(rows * (tall + _GAP) - _GAP)]
     boxes = []
     for index in range(shown):
         x, y = index % columns * (tile + _GAP), index // columns * (tall + _GAP)
-        boxes.append(box(x - 2, y - 2, tile + 4, tall + 4, "item tile", round_=2))
+        boxes.append(box(x, y, tile + 4, tall + 4, "item tile", round_=2))
         for channel in range(across):
             start = (index * channels + channel) * height * width
             weights = filters.weights[start : start + height * width]
             _paint(lines, weights, x + channel * (width * scale + inner), y, width, scale)
-    drawn_height = len(lines)
-    picture = png(full, b"".join(lines), _PALETTE)
-    image = tag("image", href=f"data:image/png;base64,{picture}", width=full, height=drawn_height, class_="sharp")
-    hit = {"hit": "items", "frame": f"0 0 {n(_WIDTH)} {n(drawn_height)}"}
-    return Drawing(width=_WIDTH, height=drawn_height + 4, body=join(image, *boxes), hit=hit)
+    picture = f"data:image/png;base64,{png(wide, b''.join(lines), _PALETTE)}"
+    image = tag("image", href=picture, x=2, y=2, width=wide, height=len(lines), class_="sharp")
+    # Filters larger than the drawing shrink with it.
+    width_used, height_used = max(full, wide + 4.0), len(lines) + 4.0
+    hit = {"hit": "items", "frame": f"0 0 {n(width_used)} {n(height_used)}"}
+    return Drawing(width=width_used, height=height_used, body=join(image, *boxes), hit=hit)
 
 
 def _paint(lines: list[bytearray], weights: bytes, left: int, top: int, width: int, scale: int) -> None:
