@@ -81,6 +81,7 @@ def ramp(style: str, low: str, high: str, note: str = "") -> Markup:
         for index in range(16)
     )
     strip = tag("svg", *cells, viewBox="0 0 128 10", width=128, height=10, aria_hidden="true", class_="ramp")
+    low, high = (text.replace(" ", "\N{NO-BREAK SPACE}") for text in (low, high))
     return join(low, strip, high, tag("span", note) if note else "")
 
 

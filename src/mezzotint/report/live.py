@@ -171,7 +171,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: _Server
     server_version, sys_version = "mezzotint", ""
-    protocol_version = "HTTP/1.1"
     timeout = 20
 
     def do_GET(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mezzotint.errors import RunError, message
@@ -37,6 +38,8 @@ def write_report(run: Path | str, output: Path | str | None = None) -> Path:
 def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
     """Write one HTML page that lays several runs over each other; the first is what the others are compared with.
 
+    Runs without a page, or with one older than their record, get one where their folder can be written.
+
     Raises:
         RunError: there is no run, one of them is no run folder, or ``output`` cannot be written.
     """
@@ -45,6 +48,10 @@ def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
             message("runs", received="none", allowed="one run folder or more", fix="Name the runs to compare.")
         )
     path = Path(output)
+    for run in runs:
+        if _is_stale(Path(run)):
+            with suppress(RunError):  # a page that cannot be written is not led to
+                write_report(run)
     return _write(path, comparison_page([read_run(run) for run in runs], beside(path)))
 
 

@@ -162,6 +162,7 @@ def _end_epoch(run: Run, epoch: int) -> None:
     parts, counters = run.parts, run.counters
     trained = time.perf_counter() - run.epoch_began
     waited = parts.inputs.train.waited - run.waited_before
+    anatomy.write(run.folder, parts, run.ages, counters.step)  # before the test: how the training runs is to be told
     run.evaluation = evaluation = _evaluate(run)
     counts = memory.weight_counts(parts.model)
     run.folder.metrics(
@@ -180,7 +181,6 @@ def _end_epoch(run: Run, epoch: int) -> None:
     seconds = time.perf_counter() - run.epoch_began
     run.folder.timing({"epoch": epoch, "seconds": seconds, "waited": waited, "tested": seconds - trained})
     run.folder.write_json("decisions.json", launch.decisions())
-    anatomy.write(run.folder, parts, run.ages, counters.step)
     view = EpochView(
         epoch=epoch,
         train_loss=counters.mean_loss,

@@ -20,12 +20,12 @@ def flow(updates: Sequence[Topology]) -> Chart | None:
     moved = exchanges(updates)
     if not moved:
         return None
-    ribbons = _few(moved)
+    ribbons = _few(_by_stage(moved))
     gave, took = _sums(ribbons, 0), _sums(ribbons, 1)
     notes = {name: (f"gave {count(gave.get(name))}", f"took {count(took.get(name))}") for name in {*gave, *took}}
     drawn = [Ribbon(source=i, target=j, value=value) for (i, j), value in ribbons.items()]
     total = sum(moved.values())
-    giver, taker = max(gave, key=gave.__getitem__), max(took, key=took.__getitem__)
+    giver, taker = (max((name for name in ends if name != _REST), key=ends.__getitem__) for ends in (gave, took))
     columns: Heads = (Column(name="From and to", text=True), "weights", "of all that moved")
     rows = ((f"{i} → {j}", count(v), f"{100 * v / total:.1f} %") for (i, j), v in ribbons.items())
     return Chart(
@@ -53,6 +53,19 @@ def exchanges(updates: Sequence[Topology]) -> dict[tuple[str, str], float]:
             for taker, gained in gains.items():
                 moved[giver, taker] = moved.get((giver, taker), 0.0) + lost * gained / larger
     return moved
+
+
+def _by_stage(moved: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """The exchanges of a deep network between its stages, the first parts of the layers' names, where it has some."""
+    layers = {name for pair in moved for name in pair}
+    stages = {name: name.split(".")[0] for name in layers}
+    if len(layers) <= _NAMED + 1 or not 1 < len(set(stages.values())) <= _NAMED + 1:
+        return moved
+    joined: dict[tuple[str, str], float] = {}
+    for (i, j), value in moved.items():
+        pair = (stages[i], stages[j])
+        joined[pair] = joined.get(pair, 0.0) + value
+    return joined
 
 
 def _few(moved: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:

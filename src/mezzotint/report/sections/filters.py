@@ -13,9 +13,11 @@ from mezzotint.report.table import Column, table
 _GAP = 10
 #: Colours with seven strengths each, and the dot of a gap: sixteen in all, which is four bits a pixel.
 _SHADES = 7
-_PLUS, _MINUS, _DOT = (24, 112, 200), (214, 96, 12), (128, 136, 148, 190)
-_PALETTE: list[Colour] = [*faded(_PLUS, _SHADES, 0.16), *faded(_MINUS, _SHADES, 0.16)[1:], _DOT]
-_GAP_COLOUR = len(_PALETTE) - 1
+_PLUS, _MINUS, _DOT = (24, 112, 200), (214, 96, 12), (128, 136, 148)
+_SHADED: list[Colour] = [*faded(_PLUS, _SHADES, 0.2), *faded(_MINUS, _SHADES, 0.2)[1:]]
+_GAP_COLOUR = len(_SHADED)
+#: Opacities of the dots: where there are many small ones, they must not outshine the weights.
+_CLEAR, _FAINT = 190, 90
 #: Channels shown of a filter at most.
 _CHANNELS = 4
 
@@ -75,7 +77,8 @@ def _draw(filters: Filters, full: float) -> Drawing:
             start = (index * channels + channel) * height * width
             weights = filters.weights[start : start + height * width]
             _paint(lines, weights, x + channel * (width * scale + inner), y, width, scale)
-    picture = f"data:image/png;base64,{png(wide, b''.join(lines), _PALETTE)}"
+    dot: Colour = (*_DOT, _CLEAR if scale > 7 else _FAINT)
+    picture = f"data:image/png;base64,{png(wide, b''.join(lines), [*_SHADED, dot])}"
     image = tag("image", href=picture, x=2, y=2, width=wide, height=len(lines), class_="sharp")
     # Filters larger than the drawing shrink with it.
     width_used, height_used = max(full, wide + 4.0), len(lines) + 4.0

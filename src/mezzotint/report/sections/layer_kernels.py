@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mezzotint.report.files import mapping, whole
-from mezzotint.report.markup import Markup, join
+from mezzotint.report.markup import Markup, join, tag
 from mezzotint.report.numbers import ABSENT
 from mezzotint.report.record import Decision, Inside, Picture, Run
 from mezzotint.report.table import Column, table
@@ -32,13 +32,14 @@ def by_layer(run: Run) -> Markup:
             told = _launched(layer, run.decisions or (), batch)
         rows.append((name, *told))
     heads = ("Layer", "runs in", *_DIRECTIONS, "as, or why")
-    return join(table(tuple(Column(name=head, text=True) for head in heads), rows).html(inside.layout[0]))
+    shown = table(tuple(Column(name=head, text=True) for head in heads), rows).html(inside.layout[0])
+    # A small batch may take another way than the others.
+    plain = [line.strip() for line in inside.layout[1:] if "last call" in line.split(":")[0]]
+    return join(shown, *(tag("p", line, class_="note") for line in plain))
 
 
 def native_steps(inside: Inside) -> dict[str, str]:
-    """Module or node name -> what its native step computes, where the last call went natively."""
-    if any("last call ran in the plain layout" in line for line in inside.layout):
-        return {}
+    """Module or node name -> what its native step computes."""
     lines = dict(line.strip().split(": ", 1) for line in inside.layout[1:] if ": " in line)
     steps = {name: text.removeprefix(_NATIVE).split(";")[0] for name, text in lines.items() if text.startswith(_NATIVE)}
     joined = {
@@ -65,5 +66,5 @@ def _launched(layer: Picture, decisions: Sequence[Decision], batch: int | None) 
 
 
 def _batch(problem: str) -> int | None:
-    found = re.search(r" g?[xy]\[(\d+)", problem)
+    found = re.search(r"(?:^| )g?[xy]\[(\d+)", problem)
     return int(found[1]) if found else None

@@ -171,7 +171,7 @@ def _ages(run: Run, inside: Inside) -> Chart | None:
         columns=_bins(inside.updates, bins),
         cells=tuple(tuple(Cell(style="t3", tint=share**0.5) for share in row) for row in shares.values()),
         ends=tuple(percent(row[0], 2) for row in shares.values()),
-        x_label="topology update that grew them (0: there from the start); right: the first column",
+        x_label="topology update (0: the start)",
         each="update",
         y_label="layer",
     )
@@ -187,7 +187,7 @@ def _ages(run: Run, inside: Inside) -> Chart | None:
             (Column(name="Layer", text=True), *heat.columns),
             ((name, *(percent(share, 2) for share in row)) for name, row in shares.items()),
         ),
-        legend=ramps(ramp("t3", "0 %", "100 %", "of the layer's weights, tinted by the square root")),
+        legend=ramps(ramp("t3", "0 %", "100 %", "of a layer's weights; right: since 0")),
         wide=True,
     )
 
