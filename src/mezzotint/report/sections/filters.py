@@ -79,7 +79,7 @@ def _draw(filters: Filters, full: float) -> Drawing:
             _paint(lines, weights, x + channel * (width * scale + inner), y, width, scale)
     dot: Colour = (*_DOT, _CLEAR if scale > 7 else _FAINT)
     picture = f"data:image/png;base64,{png(wide, b''.join(lines), [*_SHADED, dot])}"
-    image = tag("image", href=picture, x=2, y=2, width=wide, height=len(lines), class_="sharp")
+    image = tag("image", href=picture, x=2, y=2, width=wide, height=len(lines), class_="sharp signed")
     # Filters larger than the drawing shrink with it.
     width_used, height_used = max(full, wide + 4.0), len(lines) + 4.0
     hit = {"hit": "items", "frame": f"0 0 {n(width_used)} {n(height_used)}"}

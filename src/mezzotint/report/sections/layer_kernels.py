@@ -59,12 +59,13 @@ def _launched(layer: Picture, decisions: Sequence[Decision], batch: int | None) 
     reasons: dict[str, None] = {}
     for ending in _DIRECTIONS.values():
         fits = [item for item in own if (item.op.endswith(ending) if ending else not item.op.endswith("_grad"))]
-        trained = [item for item in fits if batch is not None and _batch(item.problem) == batch] or fits
+        trained = [item for item in fits if batch is not None and batch_of(item.problem) == batch] or fits
         made.append(", ".join(dict.fromkeys(item.kernel for item in trained)) or ABSENT)
         reasons |= dict.fromkeys(item.reason for item in trained if item.reason)
     return ("one by one", *made, "; ".join(reasons) or ABSENT)
 
 
-def _batch(problem: str) -> int | None:
+def batch_of(problem: str) -> int | None:
+    """Images of a problem, from its text."""
     found = re.search(r"(?:^| )g?[xy]\[(\d+)", problem)
     return int(found[1]) if found else None
