@@ -131,7 +131,13 @@
       tip.style.left = `${clamp(wanted, 8, Math.max(innerWidth - own.width - 8, 8))}px`;
       tip.style.top = `${above < 56 ? frame.top + y * unit + 26 : above}px`;
     };
-    const hide = () => { for (const item of items) item.classList.remove("lit"); marks.replaceChildren(); tip.hidden = true; place.row = -1; active = null; };
+    const hide = () => {
+      for (const item of items) item.classList.remove("lit");
+      marks.replaceChildren();
+      place.row = -1;
+      // Another chart may have taken the tooltip over.
+      if (active && active.hide === hide) { tip.hidden = true; active = null; }
+    };
     const go = (row, column) => {
       const rows = kind === "items" ? items.length : kind === "x" ? xs.length : ys.length;
       const next = { row: clamp(row, 0, rows - 1), column: clamp(column, 0, Math.max(xs.length - 1, 0)) };
@@ -139,7 +145,10 @@
       Object.assign(place, next);
       show();
     };
+    // Scrolling under a pointer that rests makes it leave: who reads by keys is not disturbed by that.
+    let keyed = false;
     const follow = (event) => {
+      keyed = false;
       if (kind === "items") {
         const met = items.indexOf(event.target.closest(".item"));
         if (met >= 0) go(met, 0);
@@ -155,6 +164,7 @@
       const upright = event.key === "ArrowUp" || event.key === "ArrowDown";
       if (event.key === "Escape") { hide(); return; }
       if (event.altKey || event.ctrlKey || event.metaKey) return;
+      keyed = true;
       if (event.key === "Home") go(0, 0);
       else if (event.key === "End") go(Infinity, Infinity);
       else if (!(event.key in steps)) return;
@@ -165,7 +175,7 @@
     };
     svg.addEventListener("pointermove", follow);
     svg.addEventListener("pointerdown", follow);
-    svg.addEventListener("pointerleave", hide);
+    svg.addEventListener("pointerleave", () => { if (!keyed) hide(); });
     svg.addEventListener("keydown", press);
     svg.addEventListener("focus", () => { if (svg.matches(":focus-visible") && place.row < 0) go(Infinity, Infinity); });
     svg.addEventListener("blur", hide);
