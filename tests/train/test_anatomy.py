@@ -57,6 +57,9 @@ def test_ages_are_those_of_a_dense_count(masks: list[int]) -> None:
     again.load(ages.tensors())
     assert again.updates == ages.updates
     assert torch.equal(again.of("0"), ages.of("0"))
+    older = Ages(model)
+    older.load({})  # a checkpoint of an earlier version
+    assert not older.of("0").any()
 
 
 def test_a_picture_of_a_small_convolution_is_its_pattern() -> None:

@@ -123,12 +123,12 @@ def _layer(pattern: Pattern, births: Tensor, updates: int) -> dict[str, Any]:
     outputs, inputs = pattern.shape[:2]
     kernel = prod(pattern.shape[2:])
     rows, columns = min(outputs, _ROWS), min(inputs, _COLUMNS)
-    flat = pattern.indices.long()
+    flat = pattern.indices.cpu().long()  # a GPU counts with weights in no fixed order
     row, column = flat // (inputs * kernel), flat // kernel % inputs
     cell = row * rows // outputs * columns + column * columns // inputs
-    room = _sizes(outputs, rows).outer(_sizes(inputs, columns)).flatten().to(flat.device) * kernel
+    room = _sizes(outputs, rows).outer(_sizes(inputs, columns)).flatten() * kernel
     held = torch.bincount(cell, minlength=rows * columns)
-    births = births.long().clamp(max=updates)  # those of an update under way count to the last one
+    births = births.cpu().long().clamp(max=updates)  # those of an update under way count to the last one
     age = torch.bincount(cell, (updates - births).double(), minlength=rows * columns) / held.clamp(min=1)
     bins = births * min(_AGES, updates + 1) // (updates + 1)
     return {
