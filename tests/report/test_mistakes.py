@@ -30,6 +30,10 @@ def test_a_thousand_classes_are_a_picture_a_curve_and_lists(own_run: Path, parse
     )
     assert len(list(confusion.all("image"))) == 2
     assert len(list(next(mistakes.one("by-class").all("tbody")).all("tr"))) == 1000
+    assert "too rare" not in confusion.text
+    write(own_run, {"classes": classes, "images": [50] * 1000, "right": right, "pairs": pairs[:500]})
+    rare = sum(number for _, _, number in pairs[500:])
+    assert f"{rare:,} of these are too rare to be drawn" in run_page(read_run(own_run))
     first = next(next(confusion.all("tbody")).all("tr"))
     assert [cell.text for cell in first.children] == ["class 6", "class 7", "6"]
 

@@ -91,12 +91,18 @@ def raster(mistakes: Mistakes) -> Chart:
     return Chart(
         key="confusion",
         title="Confusion matrix, mistakes only",
-        says=f"{_says(mistakes)} {each}.",
+        says=f"{_says(mistakes)}{_left_out(mistakes)} {each}.",
         means="Classes that stand together and are mixed up show as squares along the diagonal.",
         draw=lambda width: _drawn(picture, classes, width),
         table=table((Column(name="True class", text=True), Column(name="taken for", text=True), "images"), rows),
         legend=ramps(ramp("t2", "0", f"{count(largest)} images")),
     )
+
+
+def _left_out(mistakes: Mistakes) -> str:
+    """Tells where rare mistakes were not recorded pair by pair."""
+    left = sum(mistakes.images) - sum(mistakes.right) - sum(value for _, _, value in mistakes.pairs)
+    return f" {count(left)} of these are too rare to be drawn." if left > 0 else ""
 
 
 def _step(share: float) -> int:
