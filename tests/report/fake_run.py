@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import random
@@ -23,6 +24,16 @@ EPOCHS = 30
 STEPS_AN_EPOCH = 469
 UPDATES = 60
 LOG_EVERY = 20
+WORST = 12
+BAD = {"index": 3, "name": "seven/3.jpg", "reason": "received an empty file (0 bytes)"}
+#: How a network tells that it runs in the native layout.
+LAYOUT = [
+    "LeNet: 3 nodes in the native layout, in 2 steps",
+    "  features.0.conv: native, in one step with relu",
+    "  relu: native: sparse convolution + ReLU; halo (1, 1, 1, 1)",
+    "  features.1.conv: native: sparse convolution; halo (0, 0, 0, 0)",
+    "  classifier.hidden: plain: it is no convolution",
+]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", '<b>seven</b> & "co"', "eight", "nine")
 #: Steps whose half-precision gradients overflowed; all of them are logged ones.
 SKIPPED = (40, 2060, 6100)
@@ -52,6 +63,8 @@ def write_run(folder: Path, *, name: str = "lenet-fp16", density: float = 0.1, s
             )
         if (step + 1) % STEPS_AN_EPOCH == 0:
             rows.append(_epoch(step, steps, weights, rng))
+            times = {"seconds": rng.uniform(5.5, 6.5), "waited": rng.uniform(0.2, 0.6), "tested": rng.uniform(0.4, 0.5)}
+            timing.append({"epoch": step // STEPS_AN_EPOCH, **times})
     _lines(folder / "metrics.jsonl", rows)
     _lines(folder / "timing.jsonl", timing)
     _others(folder, name, density, weights, rows, rng)
@@ -209,7 +222,12 @@ def _others(
     )
     _json(folder / "decisions.json", _decisions(density))
     _samples(folder, rng)
-    _json(folder / "mistakes.json", {"classes": list(CLASSES), "confusion": _confusion(rng)})
+    _json(
+        folder / "mistakes.json",
+        {"classes": list(CLASSES), "confusion": _confusion(rng), "worst": _worst(folder, rng)},
+    )
+    _json(folder / "patterns.json", _patterns(weights if density < 1 else None, rng))
+    _json(folder / "quarantine.json", {"train": {"limit": 9, "samples": [BAD]}, "test": {"limit": 9, "samples": []}})
     _json(
         folder / "summary.json",
         {
@@ -278,6 +296,45 @@ def _confusion(rng: random.Random) -> list[list[int]]:
         row[true] += 980 - sum(row)
         rows.append(row)
     return rows
+
+
+def _worst(folder: Path, rng: random.Random) -> list[dict[str, Any]]:
+    (folder / "mistakes").mkdir()
+    made = []
+    for index in range(WORST):
+        file = f"mistakes/{index:02d}.png"
+        (folder / file).write_bytes(_picture(rng, digit=index))
+        shares = {"true_probability": 0.01 * (index + 1), "chosen_probability": 0.9 - 0.02 * index}
+        made.append({"file": file, "name": f"test/{index}", "sample": index, "true": 7, "chosen": index % 7, **shares})
+    return made
+
+
+def _patterns(weights: _Weights | None, rng: random.Random) -> dict[str, Any]:
+    """Pictures as a run records them; dense runs have filters only."""
+    filters = [rng.randrange(1, 256) if weights is None or rng.random() < 0.6 else 0 for _ in range(16 * 25)]
+    layers = {}
+    for name, nnz in weights.nnz.items() if weights else ():
+        rows, columns = (32, 27) if name == "features.0.conv" else (64, 72)
+        share = nnz / LAYERS[name]
+        cells = [rng.randint(1, 15) if rng.random() < share else 0 for _ in range(rows * columns)]
+        old = nnz // 2
+        layers[name] = {
+            "shape": [32, LAYERS[name] // 32],
+            "nnz": nnz,
+            "rows": rows,
+            "columns": columns,
+            "share": _packed(cells),
+            "age": _packed([rng.randint(0, 15) if cell else 0 for cell in cells]),
+            "born": [old, *[(nnz - old) // 31] * 31],
+            "empty_outputs": 1,
+            "empty_inputs": 0,
+        }
+    first = {"layer": next(iter(LAYERS)), "shape": [16, 1, 5, 5], "of": 32, "largest": 0.5, "weights": _packed(filters)}
+    return {"format": 1, "step": 99, "updates": UPDATES, "layers": layers, "filters": first, "layout": LAYOUT}
+
+
+def _packed(values: list[int]) -> str:
+    return base64.b64encode(zlib.compress(bytes(values))).decode("ascii")
 
 
 def _samples(folder: Path, rng: random.Random) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import tempfile
+import zlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,9 @@ _TIMES = st.lists(
         "step",
         "seconds",
         "images_per_second",
+        "waited",
+        "tested",
+        "epoch",
         phases=st.dictionaries(st.sampled_from(["data", "forward", "<p>", "other"]), _NUMBERS) | _ANY,
     )
     | _ANY,
@@ -97,6 +102,56 @@ _DECISIONS = st.lists(
     | _ANY,
     max_size=3,
 )
+_BYTES = st.lists(st.integers(0, 255), max_size=9).map(
+    lambda values: base64.b64encode(zlib.compress(bytes(values))).decode("ascii")
+)
+_SIDES = st.lists(st.integers(-1, 3), max_size=4)
+_PICTURES = st.dictionaries(
+    st.sampled_from(["a", "b.c", "<x>"]),
+    _object(
+        "nnz",
+        "rows",
+        "columns",
+        "empty_outputs",
+        "empty_inputs",
+        shape=_SIDES | _ANY,
+        share=_BYTES | _ANY,
+        age=_BYTES | _ANY,
+        born=st.lists(_NUMBERS, max_size=4) | _ANY,
+    )
+    | _ANY
+    | st.just(
+        {
+            "shape": [2, 3],
+            "nnz": 3,
+            "rows": 2,
+            "columns": 3,
+            "share": base64.b64encode(zlib.compress(bytes([0, 99, 1, 15, 0, 3]))).decode("ascii"),
+            "age": base64.b64encode(zlib.compress(bytes([0, 255, 0, 7, 9, 1]))).decode("ascii"),
+            "born": [2, 1],
+        }
+    ),
+    max_size=3,
+)
+_PATTERNS = _object(
+    "step",
+    "updates",
+    layers=_PICTURES | _ANY,
+    filters=_object("layer", "of", "largest", shape=_SIDES | _ANY, weights=_BYTES | _ANY) | _ANY,
+    layout=st.lists(st.text(max_size=8) | st.just("  a: native: x; y"), max_size=3) | _ANY,
+)
+_PAIRS = _object(
+    images=st.lists(st.integers(0, 3), max_size=3),
+    right=st.lists(st.integers(0, 3), max_size=3),
+    pairs=st.lists(st.lists(st.integers(-1, 3), min_size=2, max_size=4), max_size=3) | _ANY,
+    classes=_ANY,
+    worst=_ANY,
+)
+_BAD = st.dictionaries(
+    st.text(max_size=3),
+    _object(samples=st.lists(_object("index", "name", "reason") | _ANY, max_size=2)) | _ANY,
+    max_size=2,
+)
 _MISTAKES = st.fixed_dictionaries(
     {
         "confusion": st.integers(0, 3).flatmap(
@@ -108,9 +163,19 @@ _MISTAKES = st.fixed_dictionaries(
 
 
 @settings(max_examples=40)
-@given(_ROWS, _TIMES, _SUMMARY | _ANY, _DECISIONS | _ANY, _MISTAKES | _ANY, _ANY)
+@given(
+    _ROWS, _TIMES, _SUMMARY | _ANY, _DECISIONS | _ANY, _MISTAKES | _PAIRS | _ANY, _PATTERNS | _ANY, _BAD | _ANY, _ANY
+)
 def test_no_record_breaks_the_page(
-    parse: Any, rows: Any, times: Any, summary: Any, decisions: Any, mistakes: Any, other: Any
+    parse: Any,
+    rows: Any,
+    times: Any,
+    summary: Any,
+    decisions: Any,
+    mistakes: Any,
+    patterns: Any,
+    bad: Any,
+    other: Any,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
@@ -120,6 +185,8 @@ def test_no_record_breaks_the_page(
             ("summary", summary),
             ("decisions", decisions),
             ("mistakes", mistakes),
+            ("patterns", patterns),
+            ("quarantine", bad),
             ("environment", other),
             ("samples", other),
         ):

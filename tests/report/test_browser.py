@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from mezzotint.report import write_comparison, write_report
+from mezzotint.report import write_comparison, write_report, write_sweep
+from mezzotint.report.live import LiveReport
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -69,13 +72,14 @@ def test_it_renders_without_console_messages(browser: Any, page_file: Path, them
     assert browser.title == "lenet-fp16 · mezzotint report"
     assert browser.find_element("css selector", "h1").text == "lenet-fp16"
     headings = [item.text for item in browser.find_elements("css selector", "section h2")]
-    assert headings[:3] == ["How it learned", "Where the weights sit", "Where the weights moved"]
-    assert len(headings) == 10
+    assert headings[:3] == ["How it learned", "Where the weights sit", "What the pattern looks like"]
+    assert len(headings) == 12
     shown = browser.execute_script(_VISIBLE)
     assert len(shown) >= 14
     assert set(shown) == {1}, "exactly one drawing of every chart is visible"
     pictures = browser.execute_script("return [...document.images].map(i => i.naturalWidth)")
-    assert pictures == [28] * 24
+    # 6 patterns and their ages, 24 samples, 12 mistakes
+    assert sorted(pictures) == sorted([27, 27, *[72] * 10, *[28] * 36])
     assert browser.get_log("browser") == []
 
 
@@ -140,6 +144,9 @@ def test_the_system_theme_is_followed(browser: Any, page_file: Path) -> None:
         ("memory-bars", ("this run", "dense", "ratio")),
         ("step-time", ("Step", "forward", "whole step", "ms")),
         ("confusion", ("taken for",)),
+        ("ages", ("update", "%")),
+        ("by-class", ("right", "%")),
+        ("epoch-time", ("Epoch", "waiting for data", "testing")),
     ],
 )
 def test_hovering_a_chart_tells_its_numbers(browser: Any, page_file: Path, key: str, expected: tuple[str, ...]) -> None:
@@ -180,6 +187,171 @@ def test_arrow_keys_read_a_chart(browser: Any, page_file: Path) -> None:
     grid.send_keys(keys.ARROW_DOWN)
     grid.send_keys(keys.ARROW_RIGHT)
     assert tip(browser).startswith("features.1.conv\nstep 175")
+
+
+def test_pictures_and_ribbons_are_read_by_pointer_and_keys(browser: Any, page_file: Path) -> None:
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    show(browser, page_file)
+    filters = visible_chart(browser, "filters")
+    hover(browser, filters.find_elements("css selector", ".item")[3], 0.5, 0.5)
+    assert tip(browser).startswith("filter 4\nweights that exist")
+    filters.send_keys(keys.HOME)
+    assert tip(browser).startswith("filter 1\n")
+    filters.send_keys(keys.ARROW_RIGHT)
+    assert tip(browser).startswith("filter 2\n")
+    assert len(filters.find_elements("css selector", ".lit")) == 1
+    filters.send_keys(keys.ESCAPE)
+    assert filters.find_elements("css selector", ".lit") == []
+    ribbons = visible_chart(browser, "exchange")
+    ribbons.send_keys(keys.HOME)
+    assert " → " in tip(browser).split("\n")[0]
+    assert "weights" in tip(browser)
+
+
+def test_tabs_change_the_pictures_by_click_and_arrow(browser: Any, page_file: Path) -> None:
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    show(browser, page_file)
+    masks, ages = (browser.find_element("id", f"panel-{key}") for key in ("masks", "ages"))
+    first, second = (browser.find_element("id", f"tab-{key}") for key in ("masks", "ages"))
+    assert (masks.is_displayed(), ages.is_displayed()) == (True, False)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", second)
+    second.click()
+    assert (masks.is_displayed(), ages.is_displayed()) == (False, True)
+    assert (first.get_attribute("aria-selected"), second.get_attribute("aria-selected")) == ("false", "true")
+    second.send_keys(keys.ARROW_RIGHT)  # round to the first
+    assert (masks.is_displayed(), ages.is_displayed()) == (True, False)
+    assert browser.switch_to.active_element == first
+
+
+def test_copy_buttons_copy_what_they_stand_beside(browser: Any, page_file: Path, finished: Path) -> None:
+    show(browser, page_file)
+    origin = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.execute_cdp_cmd("Browser.grantPermissions", origin)
+    for selector, text in (
+        ("[data-copy=config]", (finished / "config.toml").read_text(encoding="utf-8").strip()),
+        (".commands .copy", f"mezzotint eval {finished}"),
+    ):
+        button = browser.find_element("css selector", selector)
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+        read = "const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))"
+        assert browser.execute_async_script(read).strip() == text
+        assert button.text == "Copied"
+    assert browser.get_log("browser") == []
+
+
+def test_the_navigation_shows_where_the_reader_is(browser: Any, page_file: Path) -> None:
+    show(browser, page_file)
+    browser.execute_script("document.getElementById('memory').scrollIntoView()")
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+    current = "return [...document.querySelectorAll('nav [aria-current]')].map(a => a.textContent)"
+    wait(browser, 10).until(lambda _: browser.execute_script(current) == ["Memory"])
+
+
+def test_tables_sort_by_number_and_by_word(browser: Any, dense: Path, finished: Path, tmp_path: Path) -> None:
+    show(browser, write_comparison([finished, dense], tmp_path / "comparison.html"))
+    names = "return [...document.querySelectorAll('#overview tbody th')].map(cell => cell.textContent)"
+    head = "#overview thead th:nth-child({}) button"
+    assert browser.execute_script(names) == ["lenet-fp16", "lenet-dense"]
+    browser.find_element("css selector", head.format(1)).click()
+    assert browser.execute_script(names) == ["lenet-dense", "lenet-fp16"]
+    for expected, order in (
+        (["lenet-dense", "lenet-fp16"], "descending"),
+        (["lenet-fp16", "lenet-dense"], "ascending"),
+    ):
+        browser.find_element("css selector", head.format(6)).click()  # nnz, the largest first
+        assert browser.execute_script(names) == expected
+        sorted_by = browser.execute_script(
+            "return [...document.querySelectorAll('#overview th[aria-sort]')].map(h => [h.cellIndex, h.ariaSort])"
+        )
+        assert sorted_by == [[5, order]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "sweep"])
+def test_nothing_bars_a_reader_with_a_disability(
+    browser: Any, page_file: Path, dense: Path, finished: Path, tmp_path: Path, kind: str, theme: str
+) -> None:
+    pytest.importorskip("axe_core_python", reason="axe-core-python is not installed (extra 'dev')")
+    axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    page = {
+        "run": lambda: page_file,
+        "comparison": lambda: write_comparison([dense, finished], tmp_path / "comparison.html"),
+        "sweep": lambda: write_sweep(small_sweep(tmp_path, dense, finished)),
+    }[kind]()
+    show(browser, page, width=1280 if theme == "light" else 390, theme=theme)
+    opened = "for (const one of document.querySelectorAll('#turnover details, #patterns details')) one.open = true"
+    browser.execute_script(opened)
+    browser.execute_script(axe)
+    # All charts' tables are made alike: one is enough, the long ones would take a minute.
+    assert violations(browser, "{exclude: [['figure:not(#turnover) table']]}") == []
+    # The check can fail: a picture without a text is found.
+    browser.execute_script("document.querySelector('main').append(document.createElement('img'))")
+    assert [found[0] for found in violations(browser, "{include: [['main > img']]}")] == ["image-alt"]
+
+
+def violations(browser: Any, part: str) -> list[list[str]]:
+    """(rule, impact, first element) of what axe finds serious or critical in a part of the page, axe's context."""
+    script = """
+      const done = arguments[0];
+      axe.run(CONTEXT, {resultTypes: ["violations"]}).then((found) => done(found.violations
+        .filter((one) => ["serious", "critical"].includes(one.impact))
+        .map((one) => [one.id, one.impact, one.nodes[0].html.slice(0, 200)])));
+    """
+    browser.set_script_timeout(120)
+    found: list[list[str]] = browser.execute_async_script(script.replace("CONTEXT", part))
+    return found
+
+
+def small_sweep(folder: Path, dense: Path, sparse: Path) -> Path:
+    """A sweep of a dense run, a sparse one, and one that failed."""
+    place = folder / "sweep"
+    shutil.copytree(dense, place / "runs" / "dense-seed0")
+    shutil.copytree(sparse, place / "runs" / "rigl-0.1-seed0")
+    (place / "runs" / "rigl-0.05-seed0.error.txt").write_text("the loss is nan", encoding="utf-8")
+    cells = (("dense", 1.0, "dense-seed0"), ("rigl", 0.1, "rigl-0.1-seed0"), ("rigl", 0.05, "rigl-0.05-seed0"))
+    runs = [{"method": m, "density": d, "seed": 0, "run": f"runs/{name}"} for m, d, name in cells]
+    (place / "sweep.json").write_text(json.dumps({"format": 1, "runs": runs}), encoding="utf-8")
+    return place
+
+
+def test_a_served_page_renews_itself_and_leaves_the_reader_in_peace(browser: Any, own_run: Path) -> None:
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+    metrics = own_run / "metrics.jsonl"
+    with LiveReport([own_run]) as report:
+        thread = threading.Thread(target=report.serve)
+        thread.start()
+        try:
+            browser.get("about:blank")
+            browser.get_log("browser")
+            browser.get(report.address)
+            wait(browser, 20).until(lambda _: browser.find_element("id", "live").text == "live")
+            script = """
+              document.querySelector("#loss details").open = true;
+              document.querySelector("#memory details").open = true;
+              document.querySelector("#memory details").mark = "mine";
+              document.querySelector("#loss summary").focus();
+              window.scrollTo(0, 700);
+            """
+            browser.execute_script(script)
+            with metrics.open("a", encoding="utf-8") as file:
+                file.write(
+                    json.dumps({"kind": "epoch", "epoch": 30, "test_loss": 0.5, "test_accuracy": 0.5}) + '\n{"ki'
+                )
+            count = "return document.querySelectorAll('#loss tbody tr').length"
+            wait(browser, 40).until(lambda _: browser.execute_script(count) == 31)
+            kept = """
+              return [document.querySelector("#loss details").open, document.querySelector("#memory details").mark,
+                document.activeElement.textContent, document.activeElement.closest("figure").id, scrollY];
+            """
+            assert browser.execute_script(kept) == [True, "mine", "Numbers", "loss", 700]
+            hover(browser, visible_chart(browser, "loss"), 0.99, 0.5)
+            assert tip(browser).startswith("Epoch 31\n")
+            assert browser.get_log("browser") == []
+        finally:
+            report.close()
+            thread.join(20)
+    wait(browser, 20).until(lambda _: browser.find_element("id", "live").text == "server has ended")
 
 
 @pytest.mark.parametrize(("width", "theme"), [(320, "light"), (390, "light"), (390, "dark"), (768, "light")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,31 @@ def test_every_run_has_a_line_and_a_column(dense: Path, finished: Path, tmp_path
     drawing = next(node for node in chart.all("svg") if node.attributes.get("role") == "img")
     lines = [n for n in drawing.all("path") if (n.attributes.get("class") or "").startswith("line")]
     assert [node.attributes["class"] for node in lines] == ["line s1", "line s2"]
+
+
+def test_runs_that_differ_by_the_seed_alone_are_one_line_with_a_band(
+    dense: Path, finished: Path, tmp_path: Path, parse: Any
+) -> None:
+    twin = shutil.copytree(finished, tmp_path / "twin")
+    for name, old, new in (("config.toml", "seed = 0", "seed = 1"), ("metrics.jsonl", '"test_accuracy": 0.', "")):
+        text = (twin / name).read_text(encoding="utf-8")
+        if new:
+            text = text.replace(old, new)
+        else:  # the first epoch a tenth worse
+            rows = [json.loads(line) for line in text.splitlines()]
+            first = next(row for row in rows if row["kind"] == "epoch")
+            first["test_accuracy"] -= 0.1
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+        (twin / name).write_text(text, encoding="utf-8")
+    page = parse(write_comparison([dense, finished, twin], tmp_path / "c.html").read_text(encoding="utf-8"))
+    chart = page.one("test-error")
+    heads = [node.text for node in next(chart.all("thead")).all("th")]
+    assert heads == ["Epoch", "lenet-dense", "sparse momentum 0.103, 2 seeds"]
+    drawing = next(node for node in chart.all("svg") if node.attributes.get("role") == "img")
+    assert [n.attributes["class"] for n in drawing.all("path") if "band" in (n.attributes.get("class") or "")] == [
+        "band s2"
+    ]
+    assert len(list(next(page.one("overview").all("tbody")).all("tr"))) == 3
 
 
 def test_equal_names_are_told_apart_by_their_folders(finished: Path, tmp_path: Path, parse: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,80 @@ def test_the_page_shows_bands_the_dense_one_across_and_the_costs(folder: Path) -
     text = write_sweep(folder).read_text(encoding="utf-8")
     assert "7 of 12 runs are finished" in text
     assert "Dense: 98.00 %. With 5.00\N{NO-BREAK SPACE}% of the weights, rigl reaches 92.00 %." in text
-    assert text.count('class="band s6 dashed"') == 3  # one for each width at which the chart is drawn
+    assert text.count('class="band s6 dashed"') == 6  # one for each width at which the two charts are drawn
     assert "92.00 ± 1.53" in text
     assert write_sweep(folder).read_text(encoding="utf-8") == text
+
+
+def test_differences_are_taken_seed_by_seed(folder: Path) -> None:
+    found = read_sweep(folder)
+    dense = found.dense
+    assert dense is not None
+    groups = {(group.method, group.density): group for group in found.groups}
+    rigl = groups["rigl", 0.05]
+    assert rigl.differences(dense) == pytest.approx({0: -0.07, 1: -0.07, 2: -0.04})
+    paired = rigl.against(dense)
+    assert paired is not None
+    assert paired.mean == pytest.approx(-0.06)
+    assert paired.error == pytest.approx(0.01)  # the seeds' own differences have fallen out
+    assert groups["rigl", 0.2].differences(dense) == pytest.approx({0: -0.01})
+    assert groups["sparse_momentum", 0.2].against(dense) is None
+
+
+def test_every_run_is_shown_with_its_state_and_leads_to_its_page(folder: Path, parse: Any) -> None:
+    runs = folder / "runs"
+    (runs / "rigl-0.2-seed1" / "metrics.jsonl").write_text(epochs(0.5), encoding="utf-8")
+    (runs / "rigl-0.2-seed2.error.txt").write_text("the loss is nan\n", encoding="utf-8")
+    table = parse(write_sweep(folder).read_text(encoding="utf-8")).one("runs")
+    rows = {row.children[0].text: row for row in next(table.all("tbody")).all("tr")}
+    states = {name: row.children[4].text for name, row in rows.items()}
+    assert states["dense-1-seed0"] == "finished"
+    assert states["rigl-0.2-seed1"] == "not finished"
+    assert states["rigl-0.2-seed2"] == "failed"
+    assert states["sparse_momentum-0.2-seed0"] == "not started"
+    assert rows["rigl-0.2-seed2"].children[-1].text == "the loss is nan"
+    links = {name: [a.attributes["href"] for a in row.all("a")] for name, row in rows.items()}
+    assert links["dense-1-seed0"] == ["runs/dense-1-seed0/report.html"]
+    assert (folder / "runs" / "dense-1-seed0" / "report.html").is_file()
+    assert links["sparse_momentum-0.2-seed0"] == []
+
+
+def epochs(*accuracies: float) -> str:
+    rows = [{"kind": "epoch", "epoch": epoch, "test_accuracy": one} for epoch, one in enumerate(accuracies)]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_curves_have_the_bands_of_their_seeds(folder: Path, parse: Any) -> None:
+    for seed, accuracies in enumerate([(0.5, 0.9), (0.6, 0.8), (0.7,)]):
+        (folder / "runs" / f"rigl-0.05-seed{seed}" / "metrics.jsonl").write_text(epochs(*accuracies))
+        (folder / "runs" / f"dense-1-seed{seed}" / "metrics.jsonl").write_text(epochs(0.8, 0.96))
+    chart = parse(write_sweep(folder).read_text(encoding="utf-8")).one("curves-0-05")
+    rows = [
+        [cell.text.replace("\N{NO-BREAK SPACE}", " ") for cell in row.children]
+        for row in next(chart.all("tbody")).all("tr")
+    ]
+    assert rows == [
+        ["1", "20.0 %", "40.0 % (30.0 % to 50.0 %)"],
+        ["2", "4.00 %", "15.0 % (10.0 % to 20.0 %)"],
+    ]
+
+
+def test_a_page_elsewhere_leads_to_the_runs_too(folder: Path, tmp_path: Path, parse: Any) -> None:
+    (tmp_path / "shown").mkdir()
+    page = parse(write_sweep(folder, tmp_path / "shown" / "page.html").read_text(encoding="utf-8"))
+    links = [a.attributes["href"] for a in page.one("runs").all("a")]
+    assert links[0] == "../mine/runs/dense-1-seed0/report.html"
+
+
+def test_pages_of_runs_are_written_anew_only_where_they_are_older(folder: Path) -> None:
+    write_sweep(folder)
+    page = folder / "runs" / "dense-1-seed0" / "report.html"
+    page.write_text("mine", encoding="utf-8")
+    write_sweep(folder)
+    assert page.read_text(encoding="utf-8") == "mine"
+    os.utime(page, (1, 1))
+    write_sweep(folder)
+    assert page.read_text(encoding="utf-8") != "mine"
 
 
 @pytest.mark.parametrize("results", [{("rigl", 0.1): [None]}, {("dense", 1.0): [0.9]}, {("rigl", 0.1): [0.9]}])

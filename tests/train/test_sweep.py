@@ -113,6 +113,15 @@ def test_a_run_that_diverges_is_told_and_stops_no_other(small: Make, tmp_path: P
     assert outcome.done == []
     assert list(outcome.failed) == cells
     assert "the loss is nan" in outcome.failed[cells[0]]
+    # What the page tells of it; a run that gets through next time loses it.
+    left = tmp_path / "sweep" / "runs" / f"{cells[0].name}.error.txt"
+    assert left.read_text(encoding="utf-8") == f"{outcome.failed[cells[0]]}\n"
+    fresh = sweep(small(), cells[:1], tmp_path / "other", progress=silent)
+    assert (fresh.failed, list((tmp_path / "other" / "runs").glob("*.error.txt"))) == ({}, [])
+    left = tmp_path / "other" / "runs" / f"{cells[1].name}.error.txt"
+    left.write_text("as an earlier attempt left it", encoding="utf-8")
+    sweep(small(), cells, tmp_path / "other", progress=silent)
+    assert not left.exists()
 
 
 def test_folders_of_something_else_are_left_alone(small: Make, tmp_path: Path) -> None:

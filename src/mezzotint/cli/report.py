@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mezzotint.cli.output import line
 
 EXAMPLES = """\
   mezzotint report runs/digits
+  mezzotint report runs/digits --live
   mezzotint report runs/dense runs/sparse -o comparison.html
   mezzotint report sweeps/mnist
+
+With --live the page is served on this machine alone, also while another process trains, and renews itself.
 """
 
 
@@ -24,12 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="HTML file (default: RUN/report.html; comparison.html for several runs)",
     )
+    parser.add_argument("--live", action="store_true", help="serve the page on 127.0.0.1 and renew it; Ctrl-C ends it")
+    parser.add_argument("--port", type=int, metavar="N", help="with --live (default: any that is free)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page and tell its path; 0."""
+    """Write the page and tell its path, or serve it until Ctrl-C; 0."""
     from mezzotint import report
+    from mezzotint.errors import ConfigError, message
 
+    if arguments.live and arguments.output is not None:
+        raise ConfigError(message("--output", received=str(arguments.output), allowed="nothing together with --live"))
+    if arguments.port is not None and not arguments.live:
+        raise ConfigError(message("--port", received=arguments.port, allowed="a port together with --live"))
+    if arguments.live:
+        return _serve(arguments.runs, arguments.port or 0)
     if len(arguments.runs) == 1 and (arguments.runs[0] / "sweep.json").is_file():
         path = report.write_sweep(arguments.runs[0], arguments.output)
     elif len(arguments.runs) == 1:
@@ -37,4 +50,17 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         path = report.write_comparison(arguments.runs, arguments.output or Path("comparison.html"))
     line(str(path))
+    return 0
+
+
+def _serve(runs: list[Path], port: int) -> int:
+    from mezzotint.report.live import LiveReport
+
+    with LiveReport(runs, port=port) as live:
+        line(f"{live.address} shows {', '.join(map(str, runs))} as it trains; Ctrl-C ends it")
+        sys.stdout.flush()  # also where somebody reads it through a pipe
+        try:
+            live.serve()
+        except KeyboardInterrupt:
+            line("ended")
     return 0

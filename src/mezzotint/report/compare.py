@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from mezzotint.report.draw.bars import Bar, Group, bar_chart
 from mezzotint.report.draw.lines import Line, line_chart
 from mezzotint.report.draw.scale import Axis
 from mezzotint.report.figure import Chart, figures, missing
 from mezzotint.report.headline import Headline, headline
+from mezzotint.report.links import Link, nowhere
 from mezzotint.report.markup import tag
 from mezzotint.report.numbers import ABSENT, count, duration, percent, plain, ratio, share, size
-from mezzotint.report.page import page
+from mezzotint.report.page import Page, page
 from mezzotint.report.record import Epoch, Run
 from mezzotint.report.section import Section
 from mezzotint.report.sections.curves import EPOCHS, loss_text
-from mezzotint.report.table import Column, Heads, table
+from mezzotint.report.table import Column, Heads, Keyed, table
 
 _COLOURS = ("s1", "s2", "s3", "s4", "s5", "s6")
 _DASHES = ("", " dashed", " dotted")
 
+#: What each chart of curves tells a newcomer.
+_MEANS = {
+    "test-error": "Lower is better: the share of images, never trained on, that get the wrong class.",
+    "test-loss": "Lower is better: how surprised the network is by the right answers.",
+    "train-error": "Far below the test error, a network has learned its training images by heart.",
+    "train-loss": "What training lowers, step by step; regularised networks stay higher on purpose.",
+}
 #: A run under the name that the page gives it.
 Named = tuple[str, str, Run]
 
 
-def comparison_page(runs: Sequence[Run]) -> str:
+def comparison_page(runs: Sequence[Run], link: Link = nowhere) -> str:
     """The page that compares ``runs``; the first is the yardstick."""
+    return page(comparison_parts(runs, link))
+
+
+def comparison_parts(runs: Sequence[Run], link: Link = nowhere) -> Page:
+    """What the page of a comparison consists of; ``link`` gives the addresses of the runs' pages."""
     named = _named(runs)
     names = ", ".join(name for name, _, _ in named)
     top = tag(
@@ -35,39 +51,48 @@ def comparison_page(runs: Sequence[Run]) -> str:
         tag("h1", f"{len(runs)} runs, side by side"),
         tag("p", names, class_="result"),
         class_="hero",
+        id="hero",
     )
-    return page("Comparison · mezzotint report", top, [_overview(named), _curves(named), _costs(named)])
+    sections = (_overview(named, link), _curves(named), _costs(named))
+    return Page(title="Comparison · mezzotint report", top=top, sections=sections)
 
 
 def _named(runs: Sequence[Run]) -> list[Named]:
     """Names that differ (by the folder where the run's own name is not enough) and a style for each run."""
     own = [headline(run).name for run in runs]
     again = {name for name, times in Counter(own).items() if times > 1}
-    styles = [_COLOURS[i % len(_COLOURS)] + _DASHES[i // len(_COLOURS) % len(_DASHES)] for i in range(len(runs))]
+    styles = map(_style, range(len(runs)))
     names = [f"{name} ({run.folder.name})" if name in again else name for name, run in zip(own, runs, strict=True)]
     return list(zip(names, styles, runs, strict=True))
 
 
-def _overview(named: Sequence[Named]) -> Section:
+def _style(place: int) -> str:
+    return _COLOURS[place % len(_COLOURS)] + _DASHES[place // len(_COLOURS) % len(_DASHES)]
+
+
+def _overview(named: Sequence[Named], link: Link) -> Section:
     words = ("Run", "method", "precision")
     numbers = ("test accuracy", "density", "nnz", "memory", "time")
     columns: Heads = (*(Column(name=name, text=True) for name in words), *numbers)
     first = headline(named[0][2])
-    body = table(columns, (_row(name, headline(run), first) for name, _, run in named)).html("All runs")
+    rows = (_row(name, headline(run), first, link(run.folder)) for name, _, run in named)
+    body = table(columns, rows).html("All runs", kind="data sortable")
     lead = "Memory counts weights, optimiser state and index; ratios in brackets are taken to the first run."
     return Section(key="overview", title="At a glance", short="Overview", lead=lead, body=body)
 
 
-def _row(name: str, head: Headline, first: Headline) -> tuple[str, ...]:
+def _row(name: str, head: Headline, first: Headline, address: str | None) -> tuple[str, ...]:
+    held, took = ratio(head.sparse_bytes, first.sparse_bytes), ratio(head.seconds, first.seconds)
+    shown = name if head.state == "finished" else f"{name} ({head.state})"
     return (
-        name if head.state == "finished" else f"{name} ({head.state})",
+        shown if address is None else tag("a", shown, href=address),
         head.method.replace("_", " ") or ABSENT,
         head.precision or ABSENT,
-        percent(head.accuracy, 4),
-        percent(head.density),
-        count(head.nnz),
-        _against(size(head.sparse_bytes), ratio(head.sparse_bytes, first.sparse_bytes)),
-        _against(duration(head.seconds), ratio(head.seconds, first.seconds)),
+        Keyed.of(percent(head.accuracy, 4), head.accuracy),
+        Keyed.of(percent(head.density), head.density),
+        Keyed.of(count(head.nnz), head.nnz),
+        Keyed.of(_against(size(head.sparse_bytes), held), head.sparse_bytes),
+        Keyed.of(_against(duration(head.seconds), took), head.seconds),
     )
 
 
@@ -76,46 +101,90 @@ def _against(value: str, share: str) -> str:
 
 
 def _curves(named: Sequence[Named]) -> Section:
+    lines = families(named)
     percents = Axis(label="wrongly classified", write=share)
     losses = Axis(label="cross-entropy loss", write=plain)
     charts = (
-        _overlay(named, "test-error", "Test error", lambda epoch: _wrong(epoch.test_accuracy), percents, percent),
-        _overlay(named, "test-loss", "Test loss", lambda epoch: epoch.test_loss, losses, loss_text),
-        _overlay(named, "train-error", "Training error", lambda epoch: _wrong(epoch.train_accuracy), percents, percent),
-        _overlay(named, "train-loss", "Training loss", lambda epoch: epoch.train_loss, losses, loss_text),
+        _overlay(lines, "test-error", "Test error", lambda epoch: _wrong(epoch.test_accuracy), percents, percent),
+        _overlay(lines, "test-loss", "Test loss", lambda epoch: epoch.test_loss, losses, loss_text),
+        _overlay(lines, "train-error", "Training error", lambda epoch: _wrong(epoch.train_accuracy), percents, percent),
+        _overlay(lines, "train-loss", "Training loss", lambda epoch: epoch.train_loss, losses, loss_text),
     )
     lead = "By epoch, each run in its own colour."
+    if len(lines) < len(named):
+        lead = (
+            "By epoch. Runs that differ by the seed alone are one line, their mean, in a band from lowest to highest."
+        )
     return Section(key="curves", title="How they learned", short="Curves", lead=lead, body=figures(*charts))
 
 
+#: Name, style, and the runs that are drawn as one line.
+Family = tuple[str, str, list[Run]]
+
+
+def families(named: Sequence[Named]) -> list[Family]:
+    """The lines of the curves, with runs whose configurations differ by the seed alone as one."""
+    groups: dict[str, list[Named]] = {}
+    for place, item in enumerate(named):
+        settings = {key: value for key, value in item[2].config.items() if key not in ("name", "seed")}
+        key = json.dumps(settings, sort_keys=True, default=str) if settings else str(place)
+        seeds = [run.config.get("seed") for _, _, run in groups.get(key, [])]
+        # The same seed twice is no sample of seeds: perhaps one run on two machines.
+        own = key if item[2].config.get("seed") not in seeds else str(place)
+        groups.setdefault(own, []).append(item)
+    if len(groups) == len(named):
+        return [(name, style, [run]) for name, style, run in named]
+    made = []
+    for place, group in enumerate(groups.values()):
+        head = headline(group[0][2])
+        words = f"{head.method.replace('_', ' ')} {head.density:.3g}" if head.density is not None else group[0][0]
+        name = f"{words}, {len(group)} seeds" if len(group) > 1 else group[0][0]
+        made.append((name, _style(place), [run for _, _, run in group]))
+    return made
+
+
 def _overlay(
-    named: Sequence[Named],
+    families: Sequence[Family],
     key: str,
     title: str,
     pick: Callable[[Epoch], float | None],
     y: Axis,
     write: Callable[[float | None], str],
 ) -> Chart | None:
-    values = {name: {epoch.epoch + 1: pick(epoch) for epoch in run.epochs} for name, _, run in named}
-    xs = sorted({x for row in values.values() for x in row})
+    xs = sorted({epoch.epoch + 1 for _, _, runs in families for run in runs for epoch in run.epochs})
     if not xs:
         return None
-    lines = [Line(name=name, style=style, values=[values[name].get(x) for x in xs]) for name, style, _ in named]
-    columns: Heads = ("Epoch", *(Column(name=name, style=style) for name, style, _ in named))
-    rows = ((count(x), *(write(values[name].get(x)) for name, _, _ in named)) for x in xs)
-    ends = (f"{name} {write(_end(run.epochs, pick))}" for name, _, run in named)
+    lines = [_line(name, style, runs, xs, pick) for name, style, runs in families]
+    columns: Heads = ("Epoch", *(Column(name=line.name, style=line.style) for line in lines))
+    rows = ((count(x), *(write(line.values[place]) for line in lines)) for place, x in enumerate(xs))
+    ends = (f"{line.name} {write(_end(line.values))}" for line in lines)
     return Chart(
         key=key,
         title=title,
         says=f"At the end: {', '.join(ends)}.",
+        means=_MEANS[key],
         draw=lambda width: line_chart([float(x) for x in xs], lines, x=EPOCHS, y=y, width=width),
         table=table(columns, rows),
-        legend=tuple((f"line {style}", name) for name, style, _ in named),
+        legend=tuple((f"line {line.style}", line.name) for line in lines),
     )
 
 
-def _end(epochs: Sequence[Epoch], pick: Callable[[Epoch], float | None]) -> float | None:
-    return next((value for epoch in reversed(epochs) if (value := pick(epoch)) is not None), None)
+def _line(name: str, style: str, runs: Sequence[Run], xs: Sequence[int], pick: Callable[[Epoch], float | None]) -> Line:
+    """The mean of the runs, and from the lowest to the highest where there are several."""
+    tables = [{epoch.epoch + 1: pick(epoch) for epoch in run.epochs} for run in runs]
+    found = [[value for row in tables if (value := row.get(x)) is not None and math.isfinite(value)] for x in xs]
+    several = len(runs) > 1
+    return Line(
+        name=name,
+        style=style,
+        values=[fmean(values) if values else None for values in found],
+        low=[min(values, default=None) for values in found] if several else (),
+        high=[max(values, default=None) for values in found] if several else (),
+    )
+
+
+def _end(values: Sequence[float | None]) -> float | None:
+    return next((value for value in reversed(values) if value is not None), None)
 
 
 def _costs(named: Sequence[Named]) -> Section:
@@ -141,6 +210,9 @@ def _bars(
         key=f"{key}-bars",
         title=title,
         says=f"Ratios are taken to {known[0][0]}.",
+        means="Weights, optimiser state and index, as they live from step to step."
+        if key == "memory"
+        else "Times compare only where all runs had the same quiet machine.",
         draw=lambda width: bar_chart(groups, width=width),
         table=table((Column(name="Run", text=True), title.lower(), "ratio"), rows),
     )

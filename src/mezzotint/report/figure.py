@@ -23,6 +23,7 @@ class Chart:
         title: heading.
         says: one sentence with the chart's message in numbers; readers who cannot see the drawing get it too.
         draw: width in CSS pixels -> drawing.
+        means: a sentence that tells a newcomer how to read it.
         table: the same numbers; row ``i`` belongs to place ``i`` of the drawing.
         legend: (colour class, name) pairs, or ready markup.
         wide: takes the page's whole width.
@@ -35,6 +36,7 @@ class Chart:
     table: Table
     legend: tuple[tuple[str, str], ...] | Markup = ()
     wide: bool = False
+    means: str = ""
 
 
 def figure(chart: Chart) -> Markup:
@@ -43,7 +45,7 @@ def figure(chart: Chart) -> Markup:
     drawings = (_svg(chart, chart.draw(width), style) for style, width in sizes)
     return tag(
         "figure",
-        tag("figcaption", tag("h3", chart.title), tag("p", chart.says)),
+        tag("figcaption", tag("h3", chart.title), tag("p", f"{chart.says} {chart.means}".strip())),
         chart.legend if isinstance(chart.legend, Markup) else legend(chart.legend),
         tag("div", *drawings, class_="chart"),
         fold("Numbers", chart.table.html(chart.title)),
@@ -79,6 +81,7 @@ def ramp(style: str, low: str, high: str, note: str = "") -> Markup:
         for index in range(16)
     )
     strip = tag("svg", *cells, viewBox="0 0 128 10", width=128, height=10, aria_hidden="true", class_="ramp")
+    low, high = (text.replace(" ", "\N{NO-BREAK SPACE}") for text in (low, high))
     return join(low, strip, high, tag("span", note) if note else "")
 
 
@@ -112,5 +115,6 @@ def _swatch(style: str) -> Markup:
     shape = {
         "line": tag("path", d="M1 6H21", class_=style),
         "flag": tag("path", d="M7 11h8l-4 -8z", class_="flag"),
+        "gap": tag("rect", x=10, y=5, width=2, height=2, class_="gap"),
     }.get(style.split()[0], tag("rect", x=5, y=0, width=12, height=12, rx=1.5, class_=style))
     return tag("svg", shape, viewBox="0 0 22 12", width=22, height=12, aria_hidden="true")

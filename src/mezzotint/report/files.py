@@ -53,11 +53,11 @@ class Reader:
         rows = (self.text(name) or "").split("\n")
         tail, bad = rows.pop(), 0
         for row in rows:
-            value = _object(row)
+            value = parsed(row)
             bad += value is None and bool(row.strip())
             if value is not None:
                 yield value
-        ended = _object(tail)
+        ended = parsed(tail)
         if ended is not None:
             yield ended
         elif tail.strip():
@@ -123,7 +123,8 @@ def sequence(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _object(row: str) -> Object | None:
+def parsed(row: str) -> Object | None:
+    """The JSON object in a line, or None where it holds something else."""
     try:
         value = json.loads(row)
     except (ValueError, RecursionError):

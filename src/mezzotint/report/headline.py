@@ -28,7 +28,7 @@ class Headline:
     """The numbers that stand on top; None where the run does not (yet) hold them.
 
     Attributes:
-        state: ``"finished"`` or ``"in progress"`` (also of a run that was interrupted).
+        state: ``"finished"``, ``"in progress"``, or ``"not finished"`` where nobody trains in the folder.
         accuracy: test accuracy (0..1), last epoch.
         epochs, steps: done so far; skipped: those of them that changed nothing, where the run counts them.
         seconds: training time.
@@ -62,7 +62,7 @@ def headline(run: Run) -> Headline:
     return Headline(
         name=summary.name or words(run.config.get("name")) or run.folder.resolve().name,
         model=summary.model or words(mapping(run.config.get("model")).get("name")),
-        state="finished" if run.summary else "in progress",
+        state="finished" if run.summary else "not finished" if run.training is False else "in progress",
         method=summary.method or _configured(run, "method"),
         precision=summary.precision or _configured(run, "precision") or _configured(run, "mode"),
         accuracy=_first(summary.test_accuracy, last.test_accuracy),

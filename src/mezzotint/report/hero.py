@@ -28,6 +28,7 @@ def hero(run: Run) -> Markup:
         dots(head.density),
         tag("dl", *(_tile(*values) for values in tiles(run, head)), class_="tiles"),
         class_="hero",
+        id="hero",
     )
 
 

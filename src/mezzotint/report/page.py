@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 from mezzotint.report.headline import headline
@@ -15,34 +16,57 @@ from mezzotint.report.section import Section
 from mezzotint.report.sections import SECTIONS
 
 
-def run_page(run: Run) -> str:
-    """The page of one run. The same record gives the same text, byte for byte."""
-    sections = [make(run) for make in SECTIONS.values()]
-    return page(f"{headline(run).name} · mezzotint report", hero(run), sections)
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What a document consists of.
 
-
-def page(title: str, top: Markup, sections: Sequence[Section]) -> str:
-    """A whole document.
-
-    Args:
+    Attributes:
         title: of the browser's tab.
         top: what stands above the sections.
         sections: in order; their keys are the anchors of the navigation.
     """
+
+    title: str
+    top: Markup
+    sections: Sequence[Section]
+
+
+def run_page(run: Run) -> str:
+    """The page of one run. The same record gives the same text, byte for byte."""
+    return page(run_parts(run))
+
+
+def run_parts(run: Run) -> Page:
+    """What the page of a run consists of."""
+    sections = [make(run) for make in SECTIONS.values()]
+    return Page(title=f"{headline(run).name} · mezzotint report", top=hero(run), sections=sections)
+
+
+def page(parts: Page, *, live: str | None = None) -> str:
+    """A whole document.
+
+    Args:
+        parts: what it shows.
+        live: the version of the record, for a page that is served and renews itself.
+    """
     style, script = _asset("page.css"), _asset("page.js")
+    if live is not None:
+        script = Markup(script + _asset("live.js"))
+    sections = parts.sections
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script, live=live is not None)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", title),
+        tag("title", parts.title),
         # An empty icon: otherwise a browser asks the server for one.
         tag("link", rel="icon", href="data:,"),
         tag("style", style),
         tag("script", script),
     )
-    body = tag("body", _bar(sections), tag("main", top, *(section.html() for section in sections), id="top"), _foot())
+    shown = tag("main", parts.top, *(section.html() for section in sections), id="top")
+    body = tag("body", _bar(sections), shown, _foot(live=live is not None), data_live=live)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
@@ -58,19 +82,27 @@ def _bar(sections: Sequence[Section]) -> Markup:
     )
 
 
-def _foot() -> Markup:
-    note = "Written by mezzotint. The page is complete in itself: it asks no server for anything."
+def _foot(*, live: bool) -> Markup:
+    note = (
+        "Served by mezzotint on this machine alone. The page renews itself while the record grows."
+        if live
+        else "Written by mezzotint. The page is complete in itself: it asks no server for anything."
+    )
     tip = tag("div", id="tip", role="status", aria_live="polite", hidden=True)
     return join(
         tag("footer", tag("p", note), tag("p", "Focus a chart and use the arrow keys to read its values.")), tip
     )
 
 
-def _policy(style: str, script: str) -> str:
-    """A content security policy that lets in the page's own style, script and embedded pictures, nothing else."""
+def _policy(style: str, script: str, *, live: bool) -> str:
+    """A content security policy that lets in the page's own style, script and embedded pictures, nothing else.
+
+    A page that is served may also ask its own server.
+    """
+    own = "connect-src 'self'; " if live else ""
     return (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"{own}base-uri 'none'; form-action 'none'"
     )
 
 

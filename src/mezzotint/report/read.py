@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from mezzotint.errors import RunError, message, suggest
 from mezzotint.report.files import Object, Reader, finite, mapping, number, sequence, whole, words
+from mezzotint.report.lock import being_trained
+from mezzotint.report.read_inside import read_bad, read_inside, read_mistakes, read_sample
 from mezzotint.report.record import (
     Decision,
     Epoch,
+    EpochTime,
     Layer,
     Memory,
-    Mistakes,
     Move,
     Run,
     Sample,
@@ -28,7 +30,7 @@ from mezzotint.report.record import (
 #: One of these makes a folder a run.
 _MARKS = ("metrics.jsonl", "config.toml", "summary.json", "environment.json")
 
-T = TypeVar("T", Step, Epoch, Topology, Timing)
+T = TypeVar("T", Step, Epoch, Topology, Timing, EpochTime)
 
 
 def read_run(folder: Path | str) -> Run:
@@ -43,6 +45,7 @@ def read_run(folder: Path | str) -> Run:
     metrics: dict[str, list[Object]] = {}
     for row in reader.lines("metrics.jsonl"):
         metrics.setdefault(words(row.get("kind")), []).append(row)
+    times = list(reader.lines("timing.jsonl"))
     config_text = reader.text("config.toml")
     return Run(
         folder=path,
@@ -53,11 +56,15 @@ def read_run(folder: Path | str) -> Run:
         epochs=_ordered(_epoch, metrics.get("epoch", ()), "epoch"),
         topology=_ordered(_topology, metrics.get("topology", ()), "step"),
         memory=_memory(metrics.get("memory", [])),
-        timing=_ordered(_timing, reader.lines("timing.jsonl"), "step"),
+        timing=_ordered(_timing, times, "step"),
         decisions=_decisions(reader.json("decisions.json")),
         samples=_samples(reader),
-        mistakes=_mistakes(reader.json("mistakes.json")),
+        mistakes=read_mistakes(reader),
         summary=_summary(reader.json("summary.json")),
+        inside=read_inside(reader),
+        bad=read_bad(reader),
+        epoch_times=_ordered(_epoch_time, times, "epoch"),
+        training=being_trained(path),
         notes=tuple(reader.notes),
     )
 
@@ -164,6 +171,15 @@ def _timing(row: Object) -> Timing | None:
     )
 
 
+def _epoch_time(row: Object) -> EpochTime | None:
+    epoch = whole(row.get("epoch"))
+    # A step's row has the step too.
+    if epoch is None or "step" in row:
+        return None
+    values = {key: finite(row.get(key)) for key in ("seconds", "waited", "tested")}
+    return EpochTime(epoch=epoch, **values)
+
+
 def _numbers(value: object) -> dict[str, float]:
     found = ((key, finite(item)) for key, item in mapping(value).items())
     return {key: item for key, item in found if item is not None}
@@ -186,31 +202,8 @@ def _samples(reader: Reader) -> tuple[Sample, ...] | None:
     rows = reader.json("samples.json")
     if rows is None:
         return None
-    made = (_sample(mapping(row), reader) for row in sequence(rows))
+    made = (read_sample(mapping(row), reader) for row in sequence(rows))
     return tuple(sample for sample in made if sample is not None)
-
-
-def _sample(row: Object, reader: Reader) -> Sample | None:
-    file = words(row.get("file"))
-    # The list may name the files from the run folder or from its samples folder.
-    inside = file if file.startswith("samples/") else f"samples/{file}"
-    found = reader.picture(inside) if file else None
-    if found is None:
-        return None
-    picture, width, height = found
-    return Sample(
-        picture=picture, width=width, height=height, label=words(row.get("label")), name=words(row.get("name"))
-    )
-
-
-def _mistakes(value: object) -> Mistakes | None:
-    rows = [sequence(row) for row in sequence(mapping(value).get("confusion"))]
-    if not rows or any(len(row) != len(rows) for row in rows):
-        return None
-    names = [words(name) for name in sequence(mapping(value).get("classes"))]
-    names += [str(index) for index in range(len(names), len(rows))]
-    counts = tuple(tuple(whole(item) or 0 for item in row) for row in rows)
-    return Mistakes(confusion=counts, classes=tuple(names[: len(rows)]))
 
 
 def _summary(value: object) -> Summary | None:

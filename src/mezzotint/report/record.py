@@ -112,11 +112,101 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mistakes:
-    """Confusion counts of the test set: ``confusion[true][predicted]``, square, one row a class."""
+class Wrong:
+    """A wrongly classified test image with the probabilities that its class and the chosen one were given."""
 
-    confusion: tuple[tuple[int, ...], ...]
+    sample: Sample
+    true: int
+    chosen: int
+    true_probability: float | None
+    chosen_probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistakes:
+    """How the test set was classified.
+
+    Attributes:
+        classes: their names.
+        images: of each class; right: those of them that were classified as it.
+        pairs: (true class, chosen class, images) of mistakes, the most frequent first; of very many the frequent ones.
+        worst: the images whose class was given the least probability.
+    """
+
     classes: tuple[str, ...]
+    images: tuple[int, ...]
+    right: tuple[int, ...]
+    pairs: tuple[tuple[int, int, int], ...]
+    worst: tuple[Wrong, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    """An image that could not be read: of which part of the data, its name, and why."""
+
+    part: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A layer's pattern, in blocks of (output, input) where it is large.
+
+    Attributes:
+        shape: of the dense weight.
+        rows, columns: of the picture.
+        share, age: a byte a block, 0 (nothing) to 15: the share of weights that exist, and their mean age.
+        born: how many weights each part of the run grew, the oldest first.
+        empty_outputs, empty_inputs: output and input channels without any weight.
+    """
+
+    shape: tuple[int, ...]
+    nnz: int
+    rows: int
+    columns: int
+    share: bytes
+    age: bytes
+    born: tuple[int, ...]
+    empty_outputs: int
+    empty_inputs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """The first layer's weights ``[filters, channels, height, width]``, a byte each.
+
+    Attributes:
+        weights: 0 where there is no weight, else 128 + 127 * weight / largest.
+        of: how many filters the layer has.
+    """
+
+    layer: str
+    shape: tuple[int, int, int, int]
+    of: int
+    largest: float
+    weights: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """The network's inside after ``step`` steps and ``updates`` topology updates; ``layout`` tells how it computes."""
+
+    step: int | None
+    updates: int
+    layers: dict[str, Picture]
+    filters: Filters | None
+    layout: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochTime:
+    """Seconds of an epoch: all of them, waiting for the loader, and testing. A resumed epoch has only its rest."""
+
+    epoch: int
+    seconds: float | None
+    waited: float | None
+    tested: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +235,10 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that a run folder holds; ``notes`` tells what could not be read."""
+    """Everything that a run folder holds; ``notes`` tells what could not be read.
+
+    ``training`` tells whether a process of this machine trains in the folder; None where that cannot be known.
+    """
 
     folder: Path
     config_text: str | None = None
@@ -160,4 +253,8 @@ class Run:
     samples: tuple[Sample, ...] | None = None
     mistakes: Mistakes | None = None
     summary: Summary | None = None
+    inside: Inside | None = None
+    bad: tuple[Bad, ...] | None = None
+    epoch_times: tuple[EpochTime, ...] = ()
+    training: bool | None = None
     notes: tuple[str, ...] = ()

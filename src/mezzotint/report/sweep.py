@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
 
 from mezzotint.errors import RunError, message
-from mezzotint.report.files import Reader, finite, mapping, sequence, words
+from mezzotint.report.files import Reader, finite, mapping, parsed, sequence, whole, words
+from mezzotint.report.lock import being_trained
 from mezzotint.report.numbers import ABSENT
 
 PLAN: Final = "sweep.json"
 DENSE: Final = "dense"
+_MOST_EPOCHS: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One run; ``summary`` is empty while it is not finished."""
+    """One run.
+
+    Attributes:
+        run: its folder, from that of the sweep.
+        summary: empty while it is not finished.
+        state: ``"finished"``, ``"failed"``, ``"in progress"``, ``"not finished"`` or ``"not started"``.
+        error: why it failed, or empty.
+        errors: share of test images classified wrongly after each epoch; None where an epoch is not recorded.
+    """
 
     method: str
     density: float
     seed: int
     run: str
     summary: dict[str, Any]
+    state: str = "finished"
+    error: str = ""
+    errors: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +49,12 @@ class Estimate:
     mean: float
     error: float | None
     n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Of one value or more."""
+        error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+        return cls(mean=fmean(values), error=error, n=len(values))
 
     def record(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -64,8 +84,21 @@ class Group:
         values = [value for trial in self.finished if (value := finite(trial.summary.get(key))) is not None]
         if not values:
             return None
-        error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-        return Estimate(mean=fmean(values), error=error, n=len(values))
+        return Estimate.of(values)
+
+    def against(self, base: Group) -> Estimate | None:
+        """Test accuracy less that of ``base``, seed by seed: what the seeds have in common falls out."""
+        differences = self.differences(base)
+        return Estimate.of(list(differences.values())) if differences else None
+
+    def differences(self, base: Group) -> dict[int, float]:
+        """Seed -> test accuracy less that of ``base`` with the same seed."""
+        first, second = self._accuracies(), base._accuracies()
+        return {seed: value - second[seed] for seed, value in first.items() if seed in second}
+
+    def _accuracies(self) -> dict[int, float]:
+        known = ((trial.seed, finite(trial.summary.get("test_accuracy"))) for trial in self.finished)
+        return {seed: value for seed, value in known if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +158,39 @@ def _trial(reader: Reader, record: dict[str, Any]) -> Trial | None:
         return None
     run = words(record.get("run"))
     summary = mapping(reader.json(f"{run}/summary.json"))
-    return Trial(method=words(record.get("method")), density=density, seed=int(seed), run=run, summary=summary)
+    error = "" if summary else (reader.text(f"{run}.error.txt") or "").strip()
+    return Trial(
+        method=words(record.get("method")),
+        density=density,
+        seed=int(seed),
+        run=run,
+        summary=summary,
+        state=_state(reader.folder / run, summary, error),
+        error=error,
+        errors=_errors(reader, run),
+    )
+
+
+def _state(folder: Path, summary: dict[str, Any], error: str) -> str:
+    if summary:
+        return "finished"
+    training = being_trained(folder)
+    if training:
+        return "in progress"
+    if error:
+        return "failed"
+    return "not finished" if (folder / "metrics.jsonl").is_file() else "not started"
+
+
+def _errors(reader: Reader, run: str) -> tuple[float | None, ...]:
+    """Test errors by epoch. Only the epochs' lines are parsed: a sweep has many runs, and runs many steps."""
+    found: dict[int, float] = {}
+    for line in (reader.text(f"{run}/metrics.jsonl") or "").splitlines():
+        row = (parsed(line) or {}) if '"test_accuracy"' in line else {}
+        epoch, accuracy = whole(row.get("epoch")), finite(row.get("test_accuracy"))
+        if epoch is not None and accuracy is not None and 0 <= epoch < _MOST_EPOCHS:
+            found[epoch] = 1.0 - accuracy
+    return tuple(found.get(epoch) for epoch in range(max(found, default=-1) + 1))
 
 
 def sweep_record(sweep: Sweep) -> dict[str, Any]:
@@ -159,7 +224,7 @@ def _row(group: Group, base: Estimate | None) -> tuple[str, ...]:
         named(group.method),
         f"{group.density:g}",
         ABSENT if accuracy is None else with_error(accuracy),
-        _points(accuracy.mean - base.mean) if accuracy and base and group.method != DENSE else ABSENT,
+        points(accuracy.mean - base.mean) if accuracy and base and group.method != DENSE else ABSENT,
         seeds,
         ABSENT if seconds is None else f"{seconds.mean:.0f}",
     )
@@ -180,7 +245,8 @@ def hundredths(value: float) -> str:
     return f"{100 * value:.2f} %"
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """A difference of shares in percentage points with its sign: ``+0.12``."""
     return f"{'+' if value >= 0 else '−'}{abs(100 * value):.2f}"
 
 

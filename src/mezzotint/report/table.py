@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mezzotint.report.markup import Markup, join, tag
+
+
+class Keyed(str):
+    """A cell's text with the number by which a reader's click sorts it."""
+
+    __slots__ = ("key",)
+
+    key: float | None
+
+    @classmethod
+    def of(cls, text: str, key: float | None) -> Keyed:
+        """``text``, sorted by ``key``; None and NaN come last whatever the direction."""
+        made = cls(text)
+        made.key = key if key is not None and math.isfinite(key) else None
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +41,18 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Columns and rows; the first cell of a row is its heading. Cells are text, or :class:`Markup`."""
+    """Columns and rows; the first cell of a row is its heading. Cells are text, :class:`Keyed` or :class:`Markup`."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def html(self, caption: str, *, kind: str = "data") -> Markup:
-        """The ``<table>`` inside a box that scrolls sideways by itself, so that the page never does."""
+        """The ``<table>`` inside a box that scrolls sideways by itself, so that the page never does.
+
+        Args:
+            caption: above it.
+            kind: classes; ``"sortable"`` among them gives its headings buttons. A chart's table keeps its order.
+        """
         head = tag("tr", *(_heading(column) for column in self.columns))
         body = (tag("tr", *_cells(self.columns, row)) for row in self.rows)
         table = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body), class_=kind)
@@ -60,4 +81,6 @@ def _heading(column: Column) -> Markup:
 def _cells(columns: tuple[Column, ...], row: tuple[str, ...]) -> Iterable[Markup]:
     for index, cell in enumerate(row):
         words = "words" if index < len(columns) and columns[index].text else None
-        yield tag("th", cell, scope="row", class_=words) if index == 0 else tag("td", cell, class_=words)
+        key = repr(cell.key) if isinstance(cell, Keyed) and cell.key is not None else None
+        name, scope = ("th", "row") if index == 0 else ("td", None)
+        yield tag(name, cell, scope=scope, class_=words, data_key=key)

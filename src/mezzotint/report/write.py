@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mezzotint.errors import RunError, message
 from mezzotint.report.compare import comparison_page
+from mezzotint.report.links import beside
 from mezzotint.report.page import run_page
 from mezzotint.report.read import read_run
-from mezzotint.report.sweep import read_sweep, record_text
+from mezzotint.report.sweep import Sweep, read_sweep, record_text
 from mezzotint.report.sweep_page import sweep_page
+
+_RECORD = ("metrics.jsonl", "summary.json", "config.toml")
 
 
 def write_report(run: Path | str, output: Path | str | None = None) -> Path:
@@ -34,6 +38,8 @@ def write_report(run: Path | str, output: Path | str | None = None) -> Path:
 def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
     """Write one HTML page that lays several runs over each other; the first is what the others are compared with.
 
+    Runs without a page, or with one older than their record, get one where their folder can be written.
+
     Raises:
         RunError: there is no run, one of them is no run folder, or ``output`` cannot be written.
     """
@@ -41,11 +47,18 @@ def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
         raise RunError(
             message("runs", received="none", allowed="one run folder or more", fix="Name the runs to compare.")
         )
-    return _write(Path(output), comparison_page([read_run(run) for run in runs]))
+    path = Path(output)
+    for run in runs:
+        if _is_stale(Path(run)):
+            with suppress(RunError):  # a page that cannot be written is not led to
+                write_report(run)
+    return _write(path, comparison_page([read_run(run) for run in runs], beside(path)))
 
 
 def write_sweep(folder: Path | str, output: Path | str | None = None) -> Path:
     """Write the page of a sweep, finished or still in progress, and its numbers as ``results.json`` in its folder.
+
+    Runs that have no page, or one that is older than their record, get one, so that the sweep's page can lead there.
 
     Args:
         folder: of the sweep.
@@ -59,7 +72,22 @@ def write_sweep(folder: Path | str, output: Path | str | None = None) -> Path:
     """
     found = read_sweep(folder)
     _write(found.folder / "results.json", record_text(found))
-    return _write(Path(output) if output is not None else found.folder / "report.html", sweep_page(found))
+    for run in runs_without_page(found):
+        write_report(run)
+    path = Path(output) if output is not None else found.folder / "report.html"
+    return _write(path, sweep_page(found, beside(path)))
+
+
+def runs_without_page(sweep: Sweep) -> list[Path]:
+    """Folders of runs whose page is absent or older than what it shows."""
+    trials = (trial for group in sweep.groups for trial in group.trials)
+    return [run for trial in trials if _is_stale(run := sweep.folder / trial.run)]
+
+
+def _is_stale(run: Path) -> bool:
+    record = [file.stat().st_mtime_ns for name in _RECORD if (file := run / name).is_file()]
+    page = run / "report.html"
+    return bool(record) and not (page.is_file() and page.stat().st_mtime_ns >= max(record))
 
 
 def _write(path: Path, text: str) -> Path:

@@ -25,10 +25,10 @@ from mezzotint.errors import CheckpointError, RunError, message
 from mezzotint.train.tensors import storable
 
 FORMAT: Final = 1
-TENSORS: Final = ("model", "optimizer", "topology", "average")
+TENSORS: Final = ("model", "optimizer", "topology", "average", "ages")
 """The safetensors files of a checkpoint."""
-OPTIONAL: Final = frozenset({"average"})
-"""Those of ``TENSORS`` that are not written when they are empty."""
+OPTIONAL: Final = frozenset({"average", "ages"})
+"""Those of ``TENSORS`` that are not written when they are empty; older checkpoints lack the ages."""
 _STATE: Final = "state.json"
 _LATEST: Final = "latest"
 _PREFIX: Final = "step-"

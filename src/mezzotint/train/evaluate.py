@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import chain
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,18 @@ from mezzotint.precision import Precision
 from mezzotint.train.layout import channels_last
 from mezzotint.train.ranks import Ranks
 
+_WORST: Final = 24
+
+
+class Mistake(NamedTuple):
+    """A wrongly classified image: its place in the source, its class, the chosen one, and the probability of both."""
+
+    sample: int
+    true: int
+    chosen: int
+    true_probability: float
+    chosen_probability: float
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -25,12 +40,14 @@ class Evaluation:
         correct: images whose largest logit is that of their class.
         count: images.
         confusion: int64 [classes, classes]: ``confusion[true, predicted]``.
+        worst: the wrongly classified images whose true class was given the least probability, the worst first.
     """
 
     loss: float
     correct: int
     count: int
     confusion: Tensor
+    worst: tuple[Mistake, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -65,6 +82,7 @@ def evaluate(
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=precision.device)
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    worst: list[Mistake] = []
     try:
         for batch in loader:
             check_labels(batch.labels, num_classes, loader, batch.indices)
@@ -72,7 +90,9 @@ def evaluate(
             with precision.autocast():
                 logits = model(channels_last(images))
             loss += F.cross_entropy(logits.float(), labels, reduction="sum").double()
-            confusion += _confusion(batch.labels, logits.argmax(1).cpu(), num_classes)
+            predicted = logits.argmax(1)
+            confusion += _confusion(batch.labels, predicted.cpu(), num_classes)
+            worst = _worst([*worst, *_mistakes(logits, labels, predicted, batch.indices)])
             if watch is not None:
                 watch(loader.position, len(loader))
     finally:
@@ -81,8 +101,30 @@ def evaluate(
         sums = torch.cat([loss.reshape(1), confusion.reshape(-1).to(loss)])
         ranks.sum_([sums])
         loss, confusion = sums[0], sums[1:].reshape(confusion.shape).long().cpu()
+        worst = _worst(chain.from_iterable(ranks.gathered(worst)))
     count = int(confusion.sum())
-    return Evaluation(loss=float(loss) / count, correct=int(confusion.trace()), count=count, confusion=confusion)
+    return Evaluation(
+        loss=float(loss) / count,
+        correct=int(confusion.trace()),
+        count=count,
+        confusion=confusion,
+        worst=tuple(worst),
+    )
+
+
+def _mistakes(logits: Tensor, labels: Tensor, predicted: Tensor, indices: Tensor) -> list[Mistake]:
+    """The wrongly classified images of a batch."""
+    wrong = (predicted != labels).nonzero()[:, 0]
+    true, chosen = labels[wrong], predicted[wrong]
+    shares = logits[wrong].float().softmax(1)
+    both = torch.stack([shares.gather(1, one[:, None])[:, 0] for one in (true, chosen)]).nan_to_num(0.0)
+    columns = (indices[wrong.cpu()], true, chosen, *both)
+    return [Mistake(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _worst(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """The worst of them, in an order that does not depend on batches or ranks."""
+    return nsmallest(_WORST, mistakes, key=lambda one: (one.true_probability, one.sample))
 
 
 def check_labels(labels: Tensor, num_classes: int, loader: Loader, indices: Tensor) -> None:

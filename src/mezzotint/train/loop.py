@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from mezzotint.errors import RunError, message
 from mezzotint.kernels import Problem, launch
 from mezzotint.kernels.decision import Decision
-from mezzotint.train import checkpoint, memory
+from mezzotint.train import anatomy, checkpoint
 from mezzotint.train.callbacks import Callbacks, RunView, from_options
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import checked_text, config_text, differences
@@ -25,10 +25,11 @@ from mezzotint.train.environment import environment
 from mezzotint.train.evaluate import Evaluation, evaluate
 from mezzotint.train.inputs import InputRecord
 from mezzotint.train.parts import Parts, build_parts, describe
-from mezzotint.train.progress import EpochView, Progress, Silent, Start, StepView, TuningView
+from mezzotint.train.progress import Progress, Silent, Start, TuningView
 from mezzotint.train.quarantine import BadImages
 from mezzotint.train.ranks import Ranks, joined
 from mezzotint.train.result import RunResult, conclude
+from mezzotint.train.run import Run
 from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, refuse_existing
 from mezzotint.train.samples import write_samples
 from mezzotint.train.schedule import factor
@@ -37,35 +38,7 @@ from mezzotint.train.state import Counters, capture, restore, state_digest
 from mezzotint.train.step import Clock, StepResult, training_step
 from mezzotint.train.surroundings import surroundings
 from mezzotint.train.table import from_table
-
-
-@dataclass(kw_only=True)
-class Run:
-    """A run under way: its parts, its folder, and where it is."""
-
-    parts: Parts
-    folder: Folder
-    progress: Progress
-    counters: Counters
-    bad: BadImages
-    callbacks: Callbacks
-    evaluation: Evaluation | None = None
-    stop: signal.Signals | None = None
-    saved_at: float = field(default_factory=time.perf_counter)
-    seconds_before: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
-    epoch_began: float = field(default_factory=time.perf_counter)
-    waited_before: float = 0.0
-
-    @property
-    def config(self) -> RunConfig:
-        """The run's configuration."""
-        return self.parts.config
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under way, from 0."""
-        return self.parts.inputs.train.epoch
+from mezzotint.train.telling import tell_epoch, tell_step
 
 
 def train(
@@ -146,7 +119,7 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         rate = run.config.optimizer.lr * factor(run.config.schedule, counters.updates, parts.steps_per_epoch)
         result = _summed(training_step(parts, batch, rate, clock), parts.ranks)
         _count(counters, result)
-        _log(run, epoch, rate, result, clock)
+        tell_step(run, epoch, rate, result, clock)
         run.bad.trained(batch, step=counters.step, epoch=epoch)
         stops = _stops(run, stop)
         if stops or _save_is_due(run):
@@ -180,37 +153,12 @@ def _stops(run: Run, stop: StopRequest) -> bool:
 def _end_epoch(run: Run, epoch: int) -> None:
     """Test the network and record the epoch."""
     parts, counters = run.parts, run.counters
+    trained = time.perf_counter() - run.epoch_began
     waited = parts.inputs.train.waited - run.waited_before
-    waited_share = waited / (time.perf_counter() - run.epoch_began)
-    run.evaluation = evaluation = _evaluate(run)
-    counts = memory.weight_counts(parts.model)
-    row = {
-        "epoch": epoch,
-        "step": counters.step,
-        "train_loss": counters.mean_loss,
-        "train_accuracy": counters.accuracy,
-        "test_loss": evaluation.loss,
-        "test_accuracy": evaluation.accuracy,
-        **counts.record(),
-        "layers": {name: layer.record() for name, layer in memory.layer_counts(parts.model).items()},
-    }
-    run.folder.metrics({"kind": "epoch", **row})
-    run.callbacks("on_epoch_end", row)
-    run.folder.write_json("decisions.json", launch.decisions())
-    view = EpochView(
-        epoch=epoch,
-        train_loss=counters.mean_loss,
-        train_accuracy=counters.accuracy,
-        test_loss=evaluation.loss,
-        test_accuracy=evaluation.accuracy,
-        density=counts.density,
-        skipped=counters.step - counters.updates,
-        quarantined=len(run.bad),
-        waited=waited_share,
-        seconds=time.perf_counter() - run.epoch_began,
-    )
+    anatomy.write(run.folder, parts, run.ages, counters.step)  # before the test: how the training runs is to be told
+    run.evaluation = _evaluate(run)
+    tell_epoch(run, epoch, run.evaluation, trained=trained, waited=waited)
     counters.begin_epoch()
-    run.progress.epoch(view)
 
 
 def _evaluate(run: Run) -> Evaluation:
@@ -232,45 +180,6 @@ def _count(counters: Counters, result: StepResult) -> None:
         counters.loss_sum += result.loss
 
 
-def _log(run: Run, epoch: int, rate: float, result: StepResult, clock: Clock) -> None:
-    """Write what is to be written about a step, and show it."""
-    parts, counters, folder = run.parts, run.counters, run.folder
-    if result.stepped and counters.memory is None:
-        counters.memory = memory.measure(parts.model, parts.optimizer).record()
-        folder.metrics({"kind": "memory", **counters.memory})
-    if result.topology is not None:
-        moved = {**result.topology.as_record(), "step": counters.step, "epoch": epoch}
-        folder.metrics({"kind": "topology", **moved})
-        run.callbacks("on_topology_update", moved)
-    density = memory.weight_counts(parts.model).density
-    if clock.running:
-        row = {
-            "step": counters.step,
-            "epoch": epoch,
-            "loss": result.loss,
-            "accuracy": result.correct / result.count,
-            "lr": rate,
-            "loss_scale": parts.precision.loss_scale,
-            "skipped": not result.stepped,
-            "density": density,
-        }
-        folder.metrics({"kind": "step", **row})
-        seconds = sum(clock.phases.values())
-        speed = {"seconds": seconds, "images_per_second": result.count / seconds}
-        folder.timing({"step": counters.step, **speed, "phases": clock.phases})
-        run.callbacks("on_step", {**row, **speed})
-    run.progress.step(
-        StepView(
-            step=counters.step,
-            epoch=epoch,
-            loss=counters.mean_loss,
-            accuracy=counters.accuracy,
-            density=density,
-            loss_scale=parts.precision.loss_scale,
-        )
-    )
-
-
 def _clock(run: Run) -> Clock:
     """A clock for the next step; it runs when the step is to be logged."""
     step = run.counters.step + 1
@@ -290,6 +199,7 @@ def _save(run: Run) -> None:
     if not run.parts.ranks.leads:
         return
     state, tensors = capture(run.parts, run.counters, run.folder.offsets())
+    tensors["ages"] = run.ages.tensors()
     checkpoint.save(run.folder.checkpoints, run.counters.step, state, tensors, keep=run.config.run.keep)
 
 
@@ -308,8 +218,15 @@ def _started(
     ranks.require_equal("first weights", state_digest(parts.model))
     written = config_text(config) if text is None else checked_text(text, config)
     folder = _opened(ranks, stack, lambda: RunFolder.create(place, written, _environment(config, ranks)))
-    bad = _bad_images(parts, folder)
-    run = Run(parts=parts, folder=folder, progress=progress, callbacks=callbacks, counters=Counters(), bad=bad)
+    run = Run(
+        parts=parts,
+        folder=folder,
+        progress=progress,
+        callbacks=callbacks,
+        counters=Counters(),
+        bad=_bad_images(parts, folder),
+        ages=anatomy.Ages(parts.model),
+    )
     ranks.on_leader(lambda: write_samples(place, parts.inputs.train, config.run.samples))
     ranks.on_leader(lambda: _save(run))
     return run
@@ -330,6 +247,8 @@ def _resumed(
     _refuse_changes(config, from_table(RunConfig, saved.state["config"]), place)
     parts = build_parts(config, InputRecord.from_json(saved.state["data"]), ranks)
     counters = restore(parts, saved)
+    ages = anatomy.Ages(parts.model)
+    ages.load(saved.tensors["ages"])
     ranks.on_leader(lambda: folder.cut(saved.state["offsets"]))
     ranks.on_leader(lambda: folder.note_resumption(counters.step, _environment(config, ranks)))
     return Run(
@@ -339,6 +258,7 @@ def _resumed(
         callbacks=callbacks,
         counters=counters,
         bad=_bad_images(parts, folder),
+        ages=ages,
         seconds_before=counters.seconds,
     )
 

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+from torch import Tensor
+
 from mezzotint.kernels import launch
 from mezzotint.train import memory
 from mezzotint.train.evaluate import Evaluation
 from mezzotint.train.parts import Parts, method_name
 from mezzotint.train.run_folder import Folder
+from mezzotint.train.samples import write_mistakes
 from mezzotint.train.state import Counters
 
-_MOST_CLASSES: Final = 200  # a larger confusion matrix is neither looked at nor small
+_MOST_CLASSES: Final = 200  # a larger confusion matrix is written as the pairs that occur
+_MOST_PAIRS: Final = 60_000  # more than ImageNet has test images: none is left out there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +41,26 @@ class RunResult:
 
 def conclude(parts: Parts, folder: Folder, counters: Counters, evaluation: Evaluation) -> RunResult:
     """Write ``mistakes.json``, ``decisions.json`` and ``summary.json`` of a run that is finished."""
-    classes = parts.inputs.record.classes
-    if len(classes) <= _MOST_CLASSES:
-        confusion = evaluation.confusion.tolist()
-        folder.write_json("mistakes.json", {"confusion": confusion, "classes": list(classes)})
+    classes = list(parts.inputs.record.classes)
+    if parts.ranks.leads:
+        worst = write_mistakes(folder.path, parts.inputs.test, evaluation.worst)
+        folder.write_json("mistakes.json", {"classes": classes, **_confusion(evaluation.confusion), "worst": worst})
     folder.write_json("decisions.json", launch.decisions())
     summary = _summary(parts, counters, evaluation)
     folder.write_json("summary.json", summary)
     return RunResult(folder=folder.path, step=counters.step, signal=None, summary=summary)
+
+
+def _confusion(counts: Tensor) -> dict[str, Any]:
+    """The matrix; of many classes, images and right answers of each and (true, chosen, count) of frequent mistakes."""
+    if len(counts) <= _MOST_CLASSES:
+        return {"confusion": counts.tolist()}
+    wrong = counts.clone().fill_diagonal_(0)
+    places = wrong.nonzero()
+    times = wrong[places[:, 0], places[:, 1]]
+    order = times.argsort(descending=True, stable=True)[:_MOST_PAIRS]
+    pairs = torch.cat([places, times[:, None]], dim=1)[order]
+    return {"images": counts.sum(1).tolist(), "right": counts.diagonal().tolist(), "pairs": pairs.tolist()}
 
 
 def _summary(parts: Parts, counters: Counters, evaluation: Evaluation) -> dict[str, Any]:

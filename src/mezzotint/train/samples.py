@@ -1,7 +1,9 @@
-"""What do augmented training images look like? A few of the first epoch as PNG files for the report."""
+"""What did the network see, and what not recognise? Some images as PNG files for the report."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from mezzotint.data.durable import replace_json
 from mezzotint.data.loader import Loader
+from mezzotint.train.evaluate import Mistake
 
 
 def write_samples(folder: Path, loader: Loader, count: int) -> None:
@@ -21,21 +24,38 @@ def write_samples(folder: Path, loader: Loader, count: int) -> None:
         loader: of the training images; its place does not move.
         count: how many images, at most.
     """
-    inside = folder / "samples"
-    inside.mkdir(exist_ok=True)
     records: list[dict[str, Any]] = []
     for place, index in enumerate(loader.order(0)[:count].tolist()):
         image, label = loader.sample_at(0, index)
-        file = inside / f"{place:02d}.png"
-        Image.fromarray(_levels(image).numpy()).save(file)
-        records.append(
-            {
-                "file": f"samples/{file.name}",
-                "label": loader.source.classes[label],
-                "name": loader.source.name(index),
-            }
-        )
+        file = _write(folder, f"samples/{place:02d}.png", image)
+        records.append({"file": file, "label": loader.source.classes[label], "name": loader.source.name(index)})
     replace_json(folder / "samples.json", records)
+
+
+def write_mistakes(folder: Path, loader: Loader, worst: Iterable[Mistake]) -> list[dict[str, Any]]:
+    """Write ``folder/mistakes/*.png``, the worst mistakes as they entered the network, and return their records.
+
+    Args:
+        folder: of the run.
+        loader: of the test images; its place does not move.
+        worst: the mistakes, the worst first.
+    """
+    shutil.rmtree(folder / "mistakes", ignore_errors=True)  # of the same run before it was resumed from further back
+    return [
+        {
+            "file": _write(folder, f"mistakes/{place:02d}.png", loader.sample_at(0, one.sample)[0]),
+            "name": loader.source.name(one.sample),
+            **one._asdict(),
+        }
+        for place, one in enumerate(worst)
+    ]
+
+
+def _write(folder: Path, name: str, image: Tensor) -> str:
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    Image.fromarray(_levels(image).numpy()).save(file)
+    return name
 
 
 def _levels(image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mezzotint.data.durable import replace_json
+from mezzotint.data.durable import replace_file, replace_json
 from mezzotint.errors import ConfigError, RunError, message
 from mezzotint.outside import is_outside
 from mezzotint.sparse import METHODS
@@ -147,6 +147,7 @@ def sweep(
         if (run / "summary.json").is_file():
             outcome.done.append(cell)
             continue
+        failure = run.with_name(f"{cell.name}.error.txt")
         try:
             discard_unstarted(run)
             result = train(configs[cell], folder=run, resume=run.exists(), progress=progress(cell, number))
@@ -155,7 +156,9 @@ def sweep(
             continue
         except RunError as error:
             outcome.failed[cell] = str(error)
+            replace_file(failure, f"{error}\n".encode())
             continue
+        failure.unlink(missing_ok=True)
         if result.summary is None:
             outcome.signal = result.signal
             return outcome

@@ -14,6 +14,8 @@ from mezzotint.report.sections import (
     memory,
     mistakes,
     movement,
+    next,
+    pattern,
     samples,
     setting,
     timing,
@@ -23,6 +25,7 @@ from mezzotint.report.sections import (
 SECTIONS: dict[str, Callable[[Run], Section]] = {
     "learning": curves.section,
     "density": density.section,
+    "pattern": pattern.section,
     "movement": movement.section,
     "memory": memory.section,
     "time": timing.section,
@@ -31,4 +34,5 @@ SECTIONS: dict[str, Callable[[Run], Section]] = {
     "kernels": decisions.section,
     "layers": layers.section,
     "setting": setting.section,
+    "next": next.section,
 }

@@ -58,6 +58,8 @@ def _loss(epochs: Sequence[Epoch]) -> Chart:
         test=[epoch.test_loss for epoch in epochs],
         y=Axis(label="cross-entropy loss", write=plain),
         write=loss_text,
+        means="Loss tells how surprised the network is by the right answers; where only the training loss falls, it"
+        " learns by heart.",
     )
 
 
@@ -75,6 +77,7 @@ def _error(epochs: Sequence[Epoch]) -> Chart:
         test=[_wrong(epoch.test_accuracy) for epoch in epochs],
         y=Axis(label="wrongly classified", write=share),
         write=percent,
+        means="Error is the share of images that get the wrong class.",
     )
 
 
@@ -87,6 +90,7 @@ def two_lines(
     test: Sequence[float | None],
     y: Axis,
     write: Callable[[float | None], str],
+    means: str,
 ) -> Chart:
     """A chart of a training and a test series by epoch."""
     xs = [epoch.epoch + 1.0 for epoch in epochs]
@@ -97,6 +101,7 @@ def two_lines(
         key=key,
         title=title,
         says=_best(xs, test, write),
+        means=means,
         draw=lambda width: line_chart(xs, lines, x=EPOCHS, y=y, width=width),
         table=table(columns, rows),
         legend=((f"line {_TEST}", "test"), (f"line {_TRAIN}", "train")),
@@ -131,6 +136,7 @@ def _step_loss(steps: Sequence[Step]) -> Chart:
         key="step-loss",
         title="Training loss, step by step",
         says=_step_words(len(steps), len(parts), len(skipped)),
+        means="Each batch holds other images, so the line trembles; its trend counts.",
         draw=lambda width: line_chart(
             xs, (kept,), x=STEPS, y=Axis(label="loss of a batch", write=plain), width=width, marks=skipped
         ),
@@ -163,6 +169,7 @@ def _learning_rate(steps: Sequence[Step], *, wide: bool) -> Chart | None:
         key="learning-rate",
         title="Learning rate",
         says=f"From {plain(rates[0], 3)} to {plain(rates[-1], 3)}, {plain(max(rates), 3)} at most.{note}",
+        means="How far each step moves the weights: boldly first, in small steps at the end.",
         values=[step.lr for step in steps],
         style="s3",
         y=Axis(label="learning rate", write=plain, kind="linear", zero=True),
@@ -180,6 +187,7 @@ def _loss_scale(steps: Sequence[Step]) -> Chart | None:
         key="loss-scale",
         title="Loss scale",
         says=f"From {power_of_two(scales[0])} to {power_of_two(scales[-1])}; {_skips(len(skipped))}",
+        means="The loss is multiplied by it, so that small gradients do not vanish in 16 bits.",
         values=[step.loss_scale for step in steps],
         style="s4",
         y=Axis(label="factor on the loss", write=power_of_two, kind="log2"),
@@ -194,6 +202,7 @@ def _levels(
     key: str,
     title: str,
     says: str,
+    means: str,
     values: Sequence[float | None],
     style: str,
     y: Axis,
@@ -210,6 +219,7 @@ def _levels(
         key=key,
         title=title,
         says=says,
+        means=means,
         draw=lambda width: line_chart(
             xs, (Line(name=title, style=style, values=last, stepped=stepped),), x=STEPS, y=y, width=width, marks=marks
         ),

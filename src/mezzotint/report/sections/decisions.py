@@ -10,6 +10,7 @@ from mezzotint.report.markup import Markup, join, tag
 from mezzotint.report.numbers import ABSENT, count, milliseconds, plain
 from mezzotint.report.record import Decision, Run
 from mezzotint.report.section import Section
+from mezzotint.report.sections.layer_kernels import batch_of, by_layer, native_steps
 from mezzotint.report.table import Column, Heads, fold, table
 
 #: A longer list of decisions is folded behind its overview.
@@ -22,14 +23,27 @@ def section(run: Run) -> Section:
         key="kernels",
         title="Which kernels, and why",
         short="Kernels",
-        lead="For every problem (an operator with its shapes, type and density) the launcher picks one kernel.",
-        body=_body(run.decisions),
+        lead="Layers run in the native layout, which joins a convolution with what follows it, or one by one; then for "
+        "every problem (an operator with its shapes, type and density), the launcher picks a kernel.",
+        body=join(by_layer(run), _body(run.decisions), _planning(run)),
+    )
+
+
+def _planning(run: Run) -> Markup:
+    """A remark on the problems of one image, where the network was planned natively with one."""
+    planned = run.inside is not None and bool(native_steps(run.inside))
+    if not planned or not any(batch_of(item.problem) == 1 for item in run.decisions or ()):
+        return Markup()
+    return tag(
+        "p",
+        "Problems of one image were decided while the layout was planned; training did not run them.",
+        class_="note",
     )
 
 
 def _body(decisions: Sequence[Decision] | None) -> Markup:
     if decisions is None:
-        return missing("The launcher's decisions are not recorded.")
+        return missing("The launcher's decisions are not recorded yet.")
     if not decisions:
         return missing("The launcher took no decision: no layer of this run uses mezzotint's operators.")
     listed = _listed(decisions)

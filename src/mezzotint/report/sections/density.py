@@ -109,6 +109,7 @@ def _over_time(run: Run, past: History) -> Chart:
         key="density-over-time",
         title="Density of every layer over time",
         says=_trend(past),
+        means="A dark row is a layer that keeps many of its weights; small layers usually do.",
         draw=lambda width: heat_map(heat, width=width),
         table=_table(past),
         legend=ramps(strip),
@@ -165,6 +166,7 @@ def _final(past: History) -> Chart:
     return Chart(
         key="density-now",
         title="Density now, layer by layer",
+        means="Layers with few possible weights keep most of them, large ones can spare nearly all.",
         says="The pattern as it stands." if past.moves else "The pattern did not change during this run.",
         draw=lambda width: bar_chart(groups, width=width),
         table=table((Column(name="Layer", text=True), "at the start", Column(name="now", style="s1")), rows),

@@ -78,6 +78,7 @@ def _chart(memory: Memory, *, measured: bool) -> Chart:
         key="memory-bars",
         title="Bytes held between steps",
         says=f"{says} {source}",
+        means="Grey is what the same network would hold if every weight existed.",
         draw=lambda width: bar_chart([_group(*part) for part in parts], width=width),
         table=table(head, lines),
         legend=(("bar s1", "this run"), ("bar pale", "dense twin")),

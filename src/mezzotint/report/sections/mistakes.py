@@ -1,18 +1,23 @@
-"""What does the network mix up? The confusion matrix of the test set and the most frequent mistakes."""
+"""What does the network mix up? The worst mistakes as pictures, the confusion matrix, and how well each class does."""
 
 from __future__ import annotations
 
-from mezzotint.report.draw.grid import Cell, Heat, heat_map
-from mezzotint.report.figure import Chart, card, figures, missing, ramp, ramps
-from mezzotint.report.markup import Markup
-from mezzotint.report.numbers import count, percent
-from mezzotint.report.record import Mistakes, Run
+from mezzotint.report.draw.bars import Bar, Group, bar_chart
+from mezzotint.report.draw.lines import Line, line_chart
+from mezzotint.report.draw.scale import Axis
+from mezzotint.report.figure import Chart, card, figures, missing
+from mezzotint.report.markup import Markup, join, tag
+from mezzotint.report.numbers import ABSENT, count, percent, share
+from mezzotint.report.record import Mistakes, Run, Wrong
 from mezzotint.report.section import Section
-from mezzotint.report.table import Column, Heads, Table, table
+from mezzotint.report.sections.confusion import frequent, matrix, raster
+from mezzotint.report.sections.samples import picture
+from mezzotint.report.table import Column, Heads, table
 
-#: A matrix of more classes is a blur; then only the frequent mistakes and the weakest classes are listed.
-_MOST_CLASSES = 60
-_LISTED = 10
+#: A matrix of more classes is drawn as a picture, without numbers.
+_MOST_CELLS = 40
+#: Of more classes the accuracies are a curve instead of bars.
+_MOST_BARS = 24
 
 
 def section(run: Run) -> Section:
@@ -21,64 +26,16 @@ def section(run: Run) -> Section:
         key="mistakes",
         title="What it mixes up",
         short="Mistakes",
-        lead="Test images by true class (rows) and by the class that the network chose (columns).",
+        lead="How the finished network classified the test images, none of which it has learned from.",
         body=_body(run.mistakes),
     )
 
 
 def _body(mistakes: Mistakes | None) -> Markup:
     if mistakes is None:
-        return missing("The confusion matrix is not recorded; it is made after the last epoch.")
-    if len(mistakes.classes) <= _MOST_CLASSES:
-        return figures(_matrix(mistakes), card(_frequent(mistakes)))
-    return figures(card(_weakest(mistakes)), card(_frequent(mistakes)))
-
-
-def _matrix(mistakes: Mistakes) -> Chart:
-    sums = [sum(row) or 1 for row in mistakes.confusion]
-    worst = max((mistakes.confusion[i][j] / sums[i] for _, i, j in frequent(mistakes)), default=1.0)
-    heat = Heat(
-        rows=mistakes.classes,
-        columns=mistakes.classes,
-        cells=tuple(
-            tuple(_cell(i == j, value / total, worst, value) for j, value in enumerate(row))
-            for i, (row, total) in enumerate(zip(mistakes.confusion, sums, strict=True))
-        ),
-        x_label="chosen class",
-        each="taken for",
-        y_label="true class",
-        square=True,
-    )
-    right = sum(row[index] for index, row in enumerate(mistakes.confusion))
-    whole = sum(map(sum, mistakes.confusion))
-    return Chart(
-        key="confusion",
-        title="Confusion matrix",
-        says=f"{count(whole - right)} of {count(whole)} test images are classified wrongly.",
-        draw=lambda width: heat_map(heat, width=width),
-        table=_counts(mistakes),
-        legend=ramps(ramp("t1", "right: 0 %", "100 %"), ramp("t2", "wrong: 0 %", percent(worst, 2))),
-    )
-
-
-def _cell(right: bool, share: float, worst: float, value: int) -> Cell:
-    if right:
-        return Cell(style="t1", tint=share, text=count(value))
-    return Cell(style="t2", tint=share / worst, text=count(value) if value else "")
-
-
-def _counts(mistakes: Mistakes) -> Table:
-    columns: Heads = (Column(name="True class", text=True), *mistakes.classes)
-    rows = ((name, *map(count, row)) for name, row in zip(mistakes.classes, mistakes.confusion, strict=True))
-    return table(columns, rows)
-
-
-def frequent(mistakes: Mistakes) -> list[tuple[int, int, int]]:
-    """(count, true class, chosen class) of the most frequent confusions, the most frequent first."""
-    wrong = (
-        (value, i, j) for i, row in enumerate(mistakes.confusion) for j, value in enumerate(row) if i != j and value > 0
-    )
-    return sorted(wrong, key=lambda item: (-item[0], item[1], item[2]))[:_LISTED]
+        return missing("Mistakes are not recorded yet: they are counted after the last epoch.")
+    drawn = matrix(mistakes) if len(mistakes.classes) <= _MOST_CELLS else raster(mistakes)
+    return join(figures(drawn, card(_frequent(mistakes)), _by_class(mistakes)), _worst(mistakes))
 
 
 def _frequent(mistakes: Mistakes) -> Markup:
@@ -92,17 +49,71 @@ def _frequent(mistakes: Mistakes) -> Markup:
         "of its class",
     )
     rows = (
-        (mistakes.classes[i], mistakes.classes[j], count(value), percent(value / (sum(mistakes.confusion[i]) or 1)))
-        for value, i, j in found
+        (mistakes.classes[i], mistakes.classes[j], count(value), percent(value / (mistakes.images[i] or 1)))
+        for i, j, value in found
     )
     return table(columns, rows).html("The most frequent mistakes")
 
 
-def _weakest(mistakes: Mistakes) -> Markup:
-    """The classes with the lowest share of right answers, where there are too many for a matrix."""
-    shares = sorted((row[index] / sum(row), index) for index, row in enumerate(mistakes.confusion) if sum(row) > 0)
+def _accuracies(mistakes: Mistakes) -> list[tuple[float, int]]:
+    """(share of right answers, class), the weakest first."""
+    known = zip(mistakes.right, mistakes.images, strict=True)
+    return sorted((min(right / images, 1.0), index) for index, (right, images) in enumerate(known) if images > 0)
+
+
+def _by_class(mistakes: Mistakes) -> Chart | None:
+    ranked = _accuracies(mistakes)
+    if not ranked:
+        return None
+    (low, weakest), (high, strongest) = ranked[0], ranked[-1]
+    says = f"From {percent(low)} ({mistakes.classes[weakest]}) to {percent(high)} ({mistakes.classes[strongest]})."
     rows = (
-        (mistakes.classes[index], percent(share), count(sum(mistakes.confusion[index])))
-        for share, index in shares[:_LISTED]
+        (mistakes.classes[index], percent(accuracy), count(mistakes.right[index]), count(mistakes.images[index]))
+        for accuracy, index in ranked
     )
-    return table((Column(name="Class", text=True), "right", "images"), rows).html("The weakest classes")
+    few = len(ranked) <= _MOST_BARS
+    groups = [
+        Group(name=mistakes.classes[index], bars=(Bar(value=accuracy, style="s1", text=percent(accuracy)),))
+        for accuracy, index in ranked
+    ]
+    xs = [float(place + 1) for place in range(len(ranked))]
+    line = Line(name="accuracy", style="s1", values=[accuracy for accuracy, _ in ranked])
+    rank = Axis(label="classes, the weakest first", write=count, kind="linear")
+    accuracy_axis = Axis(label="of its images classified rightly", write=share, kind="linear", zero=True)
+    return Chart(
+        key="by-class",
+        title="Accuracy of every class",
+        says=says,
+        means="Where one class stays far behind, look at its images: they may be few, alike, or labelled wrongly.",
+        draw=lambda width: (
+            bar_chart(groups, width=width) if few else line_chart(xs, (line,), x=rank, y=accuracy_axis, width=width)
+        ),
+        table=table((Column(name="Class", text=True), Column(name="right", style="s1"), "images right", "of"), rows),
+        wide=True,
+    )
+
+
+def _worst(mistakes: Mistakes) -> Markup:
+    if not mistakes.worst:
+        return Markup()
+    lead = (
+        "Wrongly classified images whose true class was given the least probability. Where you would err, too, the"
+        " label may be wrong; where you would not, the network lacks examples."
+    )
+    tiles = (_tile(one, mistakes) for one in mistakes.worst)
+    return join(
+        tag("h3", "The worst mistakes"), tag("p", lead, class_="lead"), tag("ul", *tiles, class_="samples worst")
+    )
+
+
+def _tile(one: Wrong, mistakes: Mistakes) -> Markup:
+    true, chosen = mistakes.classes[one.true], mistakes.classes[one.chosen]
+    text = f"{true}, taken for {chosen}"
+    sure = ABSENT if one.chosen_probability is None else percent(one.chosen_probability, 2)
+    return tag(
+        "li",
+        tag("div", picture(one.sample, f"Test image: {text}"), class_="picture"),
+        tag("strong", f"not {true}" if true == chosen else true),
+        tag("span", f"taken for {chosen}, {sure}"),
+        title=f"{one.sample.name}: {text}" if one.sample.name else text,
+    )

@@ -16,6 +16,7 @@ from mezzotint.report.record import Move, Run, Topology
 from mezzotint.report.section import Section, bins
 from mezzotint.report.sections.curves import STEPS
 from mezzotint.report.sections.density import COLUMNS
+from mezzotint.report.sections.exchange import flow
 from mezzotint.report.table import Column, Heads, table
 
 
@@ -47,7 +48,7 @@ def section(run: Run) -> Section:
 def _body(updates: Sequence[Topology]) -> Markup:
     if not updates:
         return missing("No topology update is recorded: the pattern is fixed, or the first update is still to come.")
-    return figures(_net(updates), _per_update(updates), _totals(updates), _importance(updates))
+    return figures(flow(updates), _net(updates), _per_update(updates), _totals(updates), _importance(updates))
 
 
 def flows(updates: Sequence[Topology]) -> dict[str, list[Flow]]:
@@ -86,6 +87,7 @@ def _net(updates: Sequence[Topology]) -> Chart:
         key="net-movement",
         title="Weights gained and given away",
         says="A layer that gains in one update takes what others gave away in the same update; on the right the sum.",
+        means="Early updates move much, late ones little: the pattern settles while the learning rate falls.",
         draw=lambda width: heat_map(heat, width=width),
         table=table(columns, cells),
         legend=ramps(ramp("t1", "gained: 0", signed(largest)), ramp("t2", "given away: 0", signed(-largest))),
@@ -113,6 +115,7 @@ def _per_update(updates: Sequence[Topology]) -> Chart:
     return Chart(
         key="per-update",
         title="Weights moved by an update",
+        means="Replaced weights stay in their layer or change it; the second line counts those that change it.",
         says=f"{count(pruned[0])} weights in the first update, {count(pruned[-1])} in the last of {len(updates)}.",
         draw=lambda width: line_chart(
             xs, lines, x=STEPS, y=Axis(label="weights", write=plain, kind="linear", zero=True), width=width
@@ -152,6 +155,7 @@ def _totals(updates: Sequence[Topology]) -> Chart:
         key="turnover",
         title="Pruned and grown over the whole run",
         says=f"{count(total)} weights were pruned and {count(sum(f.grown for f in sums.values()))} grown.",
+        means="Where the right side is longer, the layer ends with more weights than it had.",
         draw=lambda width: two_sided(rows, width=width),
         table=table(columns, ((name, count(f.pruned), count(f.grown), signed(f.net)) for name, f in sums.items())),
         legend=(("bar s2", "pruned"), ("bar s1", "grown")),
@@ -181,6 +185,7 @@ def _importance(updates: Sequence[Topology]) -> Chart | None:
         key="importance",
         title="Importance of the layers",
         says="The share of each layer in the mean momentum of the active weights decides how many it may grow.",
+        means="A layer whose weights still pull strongly in one direction can make use of more of them.",
         draw=lambda width: heat_map(heat, width=width),
         table=table((Column(name="Layer", text=True), *heat.columns), rows),
         legend=ramps(ramp("t3", "0 %", percent(largest, 2))),

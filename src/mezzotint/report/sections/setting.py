@@ -22,11 +22,18 @@ def section(run: Run) -> Section:
 
 
 def _environment(run: Run) -> Markup:
-    heading = tag("h3", "Environment")
+    heading = _heading("Environment", "environment")
     if not run.environment:
         return join(heading, missing("The environment is not recorded."))
     pairs = (tag("div", tag("dt", key), tag("dd", _shown(value))) for key, value in run.environment.items())
-    return join(heading, tag("dl", *pairs, class_="pairs"))
+    return join(heading, tag("dl", *pairs, class_="pairs", id="environment"))
+
+
+def _heading(name: str, key: str) -> Markup:
+    """A heading with a button that copies what stands below it."""
+    label = f"Copy the {name.lower()}"
+    button = tag("button", "Copy", type="button", class_="copy", data_copy=key, aria_label=label, hidden=True)
+    return tag("div", tag("h3", name), button, class_="with-button")
 
 
 def _shown(value: object) -> Markup:
@@ -40,10 +47,12 @@ def _shown(value: object) -> Markup:
 
 
 def _config(run: Run) -> Markup:
-    heading = tag("h3", "Configuration")
+    heading = _heading("Configuration", "config")
     if not run.config_text:
         return join(heading, missing("The configuration is not recorded."))
-    text = tag("pre", tag("code", run.config_text), tabindex="0", role="region", aria_label="Configuration")
+    text = tag(
+        "pre", tag("code", run.config_text, id="config"), tabindex="0", role="region", aria_label="Configuration"
+    )
     return join(heading, text)
 
 

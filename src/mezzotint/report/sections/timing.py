@@ -10,17 +10,18 @@ from mezzotint.report.draw.lines import Line, area_chart, line_chart
 from mezzotint.report.draw.scale import Axis
 from mezzotint.report.figure import Chart, figures, missing
 from mezzotint.report.markup import Markup
-from mezzotint.report.numbers import count, milliseconds, percent, plain
-from mezzotint.report.record import Run, Timing
+from mezzotint.report.numbers import count, duration, milliseconds, percent, plain
+from mezzotint.report.record import EpochTime, Run, Timing
 from mezzotint.report.section import Section, bins
-from mezzotint.report.sections.curves import STEPS, finite
+from mezzotint.report.sections.curves import EPOCHS, STEPS, finite
 from mezzotint.report.table import Column, Heads, table
 
 #: The order in which a step runs; phases that are not listed follow by name.
 _ORDER = ("data", "forward", "backward", "optimizer", "topology")
-_NAMES = {"optimizer": "optimiser", "topology": "topology update"}
+_NAMES = {"data": "waiting for data", "optimizer": "optimiser", "topology": "topology update"}
 _STYLES = ("s6", "s1", "s2", "s3", "s4", "s5")
 _REST = "other"
+_EPOCH_PARTS = {"waiting for data": "s6", "training": "s1", "testing": "s5"}
 _POINTS = 160
 #: Fewer points for the phases: each is a mean over steps with and without a topology update.
 _GROUPS = 60
@@ -34,15 +35,60 @@ def section(run: Run) -> Section:
         short="Time",
         lead="Wall-clock time of logged steps. Times differ from machine to machine and from run to run; the other "
         "numbers of a run with the same seed and the same kernels do not.",
-        body=_body([item for item in run.timing if item.phases or item.seconds is not None]),
+        body=_body([item for item in run.timing if item.phases or item.seconds is not None], run.epoch_times),
     )
 
 
-def _body(timing: Sequence[Timing]) -> Markup:
+def _body(timing: Sequence[Timing], epochs: Sequence[EpochTime]) -> Markup:
     if not timing:
         return missing("Times are not recorded.")
     names = phase_names(timing)
-    return figures(_area(timing, names), _shares(timing, names), _throughput(timing))
+    return figures(_area(timing, names), _shares(timing, names), _throughput(timing), _by_epoch(epochs))
+
+
+def _by_epoch(epochs: Sequence[EpochTime]) -> Chart | None:
+    """Whole epochs, every step counted: waiting, the rest of training, testing."""
+    known = [item for item in epochs if item.seconds is not None and item.seconds > 0]
+    if not known:
+        return None
+    parts = bins(known, _GROUPS)
+    xs = [part[-1].epoch + 1.0 for part in parts]
+    series: dict[str, list[float]] = {name: [] for name in _EPOCH_PARTS}
+    for part in parts:
+        whole, waited, tested = (fmean(values) for values in zip(*map(_epoch_parts, part), strict=True))
+        for name, value in zip(series, (waited, whole - waited - tested, tested), strict=True):
+            series[name].append(value)
+    whole = sum(_epoch_parts(item)[0] for item in known)
+    waiting = sum(_epoch_parts(item)[1] for item in known) / whole
+    layers = [(style, series[name]) for name, style in _EPOCH_PARTS.items()]
+    rows = (
+        (
+            count(x),
+            *(duration(series[name][place]) for name in series),
+            duration(sum(row[place] for row in series.values())),
+        )
+        for place, x in enumerate(xs)
+    )
+    columns = (Column(name=name, style=style) for name, style in _EPOCH_PARTS.items())
+    return Chart(
+        key="epoch-time",
+        title="Time of an epoch",
+        says=f"The loader made the training wait for {percent(waiting, 2)} of all time.",
+        means="Much waiting asks for loader threads, a cache or packed data; with little, arithmetic is the limit.",
+        draw=lambda width: area_chart(
+            xs, layers, x=EPOCHS, y=Axis(label="seconds", write=plain, kind="linear", zero=True), width=width
+        ),
+        table=table(("Epoch", *columns, "together"), rows),
+        legend=tuple((f"area {style}", name) for name, style in _EPOCH_PARTS.items()),
+        wide=True,
+    )
+
+
+def _epoch_parts(item: EpochTime) -> tuple[float, float, float]:
+    """(whole, waited, tested) in seconds; the parts never exceed the whole."""
+    whole = max(item.seconds or 0.0, 0.0)
+    tested = min(max(item.tested or 0.0, 0.0), whole)
+    return whole, min(max(item.waited or 0.0, 0.0), whole - tested), tested
 
 
 def phase_names(timing: Sequence[Timing]) -> list[str]:
@@ -91,6 +137,7 @@ def _area(timing: Sequence[Timing], names: Sequence[str]) -> Chart:
         key="step-time",
         title="Time of a step by phase",
         says=f"{milliseconds(typical)} is the median of {count(len(timing))} logged steps.",
+        means="A thick band is where faster code, or a smaller network, would save most.",
         draw=lambda width: area_chart(
             xs, layers, x=STEPS, y=Axis(label="ms a step", write=plain, kind="linear", zero=True), width=width
         ),
@@ -151,6 +198,7 @@ def _throughput(timing: Sequence[Timing]) -> Chart | None:
         key="throughput",
         title="Images a second",
         says=f"{plain(median(speeds), 3)} images a second in the median.",
+        means="Dips are topology updates, or another program that wanted the processor.",
         draw=lambda width: line_chart(
             xs,
             (Line(name="images a second", style="s3", values=speeds),),

@@ -1,0 +1,53 @@
+"""What became of every run of a sweep? Its state, its result, and the way to its page."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mezzotint.report.files import finite
+from mezzotint.report.links import Link
+from mezzotint.report.markup import Markup, tag
+from mezzotint.report.numbers import duration, percent
+from mezzotint.report.section import Section
+from mezzotint.report.sweep import Sweep, Trial, named
+from mezzotint.report.table import Column, Heads, Keyed, table
+
+
+def runs_section(sweep: Sweep, link: Link) -> Section:
+    """One row a run."""
+    trials = [trial for group in sweep.groups for trial in group.trials]
+    states = Counter(trial.state for trial in trials)
+    lead = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    columns: Heads = (
+        Column(name="Run", text=True),
+        Column(name="method", text=True),
+        "density",
+        "seed",
+        Column(name="state", text=True),
+        "test accuracy",
+        "time",
+        Column(name="remark", text=True),
+    )
+    failed = any(trial.error for trial in trials)
+    rows = (_row(trial, link(sweep.folder / trial.run))[: 8 if failed else 7] for trial in trials)
+    body = table(columns[: 8 if failed else 7], rows).html("All runs", kind="data sortable")
+    return Section(key="runs", title="Run by run", short="Runs", lead=f"{lead}.", body=body)
+
+
+def _row(trial: Trial, address: str | None) -> tuple[str, ...]:
+    name = trial.run.rpartition("/")[2]
+    accuracy, seconds = finite(trial.summary.get("test_accuracy")), finite(trial.summary.get("seconds"))
+    return (
+        name if address is None else tag("a", name, href=address),
+        named(trial.method),
+        Keyed.of(f"{trial.density:g}", trial.density),
+        Keyed.of(str(trial.seed), trial.seed),
+        _state(trial.state),
+        Keyed.of(percent(accuracy, 4), accuracy),
+        Keyed.of(duration(seconds), seconds),
+        trial.error,
+    )
+
+
+def _state(state: str) -> Markup:
+    return tag("span", state, class_=f"state {state.split()[0]}")
