@@ -416,5 +416,5 @@ def test_dot_has_a_cluster_a_module_and_an_edge_a_tensor(graph: Graph) -> None:
     assert '"stem" -> "blocks.0.conv1" [label="2×8×8×8"];' in dot
     assert dot.count('-> "output" [') == 2
     collapsed = graph.to_dot(depth=1)
-    assert '"blocks/" [label="blocks\\nSequential\\n16 operators"];' in collapsed
+    assert '"blocks/" [label="blocks\\nSequential\\n12 operators"];' in collapsed
     assert '"blocks.0.conv1"' not in collapsed
