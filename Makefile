@@ -60,6 +60,7 @@ wheel: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python docs/build_guide.py
+	$(BIN)/python docs/build_graphs.py
 
 bench-memory: $(VENV)/.installed
 	$(BIN)/python bench/memory.py

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from itertools import combinations, pairwise
+from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +21,7 @@ from mezzotint.ops.graph_drawing import Drawing, drawing
 from mezzotint.ops.graph_svg import to_svg
 from mezzotint.ops.opdef import TensorSpec
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 SPEC = TensorSpec((2, 3), torch.float32)
 MODULES = ("", "a", "a.b", "a.b.c", "a.d", "e", "e.0", "e.1")
 Rect = tuple[float, float, float, float]
@@ -222,3 +227,21 @@ def test_colours_need_what_they_show() -> None:
     used = [number for number in range(7) if f'class="card r{number}"' in painted]
     assert used[-1] == 6, "the slowest card has the strongest colour"
     assert 'class="card none"' in painted, "inputs take no time"
+
+
+def build_graphs() -> ModuleType:
+    """The script that makes the guide's pictures."""
+    spec = importlib.util.spec_from_file_location("build_graphs", DOCS / "build_graphs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_guides_picture_is_current() -> None:
+    script = build_graphs()
+    written = (script.TARGET / "two_blocks.svg").read_text(encoding="utf-8")
+    assert written == script.PICTURES["two_blocks.svg"](), "run `make docs`"
+    shown = re.findall(r"\]\(graphs/(\S+)\)", (DOCS / "guide" / "graphs.md").read_text(encoding="utf-8"))
+    assert set(shown) == set(script.PICTURES)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from mezzotint.ops.graph_grid import Grid, Reads, contracted, gridded
@@ -28,6 +29,8 @@ ARROW: Final = 11.0
 PORT: Final = 13.0
 #: A drawing gets as many pages as bring it nearest to this ratio of width to height.
 _RATIO: Final = 1.35
+#: Where the longest page would still have more of the height than this, one page remains.
+_WORTH_A_BREAK: Final = 0.75
 #: Pixels that a page has at least.
 _SHORTEST: Final = 420.0
 #: A box of a single chain that would be so many times as long as a page is left out; what it holds is not.
@@ -251,6 +254,9 @@ def pages_of(root: Box) -> list[Page]:
         near = [row for row in breaks if row not in chosen and (not chosen or row > chosen[-1])]
         if near:
             chosen.append(min(near, key=lambda row: abs(root.gaps[row][0] - goal)))
+    starts = [0.0, *(root.gaps[row][0] for row in chosen), root.height]
+    if max(after - before for before, after in pairwise(starts)) > _WORTH_A_BREAK * root.height:
+        chosen = []
     pages: list[Page] = []
     left = 0.0
     for start, end in zip([0, *chosen], [*chosen, root.grid.rows], strict=True):
