@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import mezzotint as mz
 from mezzotint.errors import InputError
 from mezzotint.ops.graph import Edge, Graph, Node
-from mezzotint.ops.graph_drawing import Drawing, drawing
+from mezzotint.ops.graph_card import SUB_SIZE, text_width
+from mezzotint.ops.graph_drawing import CHIP, Drawing, drawing
 from mezzotint.ops.graph_svg import to_svg
 from mezzotint.ops.opdef import TensorSpec
 
@@ -76,17 +77,38 @@ def strokes(plan: Drawing) -> list[tuple[str, Rect]]:
     ]
 
 
+def widened(stroke: Rect) -> Rect:
+    """As wide as it is drawn."""
+    left, upper, right, lower = stroke
+    return (left - 0.3, upper, right + 0.3, lower) if left == right else (left, upper - 0.3, right, lower + 0.3)
+
+
+def titles(plan: Drawing) -> list[Rect]:
+    """Name at the upper left of each box, class at the upper right."""
+    found = []
+    for frame in plan.frames:
+        upper, left = frame.y + 9, frame.x + 10
+        wide = text_width(frame.title, 11, bold=True) + (CHIP if frame.mark else 0)
+        found.append((left, upper, left + wide, upper + 10))
+        right = frame.x + frame.width - 11
+        found.append((right - text_width(frame.kind, SUB_SIZE), upper, right, upper + 10))
+    return found
+
+
 def check(plan: Drawing) -> None:
     cards, labels = card_rects(plan), label_rects(plan)
     assert not [pair for pair in combinations(cards.items(), 2) if overlap(pair[0][1], pair[1][1])]
     assert not [(one, two) for one, two in combinations(labels, 2) if overlap(one, two)]
     assert not [(label, name) for label in labels for name, card in cards.items() if overlap(label, card)]
-    for source, (left, upper, right, lower) in strokes(plan):
-        assert left == right or upper == lower, "lines run along an axis"
-        line = (left - 0.3, upper, right + 0.3, lower) if left == right else (left, upper - 0.3, right, lower + 0.3)
+    for source, stroke in strokes(plan):
+        assert stroke[0] == stroke[2] or stroke[1] == stroke[3], "lines run along an axis"
+        line = widened(stroke)
         assert not [name for name, card in cards.items() if overlap(line, card)], f"a line from {source} crosses"
         assert not [label for label in labels if overlap(line, label)], f"a line from {source} crosses a text"
     check_frames(plan, cards)
+    for title in titles(plan):
+        assert not [name for name, card in cards.items() if overlap(title, card)]
+        assert not [source for source, line in strokes(plan) if overlap(title, widened(line))], "a line crosses a title"
     everything = [*cards.values(), *labels, *(stroke for _, stroke in strokes(plan))]
     assert all(inside(rect, (-0.01, -20, plan.width + 0.01, plan.height + 0.01)) for rect in everything)
 

@@ -14,6 +14,10 @@ from mezzotint.cli.layer_decisions import Candidate, DirectionAnswer, LayerAnswe
 
 #: A margin below which either kernel would do.
 _CLOSE: Final = 1.1
+_NATIVELY: Final = (
+    "The native kernel needs no decision there; what the launcher says holds where a layer gets ordinary tensors, as "
+    "with mz.sparsify(..., layout='plain')."
+)
 _GROUNDS: Final = {
     "rule": "By the cost estimate",
     "measured": "Timed just now",
@@ -52,7 +56,7 @@ def network(title: str, answers: Sequence[LayerAnswer]) -> RenderableType:
         Text("Behind a kernel: how many times as much the next best one would cost."),
     ]
     if first.led_reason:
-        lines.append(_layout(first))
+        lines.append(_network_layout(first))
     lines.append(Text(f"One layer in full: mezzotint ops explain ... {answers[-1].name}", style="dim"))
     return Group(*lines)
 
@@ -76,7 +80,7 @@ def _facts(answer: LayerAnswer) -> RenderableType:
 
 
 def _layout(answer: LayerAnswer) -> Text:
-    """Whether the network asks the launcher at all."""
+    """Whether the network asks the launcher at all for this layer."""
     where, _, step = answer.step.partition(":")
     if where == "plain":
         return Text(f"leaves this layer to the launcher: {step.strip()}")
@@ -85,9 +89,15 @@ def _layout(answer: LayerAnswer) -> Text:
     joined = step.partition(";")[0].strip() if where == "native" else where.removeprefix("native, ")
     return Text(
         f"runs in the native layout at this batch, since {answer.led_reason}. "
-        f"{f'This layer: {joined}. ' if joined else ''}The native kernel needs no decision there; "
-        "what follows holds where the layer gets ordinary tensors, as with mz.sparsify(..., layout='plain')."
+        f"{f'This layer: {joined}. ' if joined else ''}{_NATIVELY}"
     )
+
+
+def _network_layout(answer: LayerAnswer) -> Text:
+    """The same of the network as a whole."""
+    if not answer.led:
+        return Text(f"The network keeps ordinary tensors at this batch, and the launcher decides: {answer.led_reason}.")
+    return Text(f"The network runs in the native layout at this batch, since {answer.led_reason}. {_NATIVELY}")
 
 
 def _direction(direction: DirectionAnswer) -> list[RenderableType]:

@@ -11,6 +11,8 @@ from mezzotint.cli.output import console, line
 from mezzotint.errors import InputError, NotRegistered, RunError, message, suggest
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from mezzotint.cli.layer_decisions import LayerAnswer
     from mezzotint.cli.network import Opened
 
@@ -82,11 +84,19 @@ def _ask(arguments: argparse.Namespace) -> int:
     ]
     if arguments.json:
         line(json.dumps([one.record() for one in found], indent=1))
-    elif arguments.layer:
-        out.print(layer_view.layer(found[0]))
     else:
-        out.print(layer_view.network(opened.title, found))
+        _print(out, layer_view.layer(found[0]) if arguments.layer else layer_view.network(opened.title, found))
     return 0
+
+
+def _print(out: Console, shown: RenderableType) -> None:
+    """To a terminal with colours; into a pipe or a file without them, and without the blanks that fill tables up."""
+    if out.is_terminal:
+        out.print(shown)
+        return
+    with out.capture() as captured:
+        out.print(shown)
+    line("\n".join(text.rstrip() for text in captured.get().splitlines()))
 
 
 def _chosen(opened: Opened, layer: str | None) -> list[str]:

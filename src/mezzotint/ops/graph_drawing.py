@@ -129,6 +129,7 @@ class _Sketch:
         read = {source for source, _ in edges}
         atoms = [self._atom(name, stack, name in read) for name, stack in self.stacks.items()]
         root = laid_out(atoms, edges, self._title_widths)
+        self.marks = self._drawn_marks(root)
         routes = [routed(root, source, target) for source, target in edges]
         pages = pages_of(root)
         height = max(page.bottom + page.dy for page in pages)
@@ -139,7 +140,7 @@ class _Sketch:
             frames=tuple(self._frames(root, pages)),
             lines=tuple(lines),
             labels=tuple(self._labels(root, pages, read)),
-            marks=self._legend(root),
+            marks=self._legend(),
             width=max(page.right for page in pages),
             height=height + (MARGIN if len(pages) > 1 else 12),
         )
@@ -172,6 +173,7 @@ class _Sketch:
                 page = pages[page_at(pages, box.y)]
                 y = box.y + page.dy
                 for card in self.stacks[box.name]:
+                    card = replace(card, mark=self.marks.get(".".join(card.module), "")) if card.mark else card
                     found.append((card, box.x + page.dx, y, box.width))
                     y += card.height
         return found
@@ -205,15 +207,20 @@ class _Sketch:
                 found.append(Text(text=text, x=x + page.dx, y=y + page.dy, width=box.atom.label))
         return found
 
-    def _legend(self, root: Box) -> dict[str, str]:
-        """What the marks that are drawn mean."""
+    def _drawn_marks(self, root: Box) -> dict[str, str]:
+        """Module path -> letter, from A on, for the modules that are drawn as a box or as one card."""
         drawn = {".".join(box.path) for box in root.boxes() if box.path}
         drawn |= {".".join(card.module) for card in self.cards.values() if card.kind == "module"}
+        kept = {path: mark for path, mark in self.marks.items() if path in drawn}
+        letters = {mark: chr(ord("A") + number) for number, mark in enumerate(dict.fromkeys(kept.values()))}
+        return {path: letters[mark] for path, mark in kept.items()}
+
+    def _legend(self) -> dict[str, str]:
+        """What the marks that are drawn mean."""
         found: dict[str, list[str]] = {}
-        for path in self.marks:
-            if path in drawn:
-                found.setdefault(self.marks[path], []).append(path)
-        return {letter: self._meaning(paths) for letter, paths in sorted(found.items())}
+        for path, mark in self.marks.items():
+            found.setdefault(mark, []).append(path)
+        return {letter: self._meaning(paths) for letter, paths in found.items()}
 
     def _meaning(self, paths: Sequence[str]) -> str:
         size = sum(f"{node.module}.".startswith(f"{paths[0]}.") for node in self.nodes)

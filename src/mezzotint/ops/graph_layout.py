@@ -131,9 +131,9 @@ def laid_out(atoms: Sequence[Atom], edges: Sequence[tuple[str, str]], titles: Ti
 
 
 def _too_large(box: Box, root: Box) -> bool:
-    """Whether a box of a single chain is so long that pages cannot be of one length."""
-    chain = all(part.grid is not None and part.grid.columns == 1 for part in (box, root))
-    return chain and box.height > _LONGEST * root.height / _page_count(root)
+    """Whether a box is so long that pages cannot be of one length, and could be broken itself."""
+    chain = all(part.grid is not None and part.grid.columns == 1 for part in (box, root)) and _breaks(box)
+    return bool(chain) and box.height > _LONGEST * root.height / _page_count(root)
 
 
 def _page_count(root: Box) -> int:
@@ -270,13 +270,13 @@ def pages_of(root: Box) -> list[Page]:
     return pages
 
 
-def _breaks(root: Box) -> list[int]:
+def _breaks(box: Box) -> list[int]:
     """The rows above which a page may begin: one atom's edges cross, from the row above to the row below."""
-    assert root.grid is not None
-    assert root.wires is not None
+    assert box.grid is not None
+    assert box.wires is not None
     found = []
-    for row in range(1, root.grid.rows):
-        crossing = [(segment, way) for segment, way in root.wires.ways.items() if way.leave <= row <= way.enter]
+    for row in range(1, box.grid.rows):
+        crossing = [(segment, way) for segment, way in box.wires.ways.items() if way.leave <= row <= way.enter]
         if len({segment.net for segment, _ in crossing}) == 1 and all(way.cross == "gap" for _, way in crossing):
             found.append(row)
     return found

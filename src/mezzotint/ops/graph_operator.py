@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import torch
@@ -60,9 +60,12 @@ class Declaration:
 
     def complete(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """``arguments`` with ``None`` for what may be absent and has no default: a call by name must pass it."""
-        absent = (parameter.name for parameter in self.parameters if not parameter.required)
-        schema = {argument.name: argument for argument in self.call._schema.arguments}
-        return {**{name: None for name in absent if not schema[name].has_default_value()}, **arguments}
+        return {**self._nones, **arguments}
+
+    @cached_property
+    def _nones(self) -> dict[str, None]:
+        without = {argument.name for argument in self.call._schema.arguments if not argument.has_default_value()}
+        return {one.name: None for one in self.parameters if not one.required and one.name in without}
 
     @property
     def is_random(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint.errors import InputError, message
@@ -19,7 +20,7 @@ from mezzotint.kernels.decision import Decision
 from mezzotint.ops.graph import Edge, Graph, Node, edges_in
 from mezzotint.ops.graph_check import stand_ins
 from mezzotint.ops.graph_operator import Declaration, declaration
-from mezzotint.ops.graph_run import Executor, Values, filled
+from mezzotint.ops.graph_run import Executor
 from mezzotint.ops.opdef import TensorSpec
 
 #: Told as the kernel of PyTorch's own operators, which choose inside.
@@ -153,22 +154,21 @@ class _Timed(Executor):
         self._warm = True
         return made
 
-    def _compute(self, node: Node, values: Mapping[str, Values]) -> Values:
-        ours = self._calls[node.name].ours
-        if not self._warm and ours is not None:
-            arguments = {name: filled(value, values) for name, value in node.arguments.items()}
-            tensors = [arguments.pop(argument.name, None) for argument in ours.definition.inputs]
-            self.decisions[node.name] = ours.decision(*tensors, **arguments)
+    def _call(self, node: Node, declared: Declaration, arguments: Mapping[str, Any]) -> Any:
+        if not self._warm and declared.ours is not None:
+            rest = dict(arguments)
+            tensors = [rest.pop(argument.name) for argument in declared.ours.definition.inputs]
+            self.decisions[node.name] = declared.ours.decision(*tensors, **rest)
         start = clock()
-        made = super()._compute(node, values)
-        _synchronise(made)
+        made = super()._call(node, declared, arguments)
+        if _on_a_gpu(made):
+            torch.cuda.synchronize()
         self.seconds[node.name] = clock() - start
         return made
 
 
-def _synchronise(values: Values) -> None:
-    if any(isinstance(value, torch.Tensor) and value.is_cuda for value in values):
-        torch.cuda.synchronize()
+def _on_a_gpu(made: Any) -> bool:
+    return any(isinstance(item, torch.Tensor) and item.is_cuda for item in pytree.tree_leaves(made))
 
 
 def _profiled(

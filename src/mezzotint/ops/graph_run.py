@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from mezzotint.errors import InputError, message
 from mezzotint.ops.graph import INPUT, SOURCES, WEIGHT, Edge, Graph, Node, Source, as_edge, check_value, edges_in
-from mezzotint.ops.graph_operator import declaration
+from mezzotint.ops.graph_operator import Declaration, declaration
 
 Values = tuple[Any, ...]
 Watch = Callable[[Node, Values], None]
@@ -126,13 +126,16 @@ class Executor:
 
     def _compute(self, node: Node, values: Mapping[str, Values]) -> Values:
         declared = self._calls[node.name]
-        arguments = {name: filled(value, values) for name, value in node.arguments.items()}
+        arguments = declared.complete({name: filled(value, values) for name, value in node.arguments.items()})
         try:
-            result = declared.call(**declared.complete(arguments))
+            result = self._call(node, declared, arguments)
         except Exception as error:  # an operator may fail in any way; say where, and let it be what it is
             error.add_note(f"in node {node.name!r} ({node.operator}) of {self.graph.name}")
             raise
         return tuple(result) if isinstance(result, (list, tuple)) else (result,)
+
+    def _call(self, node: Node, declared: Declaration, arguments: Mapping[str, Any]) -> Any:
+        return declared.call(**arguments)
 
     def _run_here(self, state: _State, watch: Watch | None) -> None:
         while (node := state.next()) is not None:

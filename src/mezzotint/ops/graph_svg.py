@@ -21,6 +21,8 @@ from mezzotint.ops.graph_table import size_text, time_text
 _MARGIN: Final = 26.0
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _RADIUS: Final = 6.0
+#: The legend is broken into rows of the drawing's width, but not of less than this.
+_LEGEND_WIDTH: Final = 400.0
 #: Kind -> fill and line on light pages, fill and line on dark ones.
 _KIND_COLOURS: Final[dict[str, tuple[str, str, str, str]]] = {
     "sparse": ("#fde6d3", "#d9722b", "#4a2c17", "#e08a4a"),
@@ -165,7 +167,7 @@ class _Heading:
         if profile is not None:
             told = f"{time_text(profile.seconds)}, {profile.threads} thread{'s' * (profile.threads != 1)}"
             self.parts.append(f'<text class="sub" x="{self.width + 14:.0f}" y="6">{told}</text>')
-        self._x, self._y = 0.0, 20.0
+        self._x, self._y, self._limit = 0.0, 20.0, max(plan.width, _LEGEND_WIDTH)
         if colour == "kind":
             present = {card.kind for card in cards}
             for number, kind in enumerate(KINDS):
@@ -182,6 +184,8 @@ class _Heading:
         self.height = self._y + 46
 
     def _entry(self, sample: str, size: float, text: str) -> None:
+        if self._x and self._x + size + 6 + text_width(text, SUB_SIZE) > self._limit:
+            self._x, self._y = 0.0, self._y + 20
         self.parts.append(
             f'<g transform="translate({self._x:.1f} {self._y:.1f})">{sample}'
             f'<text class="sub" x="{size + 6}" y="10.5">{_told(text)}</text></g>'
