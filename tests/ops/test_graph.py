@@ -257,6 +257,15 @@ def small() -> tuple[Graph, Node, Node, Node]:
     )
 
 
+@pytest.mark.parametrize("layer", [nn.Conv1d(3, 4, 3), mz.SparseConv2d(3, 4, 3, density=0.5)])
+def test_a_layer_alone_is_a_graph_too(layer: nn.Module) -> None:
+    x = torch.randn(2, 3, 8) if isinstance(layer, nn.Conv1d) else torch.randn(2, 3, 8, 8)
+    graph = mz.ops.capture(layer, x)
+    assert all(node.name for node in graph.nodes)
+    assert torch.equal(graph.run(x), layer(x))
+    assert "<svg" in graph.to_svg()
+
+
 def test_a_graph_is_built_by_hand() -> None:
     graph = Graph(name="tiny")
     x = graph.input("x", (2, 3), torch.float32)

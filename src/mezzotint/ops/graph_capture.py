@@ -138,7 +138,7 @@ class _Names:
             path = _module_path(node)
             if not _is_operator(node):
                 self._add(node.name, str(targets.get(node.name) or node.name))
-            elif calls[path] == 1 and path not in parents:
+            elif path and calls[path] == 1 and path not in parents:
                 self._add(node.name, path)
             else:
                 self._add(node.name, _joined(path, short_name(_operator_name(node.target))))

@@ -36,6 +36,8 @@ _SHORTEST: Final = 420.0
 #: A box of a single chain that would be so many times as long as a page is left out; what it holds is not.
 _LONGEST: Final = 1.5
 
+_ROOT: Final = "\0root"
+
 Path = tuple[str, ...]
 
 
@@ -120,14 +122,14 @@ def laid_out(atoms: Sequence[Atom], edges: Sequence[tuple[str, str]], titles: Ti
     reads: dict[str, list[str]] = {atom.name: [] for atom in atoms}
     for source, target in edges:
         reads[target].append(source)
-    root = Box(name="", members=_grouped(atoms, (), reads))
+    root = Box(name=_ROOT, members=_grouped(atoms, (), reads))
     while True:
         _size(root, segments_of(root, edges), titles)
         large = [member for member in root.members if _too_large(member, root)]
         if not large:
             return root
         inside = [inner for member in root.members for inner in (member.members if member in large else [member])]
-        root = Box(name="", members=[_fresh(box) for box in inside])
+        root = Box(name=_ROOT, members=[_fresh(box) for box in inside])
 
 
 def _too_large(box: Box, root: Box) -> bool:
@@ -193,7 +195,7 @@ def _columns(box: Box, title: tuple[float, float]) -> None:
             max(left, member.spine),
             max(right, member.width - member.spine, label),
         ]
-    pad = PADDING if box.name else 0.0
+    pad = PADDING if box.path else 0.0
     ports = PORT * (0.5 + max(len(box.wires.entries), len(box.wires.exits)))
     left = max(pad + LANE * box.wires.lanes_left + extents[0][0], title[0] + ports if title[0] else 0.0)
     for number, (before, after) in enumerate(extents):
@@ -210,13 +212,13 @@ def _columns(box: Box, title: tuple[float, float]) -> None:
 def _rows(box: Box) -> None:
     assert box.grid is not None
     assert box.wires is not None
-    grid, top = box.grid, TITLE if box.name else 0.0
+    grid, top = box.grid, TITLE if box.path else 0.0
     tracks = box.wires.tracks(box)
     heights = [
         (LABEL if gap else 0.0) + TRACK * count + (ARROW if gap < grid.rows else 0.0)
         for gap, count in enumerate(tracks)
     ]
-    if not box.name:
+    if not box.path:
         heights[0] = TRACK * tracks[0]  # nothing enters the drawing from above
     starts: list[float] = []
     for row in range(grid.rows + 1):
@@ -227,7 +229,7 @@ def _rows(box: Box) -> None:
         for member in box.members:
             if grid.first[member.name] == row:
                 member.move(0.0, starts[row] - member.y)
-    box.height = starts[-1] + (2.0 if box.name else 0.0)
+    box.height = starts[-1] + (2.0 if box.path else 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
