@@ -250,6 +250,7 @@ def test_colours_need_what_they_show() -> None:
     used = [number for number in range(7) if f'class="card r{number}"' in painted]
     assert used[-1] == 6, "the slowest card has the strongest colour"
     assert 'class="card none"' in painted, "inputs take no time"
+    assert "kernel torch: PyTorch chooses inside" in painted, "hovering over a card tells the kernel"
 
 
 def build_graphs() -> ModuleType:

@@ -127,8 +127,8 @@ def _compared(candidate: Candidate, direction: DirectionAnswer) -> str:
     if mine is None:
         return ""
     if mine.milliseconds and candidate.milliseconds:
-        return f"{candidate.milliseconds / mine.milliseconds:.2f} times as long"
-    return f"{candidate.cost / mine.cost:.2f} times the cost" if mine.cost else ""
+        return f"{_times(candidate.milliseconds / mine.milliseconds)} as long"
+    return f"{_times(candidate.cost / mine.cost)} the cost" if mine.cost else ""
 
 
 def _verdict(direction: DirectionAnswer) -> str:
@@ -137,11 +137,15 @@ def _verdict(direction: DirectionAnswer) -> str:
         return f"{ground}: {direction.reason}."
     ratio, name = direction.margin
     timed = direction.source in ("measured", "restored")
-    verb = f"takes {ratio:.2f} times as long" if timed else f"is predicted to cost {ratio:.2f} times as much"
+    verb = f"takes {_times(ratio)} as long" if timed else f"is predicted to cost {_times(ratio)} as much"
     if ratio < 1:
         return f"{ground}, although {name} {verb}."
     close = " A close call: either would do." if ratio < _CLOSE else ""
     return f"{ground}: {name}, the next best, {verb}.{close}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f} times" if ratio < 10 else f"{ratio:.0f} times"
 
 
 def _short(direction: DirectionAnswer) -> Text:

@@ -92,7 +92,9 @@ class Figures:
         used = {edge for node in graph.nodes for edge in node.inputs} | set(edges_in(graph.outputs))
         self.read = {node.name: [n for n in range(len(node.outputs)) if node[n] in used] for node in graph.nodes}
         self.specs = {node[number]: spec for node in graph.nodes for number, spec in enumerate(node.outputs)}
-        self.seconds = {} if profile is None else {node.name: node.seconds for node in profile.nodes}
+        profiled = () if profile is None else profile.nodes
+        self.seconds = {node.name: node.seconds for node in profiled}
+        self.kernels = {node.name: f"kernel {node.kernel}: {node.reason}" for node in profiled}
 
     def weights(self, nodes: Iterable[Node]) -> tuple[int, int]:
         """(active weights, weights of the dense twins) of operators that declare their density."""
@@ -161,6 +163,7 @@ def operator_card(node: Node, figures: Figures, *, strip: bool, colour: str) -> 
                 *attributes,
                 *figures.told([node]),
                 written,
+                *figures.kernels.get(node.name, "").splitlines(),
             ]
         ),
         module=tuple(node.module.split(".")) if node.module else (),
