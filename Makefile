@@ -63,6 +63,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/build_pictures.py
 	$(BIN)/python docs/build_results.py
 	$(BIN)/python docs/build_overview.py
+	$(BIN)/python docs/build_graphs.py
 
 # The site; warnings are errors. `docs` above makes the pages and pictures that are kept in the repository.
 docs-html: $(VENV)/.installed

@@ -18,8 +18,8 @@ from train_comparison import assert_same_run, last
 
 from mezzotint.errors import RunError
 from mezzotint.train.loop import _stops
-from mezzotint.train.run import Run
 from mezzotint.train.ranks import Ranks, _buckets, described, restarted
+from mezzotint.train.run import Run
 from mezzotint.train.signals import StopRequest
 
 CONFIG = """

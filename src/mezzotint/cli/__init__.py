@@ -30,7 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "preview": ("preview", "show what the evaluation protocols keep of an image"),
     "data": ("data", "pack a data set into one file that is fast to read"),
     "export": ("export", "write a checkpoint in a format for deployment"),
-    "ops": ("ops", "list operators, show one, or explain which kernels a run chose"),
+    "ops": ("ops", "list operators, show one, explain why which kernel runs, or draw a network's graph"),
     "bench": ("bench", "measure sparse kernels and training steps against the best dense ones"),
     "config": ("keys", "list and explain the keys of a configuration"),
     "doctor": ("doctor", "tell what this machine offers, how fast it is, and what to do about what is slow"),

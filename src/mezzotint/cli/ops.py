@@ -1,4 +1,4 @@
-"""``mezzotint ops``: which operators are there, what does one do, and which kernels did a run choose?
+"""``mezzotint ops``: which operators are there, what does one do, why which kernel, and what does a network compute?
 
 ``json`` and ``stubs`` say the same to programs and to type checkers.
 """
@@ -6,20 +6,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
+from mezzotint.cli import ops_explain, ops_graph
 from mezzotint.cli.output import line, warn
-from mezzotint.errors import InputError, NotRegistered, RunError, message
+from mezzotint.errors import InputError, NotRegistered, message
 
 EXAMPLES = """\
   mezzotint ops list
   mezzotint ops show sparse_conv2d
   mezzotint ops explain runs/digits
   mezzotint ops explain runs/digits --op sparse_linear
+  mezzotint ops explain resnet50 layer2.0.conv2 --density 0.1 --measure
+  mezzotint ops explain runs/lenet5 conv2 --batch 128 --dtype bfloat16
+  mezzotint ops graph runs/lenet5 -o lenet5.svg --colour density
+  mezzotint ops graph resnet50 --depth 2 --colour time --batch 8 -o resnet50.svg
   mezzotint ops json > operators.json
   mezzotint ops stubs acme > acme/calls.pyi
 """
@@ -27,10 +30,12 @@ EXAMPLES = """\
 _WANTED: Final = {
     "list": "nothing",
     "show": "the name of an operator",
-    "explain": "a run folder",
+    "explain": "a run, a checkpoint or a network",
+    "graph": "a run, a checkpoint or a network",
     "json": "nothing, or the name of an operator",
     "stubs": "nothing, or the namespace of a package, such as 'acme'",
 }
+_ALONE: Final = ("json", "stubs")  # actions that go without a target, too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,26 +44,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action",
         choices=tuple(_WANTED),
         help="list: all operators, where they come from and what they do; show: the text of one; explain: which"
-        " kernels a run chose, why, and whether that was measured, restored from a file, ruled or forced; json: the"
-        " declarations and kernels for programs; stubs: typed signatures for type checkers",
+        " kernels a run chose, or a layer gets, and why; graph: what a network computes, operator by operator; json:"
+        " the declarations and kernels for programs; stubs: typed signatures for type checkers",
     )
     parser.add_argument(
-        "target", metavar="NAME_OR_RUN", nargs="?", help="operator to show, run folder to explain, or namespace"
+        "target",
+        metavar="NAME_OR_RUN",
+        nargs="?",
+        help="operator to show; run, checkpoint, file or network to look at; or namespace",
     )
-    parser.add_argument("--op", help="explain one operator only")
+    parser.add_argument("layer", metavar="LAYER", nargs="?", help="explain: dotted name of one layer")
+    parser.add_argument("--density", type=float, help="of a network built by name (explain: 0.1 when not given)")
+    parser.add_argument("--size", type=int, help="side of the images of a network built by name")
+    parser.add_argument("--batch", type=int, help="images (explain: 32 when not given, graph: 1)")
+    ops_explain.add_arguments(parser)
+    ops_graph.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, show, explain or export; 0."""
+    """List, show, explain, draw or export; 0."""
     action, target = arguments.action, arguments.target
-    if (action == "list" and target is not None) or (action in ("show", "explain") and target is None):
+    if action not in _ALONE and (action == "list") != (target is None):
         raise InputError(message(f"ops {action}", received=target or "nothing after it", allowed=_WANTED[action]))
-    if action == "explain":
-        from mezzotint.kernels.decision import in_words
-
-        records = _decisions(Path(target))
-        line("\n".join(in_words(record) for record in records if arguments.op in (None, record.get("op"))))
-        return 0
+    if arguments.layer is not None and action != "explain":
+        raise InputError(message(f"ops {action}", received=f"{target} {arguments.layer}", allowed="one name"))
+    if action in ("explain", "graph"):
+        return ops_explain.run(arguments) if action == "explain" else ops_graph.run(arguments)
     tell: dict[str, Callable[[Any], str]] = {"list": _list, "show": _show, "json": _json, "stubs": _stubs}
     line(tell[action](target))
     return 0
@@ -118,19 +129,3 @@ def _names() -> list[str]:
     for warning in told:
         warn(str(warning.message))
     return names
-
-
-def _decisions(folder: Path) -> list[dict[str, Any]]:
-    file = folder / "decisions.json"
-    try:
-        records = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            message(
-                "decisions of the run",
-                received=f"{str(file)!r}, which cannot be read ({getattr(error, 'strerror', None) or 'no JSON'})",
-                allowed="the folder of a run that has finished an epoch",
-                fix="`mezzotint train` writes the file after every epoch.",
-            )
-        ) from error
-    return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []

@@ -125,6 +125,22 @@ class NativeForward:
             self._told.add(lowered.reason)
             _log.warning("%s runs in the plain layout, because %s.", type(self.model).__name__, lowered.reason)
 
+    def outlook(self, example: Tensor, batch: int) -> tuple[bool, str]:
+        """Whether ``batch`` images like ``example`` would be led natively, and why, in words; one image is run.
+
+        The present autocast region counts, as it does in a call.
+        """
+        lowered = self._lowered_for((example,))
+        if lowered.module is None:
+            return False, str(lowered.reason)
+        found = worth(lowered.convolutions, batch, native_type([example]))
+        return self.always or found.pays, found.in_words(batch)
+
+    def step_of(self, name: str) -> str:
+        """What :meth:`explain` says of the module ``name``: ``native: sparse convolution + ReLU; halo ...``."""
+        lines = (line.strip() for line in self.explain().splitlines())
+        return next((line.partition(": ")[2] for line in lines if line.startswith(f"{name}: ")), "")
+
     def explain(self) -> str:
         """Which nodes are native in the plan that was made last, and why the others are not."""
         name = type(self.model).__name__

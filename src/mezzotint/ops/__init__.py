@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from mezzotint.kernels import launch
 from mezzotint.ops.annotated import Attr, Input, Output, declare
 from mezzotint.ops.convolution import conv2d, conv2d_weight_grad
+from mezzotint.ops.graph import Graph, capture
 from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.operator import Call, Operator
 from mezzotint.ops.registry import REGISTRY
@@ -14,12 +13,10 @@ from mezzotint.ops.selfcheck import selfcheck
 from mezzotint.ops.sparse_convolution import sparse_conv2d
 from mezzotint.ops.sparse_product import sparse_linear
 
-if TYPE_CHECKING:
-    from mezzotint.ops.graph import Graph
-
 __all__ = [
     "Attr",
     "Call",
+    "Graph",
     "Input",
     "OpDef",
     "Operator",
@@ -64,10 +61,3 @@ def explain(op: str | None = None) -> str:
     """Which kernels were chosen so far, and why; all operators, or one of them."""
     lines = launch.explanations(op)
     return lines or "no decision yet: run a layer first; decisions are made at a problem's first call."
-
-
-def capture(model: Any, example_input: Any) -> Graph:
-    """The dataflow graph of ``model``: nodes are operators. See :mod:`mezzotint.ops.graph`."""
-    from mezzotint.ops import graph
-
-    return graph.capture(model, example_input)

@@ -2,51 +2,123 @@
 
 from __future__ import annotations
 
+import logging
 import operator
+import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
+from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from mezzotint.errors import InputError, message
-from mezzotint.ops.graph import INPUT, WEIGHT, Edge, Graph, Node
+from mezzotint.ops.graph import INPUT, WEIGHT, Edge, Graph, Node, plain_lists
+from mezzotint.ops.graph_operator import short_name
 from mezzotint.ops.opdef import TensorSpec
 from mezzotint.ops.operator import NAMESPACE
+
+#: ``torch.export`` marks the second call of a module in its path.
+_CALL: Final = re.compile(r"@\d+$")
 
 
 def capture_model(model: Any, example_input: Any) -> Graph:
     """See :func:`mezzotint.ops.graph.capture`."""
     if not isinstance(model, nn.Module):
         raise InputError(message("model", received=type(model).__name__, allowed="an nn.Module"))
+    title = type(model).__name__
     program = _exported(model, example_input)
-    names = _Names(program)
-    nodes = [*_sources(program, names), *_operators(program, names)]
-    outputs = _outputs(program, names)
-    return Graph(nodes=_needed(nodes, outputs), outputs=outputs, name=type(model).__name__)
+    try:
+        names = _Names(program)
+        nodes = [*_sources(program, names), *_operators(program, names)]
+        outputs = _outputs(program, names)
+        graph = Graph(nodes=_needed(nodes, outputs), outputs=outputs, name=title, modules=_modules(program, title))
+        return graph.validate()
+    except InputError as error:
+        raise InputError(f"{title} cannot be captured: {error}") from error
 
 
 def _exported(model: nn.Module, example_input: Any) -> ExportedProgram:
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     try:
-        # Without no_grad layers would prepare for a backward pass that never comes. The warnings are torch's own.
-        with torch.no_grad(), warnings.catch_warnings():
+        # Without no_grad layers would prepare for a backward pass that never comes. Warnings and logs are torch's own.
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             program: ExportedProgram = torch.export.export(model, arguments).run_decompositions({})
     except Exception as error:  # torch.export fails with errors of many types; all mean the same to the user
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{type(model).__name__} cannot be captured: {reason} "
-            "What a model computes must not depend on the values of tensors; see torch.export's documentation."
-        ) from error
+        own = _own_failure(model, arguments)
+        if own is not None:
+            raise InputError(
+                f"{type(model).__name__} cannot be captured: it fails on the example input itself, with "
+                f"{type(own).__name__}: {_first_line(own)} Pass a tensor, or a tuple of what its forward takes."
+            ) from error
+        raise InputError(f"{type(model).__name__} cannot be captured: {_first_line(error)} {_remedy(error)}") from error
     return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """``torch.export`` logs where it stops and prints what it had by then to stderr; the error says it."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def _own_failure(model: nn.Module, arguments: tuple[Any, ...]) -> Exception | None:
+    """How the model fails on the arguments when it merely runs, on copies of its state; None when it does not."""
+    state = {name: value.detach().clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            functional_call(model, {name: value for name, value in state.items() if name in own}, arguments)
+    except Exception as error:  # noqa: BLE001  (the model is the user's code)
+        return error
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{lines[0].rstrip('. ')}." if lines else f"{type(error).__name__}."
+
+
+#: Words in an error of ``torch.export`` -> what to do.
+_REMEDIES: Final = {
+    "data-dependent": "A branch or a shape depends on the values of tensors: choose with torch.where, or capture the "
+    "parts before and after the branch.",
+    "numpy": "It leaves PyTorch for NumPy: compute with tensors throughout.",
+    "subclasses": "It leaves PyTorch: compute with tensors throughout.",
+}
+
+
+def _remedy(error: Exception) -> str:
+    told = str(error)
+    return next(
+        (remedy for words, remedy in _REMEDIES.items() if words in told),
+        "What a model computes must not depend on the values of tensors; see torch.export's documentation.",
+    )
+
+
+def _modules(program: ExportedProgram, title: str) -> dict[str, str]:
+    """Dotted path -> name of the class, of all modules in which an operator was called."""
+    found = {"": title}
+    for node in program.graph.nodes:
+        for path, kind in (node.meta.get("nn_module_stack") or {}).values():
+            found.setdefault(_CALL.sub("", str(path)), str(getattr(kind, "__name__", kind)).rpartition(".")[2])
+    return {path: found[path] for path in sorted(found)}
 
 
 class _Names:
@@ -66,7 +138,7 @@ class _Names:
             path = _module_path(node)
             if not _is_operator(node):
                 self._add(node.name, str(targets.get(node.name) or node.name))
-            elif calls[path] == 1 and path not in parents:
+            elif path and calls[path] == 1 and path not in parents:
                 self._add(node.name, path)
             else:
                 self._add(node.name, _joined(path, short_name(_operator_name(node.target))))
@@ -125,7 +197,7 @@ def _sources(program: ExportedProgram, names: _Names) -> Iterable[Node]:
             operator=WEIGHT,
             outputs=_specs(value),
             module=target.rpartition(".")[0],
-            call=_holding(value),
+            value=value,
         )
 
 
@@ -133,15 +205,16 @@ def _operators(program: ExportedProgram, names: _Names) -> Iterable[Node]:
     for node in program.graph.nodes:
         if node.op == "get_attr":
             value = getattr(program.graph_module, str(node.target))
-            yield Node(name=names.of(node), operator=WEIGHT, outputs=_specs(value), call=_holding(value))
+            if isinstance(value, Tensor):  # what is left are the branches of torch.cond and its kin
+                yield Node(name=names.of(node), operator=WEIGHT, outputs=_specs(value), value=value)
         elif _is_operator(node):
+            _check_target(node)
             yield Node(
                 name=names.of(node),
                 operator=_operator_name(node.target),
                 arguments=_arguments(node, names),
                 outputs=_specs(node.meta.get("val")),
                 module=_module_path(node),
-                call=_callable(node.target),
             )
 
 
@@ -176,19 +249,28 @@ def _arguments(node: fx.Node, names: _Names) -> Mapping[str, Any]:
     positional = {known[place] if place < len(known) else str(place): value for place, value in enumerate(node.args)}
     given = {**positional, **node.kwargs}
     to_edge: Callable[[fx.Node], Any] = names.edge
-    return {name: fx.map_arg(value, to_edge) for name, value in given.items()}
+    mapped: dict[str, Any] = plain_lists({name: fx.map_arg(value, to_edge) for name, value in given.items()})
+    return mapped
 
 
-def _callable(target: Any) -> Callable[..., Any]:
-    """``target``, called by argument names; what has no schema is called by place."""
-    if getattr(target, "_schema", None) is not None:
-        return target  # type: ignore[no-any-return]
-
-    def by_place(**arguments: Any) -> Any:
-        places = [value for name, value in arguments.items() if name.isdigit()]
-        return target(*places, **{name: value for name, value in arguments.items() if not name.isdigit()})
-
-    return by_place
+def _check_target(node: fx.Node) -> None:
+    """Only operators on tensors are nodes; everything that hangs behind others is looked at as well."""
+    if not node.users:
+        return  # assertions of torch.export, which nothing reads
+    where = f"{str(node.target).removesuffix('.default')} in {_module_path(node) or 'the model itself'}"
+    if not isinstance(node.target, torch._ops.OpOverload):
+        raise InputError(
+            f"it calls {where}, which is control flow or arithmetic of Python and no operator on tensors. "
+            "Capture the parts before and after it."
+        )
+    found = pytree.tree_leaves(node.meta.get("val"))
+    if any(isinstance(size, torch.SymInt) for item in found if isinstance(item, Tensor) for size in item.shape):
+        raise InputError(
+            f"it calls {where}, whose result has a shape that depends on the values of tensors; a graph's shapes are "
+            "fixed. Use a mask and torch.where in its place."
+        )
+    if not all(isinstance(item, Tensor) for item in found):
+        raise InputError(f"it calls {where}, which takes a number out of a tensor. Keep it a tensor.")
 
 
 def _operator_name(target: Any) -> str:
@@ -196,21 +278,11 @@ def _operator_name(target: Any) -> str:
     return str(target).removesuffix(".default").removeprefix(f"{NAMESPACE}.")
 
 
-def short_name(operator_name: str) -> str:
-    """The operator's name as people say it: without namespace, overload and the marks of PyTorch's own variants."""
-    name = operator_name.split(".")[1] if operator_name.startswith(("aten.", "prims.")) else operator_name
-    return "batch_norm" if "batch_norm" in name else name.strip("_")
-
-
 def _module_path(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack")
-    return str(list(stack.values())[-1][0]) if stack else ""
+    return _CALL.sub("", str(list(stack.values())[-1][0])) if stack else ""
 
 
 def _specs(value: Any) -> tuple[TensorSpec, ...]:
     found = value if isinstance(value, (list, tuple)) else (value,)
     return tuple(TensorSpec(tuple(item.shape), item.dtype) for item in found if isinstance(item, Tensor))
-
-
-def _holding(value: Any) -> Callable[[], Any]:
-    return lambda: value

@@ -1,218 +1,285 @@
-"""How is a graph drawn? As a self-contained SVG: a card for each operator, a box around each module, edges between.
+"""How is a graph painted? As a self-contained SVG for light and dark pages; hovering over a card tells the rest.
 
-Weights are left out; a card tells their density instead. Hovering over a card shows the node's name and attributes.
+Weights are left out; a card tells their density instead. Norms and activations are joined to the card of what they
+follow. Edges that skip something have a colour of their own, modules of one structure share a letter.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from mezzotint.ops.graph import INPUT, WEIGHT, Graph, Node
-from mezzotint.ops.graph_capture import short_name
-from mezzotint.ops.graph_layout import PAGE_GAP, Box, Layout, lay_out
-from mezzotint.ops.registry import REGISTRY
+from mezzotint.ops.graph import Graph
+from mezzotint.ops.graph_card import HEAD_SIZE, KINDS, SUB_SIZE, Card, text_width
+from mezzotint.ops.graph_drawing import CHIP, LABEL_SIZE, Drawing, Frame, Text, drawing
+from mezzotint.ops.graph_profile import Profile
+from mezzotint.ops.graph_route import Route
+from mezzotint.ops.graph_table import size_text, time_text
 
-_MARGIN: Final = 28.0
-_LEGEND: Final = 58.0
-_OUTPUT: Final = "the output"
-#: Kind -> (fill, line, words in an operator's name that tell the kind). The first kind that fits is taken.
-_KINDS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
-    "sparse": ("#fde8d7", "#d9722b", ("sparse_",)),
-    "convolution, product": ("#fbf3d0", "#c9a227", ("conv", "linear", "mm", "matmul")),
-    "normalisation": ("#e3eefb", "#5b8fd0", ("norm",)),
-    "activation": ("#e4f4e4", "#5aa55a", ("relu", "gelu", "silu", "sigmoid", "tanh", "softmax", "hardswish", "mish")),
-    "pooling": ("#efe6f8", "#9070c0", ("pool", "mean")),
-    "elementwise": ("#fbe4ea", "#cc6680", ("add", "mul", "sub", "div")),
-    "input, output": ("#e9e9ec", "#62626b", (INPUT, "output")),
-    "other": ("#f6f6f7", "#a3a3ad", ("",)),
+_MARGIN: Final = 26.0
+_NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_RADIUS: Final = 6.0
+#: The legend is broken into rows of the drawing's width, but not of less than this.
+_LEGEND_WIDTH: Final = 400.0
+#: Kind -> fill and line on light pages, fill and line on dark ones.
+_KIND_COLOURS: Final[dict[str, tuple[str, str, str, str]]] = {
+    "sparse": ("#fde6d3", "#d9722b", "#4a2c17", "#e08a4a"),
+    "convolution, product": ("#fbf1c9", "#bf9a1f", "#40370f", "#d1b24a"),
+    "normalisation": ("#e1ecfa", "#5b8fd0", "#1c2e46", "#6d9fdd"),
+    "activation": ("#e2f3e2", "#55a055", "#1c3a20", "#6bb56b"),
+    "pooling": ("#ede3f6", "#8d6cbf", "#34264a", "#a98ad8"),
+    "elementwise": ("#fae1e8", "#c95f7b", "#47202d", "#dc7f98"),
+    "input, output": ("#e7e8ec", "#62626b", "#2f3238", "#9a9ca6"),
+    "module": ("#e9eef2", "#6f8596", "#27323b", "#8ba2b4"),
+    "other": ("#f4f4f6", "#a0a0aa", "#26282d", "#7d7f89"),
 }
-_STYLE: Final = (
-    ".mz-graph text{font-family:system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#22222a}"
-    ".mz-graph .op{font-size:12.5px;font-weight:600}.mz-graph .sub{font-size:10.5px;fill:#55555f}"
-    ".mz-graph .module{font-size:11.5px;fill:#6a6a75;font-weight:600}.mz-graph .title{font-size:17px;font-weight:700}"
-    ".mz-graph .edge{fill:none;stroke:#6d6d78;stroke-width:1.3}"
+#: From little to much: fill on light and on dark pages.
+_RAMP: Final = (
+    ("#fbf6ef", "#26221e"),
+    ("#fbe9d3", "#3a2c1f"),
+    ("#fad8b2", "#4f3620"),
+    ("#f8c48e", "#66401f"),
+    ("#f5ad69", "#7d4a1e"),
+    ("#f0954a", "#96551b"),
+    ("#ea7d31", "#b06017"),
 )
+_MARK_COLOURS: Final = ("#2f6fb0", "#8a5a9e", "#2f8f7a", "#b0742f", "#a34a62", "#5f6f3a", "#4a5fae", "#7a6a5a")
+_SKIP: Final = ("#2878c8", "#6db3f5")
+_LIGHT: Final = {
+    "paper": "#ffffff", "ink": "#1d2027", "soft": "#5a606c", "line": "#737a87", "hair": "#d3d7de",
+    "even": "#f7f8fa", "odd": "#eef0f4", "skip": _SKIP[0],
+}  # fmt: skip
+_DARK: Final = {
+    "paper": "#121417", "ink": "#eceae4", "soft": "#a6adb8", "line": "#8a919d", "hair": "#363c46",
+    "even": "#191c21", "odd": "#20242a", "skip": _SKIP[1],
+}  # fmt: skip
 
 
-def to_svg(graph: Graph) -> str:
-    """The drawing of ``graph`` as an SVG document; see :meth:`mezzotint.ops.graph.Graph.to_svg`."""
-    shown = [node for node in graph.order() if node.operator != WEIGHT]
-    output = Node(name=_OUTPUT, operator="output", arguments={"value": graph.outputs})
-    cards = {node.name: _Card(node, graph) for node in [*shown, output]}
-    reads = {name: _read_by(card.node, cards) for name, card in cards.items()}
-    layout = lay_out({n: c.width for n, c in cards.items()}, {n: c.node.module for n, c in cards.items()}, reads)
-    width, height = max(layout.width, 620.0) + 2 * _MARGIN, layout.height + 2 * _MARGIN + _LEGEND
+def to_svg(graph: Graph, *, depth: int | None = None, colour: str = "kind", profile: Profile | None = None) -> str:
+    """See :meth:`mezzotint.ops.graph.Graph.to_svg`."""
+    return painted(drawing(graph, depth=depth, colour=colour, profile=profile), graph.name, colour, profile)
+
+
+def painted(plan: Drawing, name: str, colour: str, profile: Profile | None) -> str:
+    """The SVG of a drawing."""
+    top = _Heading(plan, name, colour, profile)
+    width = max(plan.width, top.width) + 2 * _MARGIN
+    height = plan.height + top.height + 2 * _MARGIN
+    lines = sorted(plan.lines, key=lambda line: not line[1])  # where they share a trunk, plain edges are on top
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" class="mz-graph">',
-        f"<title>{escape(graph.name)}</title><style>{_STYLE}</style>",
-        '<defs><marker id="mz-graph-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0 0.8 L7.5 4 L0 7.2 z" fill="#6d6d78"/></marker></defs>',
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
-        *_legend(graph, cards.values()),
-        f'<g transform="translate({_MARGIN:.0f} {_MARGIN + _LEGEND:.0f})">',
-        *(line for page in layout.pages for box in page for line in _module_boxes(box, 0)),
-        *_edges(layout, reads),
-        *(cards[name].draw(box) for name, box in layout.leaves().items()),
+        f"<title>{_told(name)}</title><style>{_style(colour)}</style>",
+        "<defs>" + _tip("tip") + _tip("tipskip") + "</defs>",
+        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
+        f'<g transform="translate({_MARGIN:.0f} {_MARGIN:.0f})">',
+        *top.parts,
+        f'</g><g transform="translate({_MARGIN:.0f} {_MARGIN + top.height:.0f})">',
+        *(_frame(frame) for frame in plan.frames),
+        *(_line(route, skips) for route, skips in lines),
+        *(_label(text) for text in plan.labels),
+        *(_card(card, x, y, card_width, top.scale) for card, x, y, card_width in plan.cards),
         "</g></svg>",
     ]
-    return "\n".join(parts)
+    return "\n".join(parts) + "\n"
 
 
-class _Card:
-    """A node as it is drawn: two lines of text in a coloured rectangle."""
-
-    def __init__(self, node: Node, graph: Graph) -> None:
-        self.node = node
-        self.kind = next(kind for kind, (_, _, words) in _KINDS.items() if any(word in node.operator for word in words))
-        self.headline = " ".join([short_name(node.operator), *_particulars(node)])
-        name = "" if node.name == _OUTPUT else node.name.rpartition(".")[2]
-        told = name.rstrip("_0123456789") == short_name(node.operator)
-        shape = " × ".join(str(size) for size in node.outputs[0].shape) if node.outputs else ""
-        self.subline = "  ·  ".join(filter(None, ("" if told else name, shape, _density(node, graph))))
-        self.width = max(96.0, 7.3 * len(self.headline) + 20, 5.7 * len(self.subline) + 20)
-
-    def draw(self, box: Box) -> str:
-        """The SVG of the card in the rectangle ``box``."""
-        fill, line, _ = _KINDS[self.kind]
-        middle = box.x + box.width / 2
-        high = box.y + (16 if self.subline else 23)
-        subline = f'<text class="sub" x="{middle:.1f}" y="{box.y + 30:.1f}">{escape(self.subline)}</text>'
-        return (
-            f'<g text-anchor="middle"><title>{escape(self._hint())}</title><rect x="{box.x:.1f}" y="{box.y:.1f}" '
-            f'width="{box.width:.1f}" height="{box.height:.1f}" rx="6" fill="{fill}" stroke="{line}"/>'
-            f'<text class="op" x="{middle:.1f}" y="{high:.1f}">{escape(self.headline)}</text>'
-            f"{subline if self.subline else ''}</g>"
-        )
-
-    def _hint(self) -> str:
-        attributes = [f"{name} = {value}" for name, value in self.node.arguments.items() if "Edge(" not in str(value)]
-        return "\n".join([f"{self.node.name}: {self.node.operator}", *attributes])
-
-
-def _particulars(node: Node) -> Iterable[str]:
-    """What tells one convolution from another at a glance: its taps and stride."""
-    shape, stride = node.arguments.get("weight_shape"), node.arguments.get("stride")
-    if isinstance(shape, (list, tuple)) and len(shape) == 4:
-        yield f"{shape[2]}×{shape[3]}"
-    if isinstance(stride, (list, tuple)) and any(step != 1 for step in stride):
-        yield f"/{stride[0]}"
-
-
-def _density(node: Node, graph: Graph) -> str:
-    """Such as ``10 % dense``, for an operator that declares where its density is to be found."""
-    if node.operator not in REGISTRY.names() or REGISTRY.get(node.operator).definition.density_of is None:
-        return ""
-    values, weight_shape = REGISTRY.get(node.operator).definition.density_of or ("", "")
-    edges = Node(name="", operator="", arguments={"values": node.arguments.get(values)}).inputs
-    spec = graph[edges[0].node].outputs[edges[0].output] if edges else None
-    numel = math.prod(node.arguments.get(weight_shape, ()))
-    return f"{100 * spec.shape[0] / numel:.3g} % dense" if spec is not None and numel else ""
-
-
-def _read_by(node: Node, cards: dict[str, _Card]) -> Sequence[str]:
-    return list(dict.fromkeys(edge.node for edge in node.inputs if edge.node in cards))
-
-
-def _legend(graph: Graph, cards: Iterable[_Card]) -> Iterable[str]:
-    present = {card.kind for card in cards}
-    yield f'<text class="title" x="{_MARGIN}" y="{_MARGIN + 6}">{escape(graph.name)}</text>'
-    x = _MARGIN
-    for kind, (fill, line, _) in _KINDS.items():
-        if kind in present:
-            yield f'<rect x="{x}" y="{_MARGIN + 20}" width="13" height="13" rx="3" fill="{fill}" stroke="{line}"/>'
-            yield f'<text class="sub" x="{x + 18}" y="{_MARGIN + 31}">{kind}</text>'
-            x += 34 + 6.0 * len(kind)
-
-
-def _module_boxes(box: Box, depth: int) -> Iterable[str]:
-    """A frame around each module, the inner ones on top of the outer ones."""
-    if box.is_node:
-        return
-    fill = "#fafafb" if depth % 2 == 0 else "#f1f1f4"
-    yield (
-        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="9" '
-        f'fill="{fill}" stroke="#cfcfd7"/>'
-        f'<text class="module" text-anchor="end" x="{box.x + box.width - 11:.1f}" y="{box.y + 17:.1f}">'
-        f"{escape(box.name)}</text>"
-    )
-    for member in box.members:
-        yield from _module_boxes(member, depth + 1)
-
-
-def _edges(layout: Layout, reads: dict[str, Sequence[str]]) -> Iterable[str]:
-    leaves = layout.leaves()
-    page_of = {leaf.name: number for number, page in enumerate(layout.pages) for box in page for leaf in box.leaves()}
-    lanes: list[tuple[float, float, float]] = []
-    for name, sources in reads.items():
-        for source in sources:
-            one, two = leaves[source], leaves[name]
-            if page_of[source] != page_of[name]:
-                path = _between_pages(one, two, layout, page_of[source], page_of[name])
-            else:
-                path = _within_page(one, two, list(leaves.values()), lanes)
-            yield f'<path class="edge" marker-end="url(#mz-graph-tip)" d="{path}"/>'
-
-
-def _within_page(one: Box, two: Box, leaves: Sequence[Box], lanes: list[tuple[float, float, float]]) -> str:
-    """A curve from node to node; else down and across; else by a lane at the left of what stands in the way."""
-    x1, y1, x2, y2 = one.x + one.width / 2, one.y + one.height, two.x + two.width / 2, two.y
-    bend = max(8.0, min(26.0, (y2 - y1) / 2))
-    passed = [leaf for leaf in leaves if leaf not in (one, two) and y1 - 1 < leaf.y + leaf.height and leaf.y < y2 + 1]
-    if not any(_crosses((x1, y1, x2, y2), bend, leaf) for leaf in passed):
-        return f"M{x1:.1f} {y1:.1f} C{x1:.1f} {y1 + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2 - 1:.1f}"
-    middle = y2 + two.height / 2
-    side = two.x - 1 if x1 < two.x else two.x + two.width + 1
-    beside = not two.x - 12 < x1 < two.x + two.width + 12
-    across = [leaf for leaf in leaves if leaf not in (one, two) and leaf.y < middle < leaf.y + leaf.height]
-    if beside and not any(_touches(x1, x1, leaf) for leaf in passed) and not any(_touches(x1, side, x) for x in across):
-        turn = 7.0 if x1 < side else -7.0
-        return f"M{x1:.1f} {y1:.1f} V{middle - 7:.1f} Q{x1:.1f} {middle:.1f} {x1 + turn:.1f} {middle:.1f} H{side:.1f}"
-    return _by_lane(one, two, [*passed, one, two], lanes)
-
-
-def _by_lane(one: Box, two: Box, near: Sequence[Box], lanes: list[tuple[float, float, float]]) -> str:
-    top, bottom = one.y + one.height - 9, two.y + two.height / 2
-    x = min(leaf.x for leaf in near if leaf.x + leaf.width > min(one.x, two.x)) - 13
-    while any(abs(x - lane) < 6 and high < bottom and top < low for lane, high, low in lanes):
-        x -= 7
-    lanes.append((x, top, bottom))
+def _style(colour: str) -> str:
+    dark = _theme(_DARK, colour, 1)
     return (
-        f"M{one.x:.1f} {top:.1f} H{x + 7:.1f} Q{x:.1f} {top:.1f} {x:.1f} {top + 7:.1f} "
-        f"V{bottom - 7:.1f} Q{x:.1f} {bottom:.1f} {x + 7:.1f} {bottom:.1f} H{two.x - 1:.1f}"
+        ".mz-graph text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,'DejaVu Sans',sans-serif}"
+        f".mz-graph .op{{font-size:{HEAD_SIZE}px;font-weight:600}}"
+        f".mz-graph .sub,.mz-graph .note{{font-size:{SUB_SIZE}px}}"
+        f".mz-graph .strip{{font-size:{SUB_SIZE}px;font-weight:600}}"
+        f".mz-graph .shape{{font-size:{LABEL_SIZE}px}}.mz-graph .title{{font-size:17px;font-weight:700}}"
+        ".mz-graph .module{font-size:11px;font-weight:600}.mz-graph .mark{font-size:9.5px;font-weight:700;fill:#fff}"
+        ".mz-graph .edge{fill:none;stroke-width:1.3}.mz-graph .skip{fill:none;stroke-width:1.7}"
+        f"{_theme(_LIGHT, colour, 0)}@media (prefers-color-scheme:dark){{{dark}}}"
     )
 
 
-def _touches(left: float, right: float, leaf: Box) -> bool:
-    """Whether the stretch between ``left`` and ``right``, in either order, meets ``leaf`` from side to side."""
-    return min(left, right) - 3 <= leaf.x + leaf.width and leaf.x <= max(left, right) + 3
+def _theme(tone: dict[str, str], colour: str, dark: int) -> str:
+    rules = [
+        f".paper{{fill:{tone['paper']}}}",
+        f"text{{fill:{tone['ink']}}}",
+        f".sub,.shape,.module{{fill:{tone['soft']}}}",
+        f".note{{fill:{tone['soft' if colour == 'kind' else 'ink']}}}",
+        f".edge{{stroke:{tone['line']}}}",
+        f".skip{{stroke:{tone['skip']}}}",
+        f".tip{{fill:{tone['line']}}}",
+        f".tipskip{{fill:{tone['skip']}}}",
+        f".even{{fill:{tone['even']};stroke:{tone['hair']}}}",
+        f".odd{{fill:{tone['odd']};stroke:{tone['hair']}}}",
+    ]
+    for number, (light_fill, light_line, dark_fill, dark_line) in enumerate(_KIND_COLOURS.values()):
+        fill, line = (dark_fill, dark_line) if dark else (light_fill, light_line)
+        rules.append(f".k{number}{{fill:{fill};stroke:{line}}}")
+    if colour != "kind":
+        rules += [f".r{number}{{fill:{fills[dark]};stroke:{tone['line']}}}" for number, fills in enumerate(_RAMP)]
+        rules.append(f".none{{fill:{tone['paper']};stroke:{tone['hair']}}}")
+    return "".join(f".mz-graph {rule.replace(',.', ',.mz-graph .')}" for rule in rules)
 
 
-def _crosses(ends: tuple[float, float, float, float], bend: float, leaf: Box) -> bool:
-    """Whether the curve between the ends touches ``leaf``, by points along it."""
-    x1, y1, x2, y2 = ends
-    for step in range(1, 20):
-        t = step / 20
-        u = 1 - t
-        x = (u**3 + 3 * u * u * t) * x1 + (3 * u * t * t + t**3) * x2
-        y = u**3 * y1 + 3 * u * u * t * (y1 + bend) + 3 * u * t * t * (y2 - bend) + t**3 * y2
-        if _touches(x, x, leaf) and leaf.y - 3 <= y <= leaf.y + leaf.height + 3:
-            return True
-    return False
+def _tip(name: str) -> str:
+    return (
+        f'<marker id="mz-{name}" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="8" markerHeight="8" '
+        f'markerUnits="userSpaceOnUse" orient="auto"><path class="{name}" d="M0 0.8 L7.5 4 L0 7.2 z"/></marker>'
+    )
 
 
-def _between_pages(one: Box, two: Box, layout: Layout, first: int, last: int) -> str:
-    """Out to the gutter beside the source's page, above everything when pages lie between, and in from above."""
-    right = max(box.x + box.width for box in layout.pages[first]) + PAGE_GAP * 0.35
-    left = min(box.x for box in layout.pages[last]) - PAGE_GAP * 0.35
-    x1, y1, x2, y2 = one.x + one.width / 2, one.y + one.height, two.x + two.width / 2, two.y
-    over = "" if last == first + 1 else f"V-12 H{left:.1f} "
-    gutter = left if last == first + 1 else right
-    level = y2 - 11
-    for leaf in sorted((leaf for box in layout.pages[last] for leaf in box.leaves()), key=lambda leaf: -leaf.y):
-        if _touches(left, x2, leaf) and leaf.y < level < leaf.y + leaf.height:
-            level = leaf.y - 11
-    return f"M{x1:.1f} {y1:.1f} V{y1 + 9:.1f} H{gutter:.1f} {over}V{level:.1f} H{x2:.1f} V{y2 - 1:.1f}"
+class _Scale:
+    """Values -> one of the colours of the ramp. Times and bytes by their root: small ones can be told apart."""
+
+    def __init__(self, cards: Iterable[Card], colour: str) -> None:
+        self.colour = colour
+        values = [card.value for card in cards if card.value is not None]
+        self.largest = 1.0 if colour == "density" else max(values, default=0.0)
+
+    def class_of(self, card: Card) -> str:
+        """The class of a card's rectangle."""
+        if self.colour == "kind":
+            return f"k{list(KINDS).index(card.kind)}"
+        if card.value is None:
+            return "none"
+        share = card.value / self.largest if self.largest else 0.0
+        share = share if self.colour == "density" else share**0.5
+        return f"r{min(len(_RAMP) - 1, int(share * len(_RAMP)))}"
+
+    def bounds(self) -> list[str]:
+        """The values between the ramp's colours, in words, from the least to the greatest."""
+        shares = [number / len(_RAMP) for number in range(len(_RAMP) + 1)]
+        if self.colour == "density":
+            return [f"{100 * share:.0f} %" for share in shares]
+        told = time_text if self.colour == "time" else lambda value: size_text(round(value))
+        return ["0" if not share else told(share**2 * self.largest) for share in shares]
+
+
+class _Heading:
+    """Title and legend above the drawing."""
+
+    def __init__(self, plan: Drawing, name: str, colour: str, profile: Profile | None) -> None:
+        cards = [card for card, *_ in plan.cards]
+        self.scale = _Scale(cards, colour)
+        self.parts = [f'<text class="title" x="0" y="6">{_told(name)}</text>']
+        self.width = text_width(name, 17, bold=True)
+        if profile is not None:
+            told = f"{time_text(profile.seconds)}, {profile.threads} thread{'s' * (profile.threads != 1)}"
+            self.parts.append(f'<text class="sub" x="{self.width + 14:.0f}" y="6">{told}</text>')
+        self._x, self._y, self._limit = 0.0, 20.0, max(plan.width, _LEGEND_WIDTH)
+        if colour == "kind":
+            present = {card.kind for card in cards}
+            for number, kind in enumerate(KINDS):
+                if kind in present:
+                    self._entry(f'<rect class="k{number}" width="13" height="13" rx="3"/>', 13, kind)
+        else:
+            self._ramp(colour)
+        if any(skips for _, skips in plan.lines):
+            self._entry('<path class="skip" d="M0 6.5 H20"/>', 20, "skip connection")
+        self._y += 0.0 if colour == "kind" else 12.0  # the numbers below the ramp
+        self._x, self._y = (0.0, self._y + 22) if plan.marks else (self._x, self._y)
+        for letter, told in plan.marks.items():
+            self._entry(_chip(letter, 0, -0.5), 14, told)
+        self.height = self._y + 46
+
+    def _entry(self, sample: str, size: float, text: str) -> None:
+        if self._x and self._x + size + 6 + text_width(text, SUB_SIZE) > self._limit:
+            self._x, self._y = 0.0, self._y + 20
+        self.parts.append(
+            f'<g transform="translate({self._x:.1f} {self._y:.1f})">{sample}'
+            f'<text class="sub" x="{size + 6}" y="10.5">{_told(text)}</text></g>'
+        )
+        self._x += size + 6 + text_width(text, SUB_SIZE) + 16
+        self.width = max(self.width, self._x - 16)
+
+    def _ramp(self, colour: str) -> None:
+        title = {"time": "time", "density": "density", "bytes": "bytes written"}[colour]
+        self.parts.append(f'<text class="sub" x="0" y="{self._y + 10.5:.1f}">{title}</text>')
+        left, step = text_width(title, SUB_SIZE) + 22, 52.0
+        for number, bound in enumerate(self.scale.bounds()):
+            x = left + step * number
+            if number < len(_RAMP):
+                self.parts.append(f'<rect class="r{number}" x="{x:.1f}" y="{self._y:.1f}" width="{step}" height="13"/>')
+            self.parts.append(
+                f'<text class="shape" text-anchor="middle" x="{x:.1f}" y="{self._y + 26:.1f}">{bound}</text>'
+            )
+        self._x = left + step * len(_RAMP) + 40
+        self.width = max(self.width, self._x)
+        if colour == "density":
+            self._entry('<rect class="none" width="13" height="13" rx="3"/>', 13, "no sparse weight")
+
+
+def _told(text: str) -> str:
+    """Any text as XML can hold it: a node may be called anything."""
+    return escape(_NOT_XML.sub("\ufffd", text))
+
+
+def _chip(letter: str, x: float, y: float) -> str:
+    fill = _MARK_COLOURS[(ord(letter) - ord("A")) % len(_MARK_COLOURS)]
+    return (
+        f'<g transform="translate({x:.1f} {y:.1f})"><rect width="14" height="14" rx="4" fill="{fill}"/>'
+        f'<text class="mark" text-anchor="middle" x="7" y="10.5">{letter}</text></g>'
+    )
+
+
+def _frame(frame: Frame) -> str:
+    """A box around a module, its name at the left of the spine, its class at the right."""
+    chip = _chip(frame.mark, frame.x + 10, frame.y + 7) if frame.mark else ""
+    x = frame.x + 11 + (CHIP if frame.mark else 0.0)
+    kind = (
+        f'<text class="sub" text-anchor="end" x="{frame.x + frame.width - 11:.1f}" y="{frame.y + 18:.1f}">'
+        f"{_told(frame.kind)}</text>"
+    )
+    return (
+        f'<rect class="{"even" if frame.depth % 2 else "odd"}" x="{frame.x:.1f}" y="{frame.y:.1f}" '
+        f'width="{frame.width:.1f}" height="{frame.height:.1f}" rx="9"/>{chip}'
+        f'<text class="module" x="{x:.1f}" y="{frame.y + 18:.1f}">{_told(frame.title)}</text>'
+        f"{kind if frame.kind else ''}"
+    )
+
+
+def _card(card: Card, x: float, y: float, width: float, scale: _Scale) -> str:
+    middle = x + width / 2
+    chosen = scale.class_of(card)
+    head = f'<g text-anchor="middle"><title>{_told(card.hint)}</title>'
+    shape = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{card.height:.0f}"'
+    if card.strip:
+        sub = f'<tspan class="note" font-weight="400" dx="6">{_told(card.subline)}</tspan>' if card.subline else ""
+        text = f'<text class="strip" x="{middle:.1f}" y="{y + 14:.1f}">{_told(card.headline)}{sub}</text>'
+        return f'{head}<rect class="card {chosen}" {shape} rx="3"/>{text}</g>'
+    high = y + (17 if card.subline else 24.5)
+    text = f'<text class="op" x="{middle:.1f}" y="{high:.1f}">{_told(card.headline)}</text>'
+    sub = f'<text class="note" x="{middle:.1f}" y="{y + 31.5:.1f}">{_told(card.subline)}</text>' if card.subline else ""
+    chip = _chip(card.mark, x + 8, y + 8) if card.mark else ""
+    return f'{head}<rect class="card {chosen}" {shape} rx="6"/>{chip}{text}{sub}</g>'
+
+
+def _label(text: Text) -> str:
+    return f'<text class="shape" x="{text.x:.1f}" y="{text.y:.1f}">{_told(text.text)}</text>'
+
+
+def _line(route: Route, skips: bool) -> str:
+    name = "skip" if skips else "edge"
+    return f'<path class="{name}" marker-end="url(#mz-tip{"skip" if skips else ""})" d="{_rounded(route.points)}"/>'
+
+
+def _rounded(points: Sequence[tuple[float, float]]) -> str:
+    """A path through the corners, which are rounded."""
+    parts = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        radius = min(_RADIUS, _distance(before, corner) / 2, _distance(corner, after) / 2)
+        x1, y1 = _toward(corner, before, radius)
+        x2, y2 = _toward(corner, after, radius)
+        parts.append(f"L{x1:.1f} {y1:.1f} Q{corner[0]:.1f} {corner[1]:.1f} {x2:.1f} {y2:.1f}")
+    parts.append(f"L{points[-1][0]:.1f} {points[-1][1]:.1f}")
+    return " ".join(parts)
+
+
+def _distance(one: tuple[float, float], two: tuple[float, float]) -> float:
+    return abs(one[0] - two[0]) + abs(one[1] - two[1])  # every line runs along an axis
+
+
+def _toward(start: tuple[float, float], goal: tuple[float, float], length: float) -> tuple[float, float]:
+    distance = _distance(start, goal) or 1.0
+    return start[0] + (goal[0] - start[0]) * length / distance, start[1] + (goal[1] - start[1]) * length / distance

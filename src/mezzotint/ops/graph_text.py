@@ -1,16 +1,13 @@
-"""How is a graph written down? As text for people, as JSON for programs, as DOT for Graphviz."""
+"""How is a graph written down? As text for people, as DOT for Graphviz."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from mezzotint.ops.graph import Edge, Graph, Node
-from mezzotint.ops.opdef import TensorSpec
-
-JSON_VERSION = 1
+from mezzotint.ops.graph import WEIGHT, Edge, Graph, Node
+from mezzotint.ops.graph_check import spec_text
 
 
 def to_text(graph: Graph) -> str:
@@ -26,52 +23,62 @@ def to_text(graph: Graph) -> str:
     return "\n".join(lines)
 
 
-def to_json(graph: Graph) -> str:
-    """A JSON document: format, version, name, nodes and outputs; an edge is ``{"edge": [node, output]}``."""
-    document = {
-        "format": "mezzotint-graph",
-        "version": JSON_VERSION,
-        "name": graph.name,
-        "nodes": [_node_record(node) for node in graph.order()],
-        "outputs": _plain(graph.outputs),
-    }
-    return json.dumps(document, indent=1)
+@dataclass(frozen=True)
+class _Shape:
+    """What Graphviz draws: a name, where it stands, what is written on it."""
+
+    name: str
+    module: tuple[str, ...]
+    label: str
 
 
-def to_dot(graph: Graph) -> str:
-    """A Graphviz digraph: a box for each operator and input, a cluster for each module, weights left out."""
-    shown = [node for node in graph.order() if node.operator != "weight"]
-    names = {node.name for node in shown}
-    edges = [(edge, node.name) for node in shown for edge in node.inputs if edge.node in names]
-    outputs = Node(name="output", operator="output", arguments={"value": graph.outputs}).inputs
-    lines = [f"digraph {_quoted(graph.name)} {{", '  node [shape=box, fontname="Helvetica"];']
-    lines += _clusters(shown)
+def to_dot(graph: Graph, depth: int | None = None) -> str:
+    """A Graphviz digraph: a box for each operator and input, a cluster for each module, shapes on the edges.
+
+    Weights are left out; modules deeper than ``depth`` names are one box each.
+    """
+    from mezzotint.ops.graph_drawing import collapsed
+
+    groups = collapsed([node for node in graph.order() if node.operator != WEIGHT], depth)
+    owner = {node.name: name for (name, _), members in groups.items() for node in members}
+    specs = {node[number]: spec for node in graph.nodes for number, spec in enumerate(node.outputs)}
+    shapes = [_shape(name, path, members, graph) for (name, path), members in groups.items()]
+    lines = [f"digraph {_quoted(graph.name)} {{", '  node [shape=box, style=rounded, fontname="Helvetica"];']
+    lines += ['  edge [fontname="Helvetica", fontsize=9];', *_clusters(shapes)]
     lines.append('  "output" [shape=ellipse];')
-    lines += [f"  {_quoted(edge.node)} -> {_quoted(reader)};" for edge, reader in dict.fromkeys(edges)]
-    lines += [f'  {_quoted(edge.node)} -> "output";' for edge in dict.fromkeys(outputs)]
+    ends = Node(name="output", operator="output", arguments={"value": graph.outputs})
+    for node in [*(node for members in groups.values() for node in members), ends]:
+        target = owner.get(node.name, node.name)
+        for edge in dict.fromkeys(node.inputs):
+            if edge.node in owner and owner[edge.node] != target:
+                shape = "×".join(map(str, specs[edge].shape))
+                lines.append(f"  {_quoted(owner[edge.node])} -> {_quoted(target)} [label={_quoted(shape)}];")
     return "\n".join([*lines, "}"])
 
 
-def spec_text(spec: TensorSpec) -> str:
-    """Such as ``float32[2, 16, 32, 32]``."""
-    return f"{str(spec.dtype).removeprefix('torch.')}{list(spec.shape)}"
+def _shape(name: str, path: tuple[str, ...], members: list[Node], graph: Graph) -> _Shape:
+    if len(members) > 1:
+        kind = graph.modules.get(".".join(path), "")
+        return _Shape(name, path[:-1], "\n".join(filter(None, [".".join(path), kind, f"{len(members)} operators"])))
+    node = members[0]
+    module = tuple(node.module.split(".")) if node.module else ()
+    return _Shape(name, module, f"{node.operator}\n{spec_text(node.outputs[0]) if node.outputs else ''}".strip())
 
 
-def _clusters(nodes: Iterable[Node], prefix: tuple[str, ...] = (), depth: int = 1) -> list[str]:
-    """The nodes below the module ``prefix``: its own as boxes, those of each module in it as a cluster."""
-    inside: dict[str, list[Node]] = {}
+def _clusters(shapes: Iterable[_Shape], prefix: tuple[str, ...] = (), depth: int = 1) -> list[str]:
+    """The boxes below the module ``prefix``: its own, and those of each module in it as a cluster."""
+    inside: dict[str, list[_Shape]] = {}
     lines = []
     pad = "  " * depth
-    for node in nodes:
-        path = node.module.split(".") if node.module else []
-        if len(path) > len(prefix):
-            inside.setdefault(path[len(prefix)], []).append(node)
+    for shape in shapes:
+        if len(shape.module) > len(prefix):
+            inside.setdefault(shape.module[len(prefix)], []).append(shape)
         else:
-            lines.append(pad + _dot_node(node))
+            lines.append(pad + _box(shape))
     for name, members in inside.items():
         below = (*prefix, name)
         if len(members) == 1:
-            lines.append(pad + _dot_node(members[0]))
+            lines.append(pad + _box(members[0]))
             continue
         label = ".".join(below)
         lines.append(f"{pad}subgraph {_quoted('cluster_' + label)} {{ label={_quoted(label)};")
@@ -79,38 +86,13 @@ def _clusters(nodes: Iterable[Node], prefix: tuple[str, ...] = (), depth: int = 
     return lines
 
 
-def _dot_node(node: Node) -> str:
-    shape = spec_text(node.outputs[0]) if node.outputs else ""
-    return f"{_quoted(node.name)} [label={_quoted(node.operator + chr(10) + shape)}];"
+def _box(shape: _Shape) -> str:
+    return f"{_quoted(shape.name)} [label={_quoted(shape.label)}];"
 
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def _node_record(node: Node) -> dict[str, Any]:
-    return {
-        "name": node.name,
-        "operator": node.operator,
-        "module": node.module,
-        "arguments": _plain(node.arguments),
-        "outputs": [
-            {"shape": list(spec.shape), "dtype": str(spec.dtype).removeprefix("torch.")} for spec in node.outputs
-        ],
-    }
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as JSON can hold it."""
-    if isinstance(value, Edge):
-        return {"edge": [value.node, value.output]}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    known = value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
-    return value if known else str(value)
 
 
 def _shown(value: Any) -> str:
