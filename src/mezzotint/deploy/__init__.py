@@ -6,7 +6,9 @@ from mezzotint.deploy.bundle import Bundle, describe, load, open_bundle
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.export_model import Exported, export
 from mezzotint.deploy.formats import FORMATS
-from mezzotint.deploy.session import Session, TensorInfo
+from mezzotint.deploy.onnx import load_onnx
+from mezzotint.deploy.session import Session
+from mezzotint.deploy.tensor_info import TensorInfo
 
 __all__ = [
     "FORMATS",
@@ -18,5 +20,6 @@ __all__ = [
     "describe",
     "export",
     "load",
+    "load_onnx",
     "open_bundle",
 ]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mezzotint.deploy.onnx.load import OnnxModel, load_onnx, read_onnx
+from mezzotint.deploy.onnx.load import OnnxModel, load_onnx, read_onnx, read_onnx_description
 
-__all__ = ["OnnxModel", "load_onnx", "read_onnx"]
+__all__ = ["OnnxModel", "load_onnx", "read_onnx", "read_onnx_description"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -19,7 +22,15 @@ _RESULT_LIMIT: Final = 1 << 34
 """Bytes of one result for two or three images; more is no convolutional network but a damaged file."""
 
 _KEEPING: Final = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.ELU)
-"""Modules whose results look as what they read; PyTorch loads its compiler to find that out for some of them."""
+_BROADCASTING: Final = (operator.add, operator.sub, operator.mul)
+"""What is foreseen by the rule of broadcasting alone: PyTorch would load its compiler to find that out."""
+
+_STORED: Final = (torch.uint16, torch.uint32, torch.uint64)
+
+_TAKEN: Final = frozenset(
+    {*keyword.kwlist, *dir(builtins), "self", "torch", "operator", "mezzotint", "device", "inf", "nan"}
+)
+"""Names that mean something else in the code that ``torch.fx`` writes."""
 
 Target = Callable[..., Any]
 
@@ -47,6 +58,7 @@ class Builder:
             Refused: it does not work, or its results are beyond all measure.
         """
         leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Value | Numbers)]
+        _check_types([leaf for leaf in leaves if isinstance(leaf, Value)], target)
         if all(isinstance(leaf, Value) and leaf.constant is not None for leaf in leaves):
             return self._fold(target, args, kwargs)
         samples = tuple(_tried(target, args, kwargs, trial) for trial in range(TRIALS))
@@ -74,7 +86,7 @@ class Builder:
         """An identifier that nothing of the graph has yet, as near to ``name`` as can be."""
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
         plain = f"_{plain}" if plain[0].isdigit() else plain
-        plain = f"{plain}_" if hasattr(nn.Module, plain) else plain
+        plain = f"{plain}_" if plain in _TAKEN or hasattr(nn.Module, plain) else plain
         found, number = plain, 1
         while found in self._names:
             found, number = f"{plain}_{number}", number + 1
@@ -98,7 +110,9 @@ class Builder:
         return self.graph.call_function(target, filled_args, filled_kwargs)
 
     def _argument(self, leaf: Any) -> Any:
-        return self.read(leaf.value if isinstance(leaf, Numbers) else leaf) if isinstance(leaf, Value | Numbers) else leaf
+        return (
+            self.read(leaf.value if isinstance(leaf, Numbers) else leaf) if isinstance(leaf, Value | Numbers) else leaf
+        )
 
 
 def parts(whole: Value, builder: Builder, count: int, pick: Target) -> list[Value]:
@@ -111,6 +125,12 @@ def parts(whole: Value, builder: Builder, count: int, pick: Target) -> list[Valu
         else:
             found.append(Value(samples, node=builder.graph.call_function(pick, (whole.node, i))))
     return found
+
+
+def _check_types(values: Sequence[Value], target: Target | nn.Module) -> None:
+    for value in values:
+        if isinstance(value.samples[0], Tensor) and value.dtype in _STORED and target is not Tensor.to:
+            raise Refused(f"PyTorch stores {value.dtype} but has no arithmetic for it")
 
 
 def _filled(args: Any, kwargs: Any, trial: int) -> tuple[Any, Any]:
@@ -132,17 +152,41 @@ def _tried(target: Target | nn.Module, args: Any, kwargs: Any, trial: int) -> An
     return _called(target, *given, meta=meta)
 
 
+def _foreseen(args: tuple[Tensor, ...]) -> Tensor:
+    """What elementwise arithmetic on ``args`` looks like."""
+    try:
+        shape = torch.broadcast_shapes(*(arg.shape for arg in args))
+    except RuntimeError as error:
+        raise Refused(f"tensors of the shapes {[list(arg.shape) for arg in args]} do not go together") from error
+    dtype = args[0].dtype if len(args) == 1 else torch.result_type(*args)
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
 def _called(target: Target | nn.Module, args: Any, kwargs: Any, *, meta: bool) -> Any:
     state: dict[str, Tensor] = {}
-    if meta and isinstance(target, _KEEPING) and isinstance(args[0], Tensor):
-        return args[0].to("meta")
+    if meta and (isinstance(target, _KEEPING) or target in _BROADCASTING):
+        return _foreseen(args)
     if meta:
-        args, kwargs = pytree.tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (args, kwargs))
+        args, kwargs = pytree.tree_map(
+            lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (args, kwargs)
+        )
         if isinstance(target, nn.Module):
             state = {name: tensor.to("meta") for name, tensor in target.state_dict(keep_vars=True).items()}
     try:
         with torch.no_grad():
-            return functional_call(target, state, args, kwargs) if state and isinstance(target, nn.Module) else target(*args, **kwargs)
-    except (RuntimeError, ValueError, TypeError, IndexError, OverflowError, NotImplementedError, ArithmeticError) as error:
+            return (
+                functional_call(target, state, args, kwargs)
+                if state and isinstance(target, nn.Module)
+                else target(*args, **kwargs)
+            )
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        IndexError,
+        OverflowError,
+        NotImplementedError,
+        ArithmeticError,
+    ) as error:
         first = str(error).strip().splitlines()
         raise Refused(first[0].rstrip(".") if first else type(error).__name__) from error

@@ -66,21 +66,21 @@ class Call:
         """Whole numbers that must be constant; None where the input is left out."""
         return None if self.optional(place) is None else self._listed(self.const(place))
 
-    def int(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int) -> int:
         """A whole number."""
         found = self._attribute(name, _INT)
         return default if found is None else int(found.i)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A whole number that means yes or no."""
-        return bool(self.int(name, int(default)))
+        return bool(self.integer(name, int(default)))
 
     def ints(self, name: str) -> list[int] | None:
         """Whole numbers."""
         found = self._attribute(name, _INTS)
         return None if found is None else [int(number) for number in found.ints]
 
-    def float(self, name: str, default: float) -> float:
+    def real(self, name: str, default: float) -> float:
         """A number."""
         found = self._attribute(name, _FLOAT)
         return default if found is None else float(found.f)

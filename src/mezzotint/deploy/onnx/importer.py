@@ -1,4 +1,4 @@
-"""How does an ONNX model become a graph of PyTorch's modules? Node by node, and all that cannot be run is told at once."""
+"""How does an ONNX model become a graph of PyTorch's modules? Node by node; what cannot be run is told at once."""
 
 from __future__ import annotations
 
@@ -55,6 +55,28 @@ def import_graph(model: schema.Model, folder: Path | None, shapes: Shapes | None
     return _Importer(model, model.graph, folder, dict(shapes or {})).run()
 
 
+def declared_inputs(model: schema.Model) -> tuple[TensorInfo, ...]:
+    """The inputs as the file declares them, constants left out; nothing is read but names and shapes.
+
+    Raises:
+        Malformed: there is no graph, or an input is no tensor.
+    """
+    if model.graph is None:
+        raise Malformed("a model without a graph")
+    sparse = [one.values.name for one in model.graph.sparse_initializer if one.values is not None]
+    constants = {*sparse, *(one.name for one in model.graph.initializer)}
+    found = []
+    for info in model.graph.input:
+        kind = info.type.tensor_type if info.type is not None else None
+        if kind is None:
+            raise Malformed(f"an input {info.name!r} that is no tensor")
+        if info.name not in constants:
+            shape = None if kind.shape is None else tuple(one.dim_value for one in kind.shape.dim)
+            dtype = str(tensors.dtype_of(kind.elem_type)).removeprefix("torch.")
+            found.append(TensorInfo(name=info.name, shape=shape, dtype=dtype))
+    return tuple(found)
+
+
 class _Importer:
     def __init__(self, model: schema.Model, graph: schema.Graph, folder: Path | None, shapes: Shapes) -> None:
         self.graph, self.folder, self.shapes = graph, folder, shapes
@@ -69,8 +91,6 @@ class _Importer:
         """Read constants, then inputs, then nodes, then outputs."""
         constants = self._constants()
         inputs = [self._input(info) for info in self.graph.input if info.name not in constants]
-        if not inputs:
-            raise Malformed("a graph without inputs")
         unknown = sorted(self.shapes.keys() - {info.name for info in inputs})
         if unknown:
             raise Malformed(f"no input {unknown[0]!r} but {', '.join(info.name for info in inputs)}")
@@ -84,15 +104,15 @@ class _Importer:
         found = [value for _, value in outputs]
         nodes = [self.builder.read(value, info.name) for info, value in outputs]
         self.builder.graph.output(nodes[0] if len(nodes) == 1 else tuple(nodes))
+        self.builder.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         module = fx.GraphModule(self.builder.root.eval(), self.builder.graph, "OnnxModel")
-        module.graph.eliminate_dead_code()
-        module.delete_all_unused_submodules()
-        module.recompile()
         named = zip(self.graph.output, found, strict=True)
-        return Imported(module=module.eval(), inputs=tuple(inputs), outputs=tuple(_info(one.name, v) for one, v in named))
+        return Imported(
+            module=module.eval(), inputs=tuple(inputs), outputs=tuple(_info(one.name, v) for one, v in named)
+        )
 
     def _constants(self) -> set[str]:
-        names = set()
+        names: set[str] = set()
         for proto in self.graph.initializer:
             self._constant(proto.name, tensors.read_tensor(proto, self.folder), names)
         for sparse in self.graph.sparse_initializer:
@@ -111,7 +131,11 @@ class _Importer:
             raise Malformed(f"an input {info.name!r} that is no tensor, or is there twice")
         dtype, shape = tensors.dtype_of(kind.elem_type), self._shape(info.name, kind.shape)
         samples = tuple(
-            torch.empty([self._trial(size, axis, len(shape), trial) for axis, size in enumerate(shape)], dtype=dtype, device="meta")
+            torch.empty(
+                [self._trial(size, axis, len(shape), trial) for axis, size in enumerate(shape)],
+                dtype=dtype,
+                device="meta",
+            )
             for trial in range(TRIALS)
         )
         self.values[info.name] = self.builder.input(info.name, samples)
@@ -127,8 +151,11 @@ class _Importer:
             raise Malformed(f"an input {name!r} without a shape: pass shapes={{{name!r}: (None, 3, 224, 224)}}, say")
         else:
             named = enumerate(declared.dim)
-            sizes = [one.dim_value if one.dim_value else one.dim_param or f"{name} axis {i}" for i, one in named]
-        if len(sizes) > 8 or any(isinstance(size, int) and not 0 < size < 1 << 24 for size in sizes):
+            sizes = [
+                one.dim_value if one.dim_value is not None else one.dim_param or f"{name} axis {axis}"
+                for axis, one in named
+            ]
+        if len(sizes) > 8 or any(isinstance(size, int) and not 0 <= size < 1 << 24 for size in sizes):
             raise Malformed(f"an input {name!r} of the shape {sizes[:9]}")
         return sizes
 

@@ -88,7 +88,7 @@ class Node:
 class Dimension:
     """A size, or the name of one that is free; neither: free without a name."""
 
-    dim_value: int = single(1, "int")
+    dim_value: int | None = single(1, "size")
     dim_param: str = single(2, "string")
 
 

@@ -118,7 +118,8 @@ def _from_bytes(content: Any, dtype: torch.dtype, count: int) -> np.ndarray[Any,
     if len(content) != count * dtype.itemsize:
         raise Malformed(f"{len(content)} bytes for {count} numbers of {dtype}")
     if dtype is torch.bool:
-        return np.frombuffer(content, np.uint8) != 0
+        bits: np.ndarray[Any, Any] = np.frombuffer(content, np.uint8) != 0
+        return bits
     return np.frombuffer(content, _RAW[dtype])
 
 
@@ -133,7 +134,8 @@ def _from_fields(proto: schema.Tensor, dtype: torch.dtype, count: int) -> np.nda
         raise Malformed(f"{len(data)} numbers for the shape {list(dims_of(proto.dims))}")
     if dtype is torch.float16:
         return data.astype(np.uint16).view(np.float16)
-    return data.astype(_RAW[dtype])
+    plain: np.ndarray[Any, Any] = data.astype(_RAW[dtype])
+    return plain
 
 
 def _external(proto: schema.Tensor, folder: Path | None, size: int) -> bytes:

@@ -10,10 +10,10 @@ Source: https://protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,10 @@ class Field:
 
 
 def single(number: int, kind: str | type) -> Any:
-    """A field that occurs once: "int" (0 when absent), "float", "string", "bytes", or None for an absent message."""
+    """A field that occurs once: "int" (0 when absent), "float", "string", "bytes", or None for an absent message.
+
+    "size" is an "int" that is None when absent: 0 is a size.
+    """
     absent: dict[Any, Any] = {"int": 0, "float": 0.0, "string": "", "bytes": b""}
     return field(default=absent.get(kind), metadata={"wire": Field(number, kind, False)})
 
@@ -69,7 +72,7 @@ def decode(kind: type[Message], content: memoryview, depth: int = 0) -> Message:
     """
     if depth > _DEPTH:
         raise Malformed(f"messages nested deeper than {_DEPTH}")
-    known = _by_number(kind)
+    known = _by_number(cast(Hashable, kind))
     found: dict[str, Any] = {}
     many: dict[str, list[Any]] = {}
     for number, wire, value in _records(content):
@@ -84,7 +87,7 @@ def decode(kind: type[Message], content: memoryview, depth: int = 0) -> Message:
         except Malformed as error:
             raise Malformed(f"{kind.__name__}.{name}: {error}") from error
     for name, values in many.items():
-        dtype = _DTYPES.get(_spec(kind)[name].kind)
+        dtype = _DTYPES.get(_spec(cast(Hashable, kind))[name].kind)
         found[name] = values if dtype is None else np.concatenate(values).astype(dtype, copy=False)
     return kind(**found)
 
@@ -92,7 +95,7 @@ def decode(kind: type[Message], content: memoryview, depth: int = 0) -> Message:
 def encode(message: object) -> bytes:
     """The bytes of a message; fields with their default are left out."""
     parts: list[bytes] = []
-    for name, item in _spec(type(message)).items():
+    for name, item in _spec(cast(Hashable, type(message))).items():
         value = getattr(message, name)
         if item.repeated:
             if len(value) and item.kind in _DTYPES:
@@ -105,12 +108,12 @@ def encode(message: object) -> bytes:
 
 
 @cache
-def _spec(kind: type) -> dict[str, Field]:
+def _spec(kind: Hashable) -> dict[str, Field]:
     return {item.name: item.metadata["wire"] for item in fields(kind)}  # type: ignore[arg-type]
 
 
 @cache
-def _by_number(kind: type) -> dict[int, tuple[str, Field]]:
+def _by_number(kind: Hashable) -> dict[int, tuple[str, Field]]:
     return {item.number: (name, item) for name, item in _spec(kind).items()}
 
 
@@ -156,7 +159,7 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
 def _one(item: Field, wire: int, value: Any, depth: int) -> Any:
     if isinstance(item.kind, type):
         return decode(item.kind, _expect(wire, _BYTES, value), depth + 1)
-    if item.kind == "int":
+    if item.kind in ("int", "size"):
         return _signed(_expect(wire, _VARINT, value))
     if item.kind == "float":
         return struct.unpack("<f", _expect(wire, _FIXED32, value))[0]
@@ -239,7 +242,7 @@ def _packed(kind: Any, values: Iterable[Any]) -> bytes:
 
 
 def _written(item: Field, value: Any) -> list[bytes]:
-    if item.kind == "int":
+    if item.kind in ("int", "size"):
         return [_tag(item.number, _VARINT), _number(value)]
     if item.kind == "float":
         return [_tag(item.number, _FIXED32), struct.pack("<f", value)]

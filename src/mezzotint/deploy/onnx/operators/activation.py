@@ -20,20 +20,24 @@ def clip(call: Call) -> Value:
     """``Clip``: bounds from attributes before operator set 11, from inputs since then."""
     x = call.value(0)
     if call.opset < 11:
-        low, high = call.float("min", -math.inf), call.float("max", math.inf)
+        low, high = call.real("min", -math.inf), call.real("max", math.inf)
         return _bounded(call, x, low, high)
     bounds = [call.optional(1), call.optional(2)]
+    if bounds == [None, None]:
+        return x
     if any(bound is not None and bound.constant is None for bound in bounds) or not x.dtype.is_floating_point:
         return call.emit(torch.clamp, x, *bounds)
-    low, high = (None if bound is None else float(call.const(place)) for place, bound in enumerate(bounds, 1))
-    return _bounded(call, x, -math.inf if low is None else low, math.inf if high is None else high)
+    least = -math.inf if bounds[0] is None else float(call.const(1))
+    return _bounded(call, x, least, math.inf if bounds[1] is None else float(call.const(2)))
 
 
 def prelu(call: Call) -> Value:
     """``PRelu``: one slope, or one a channel, to ``nn.PReLU``; any other shape to a call."""
     x, slope = call.value(0), call.value(1)
     if slope.constant is not None and x.rank >= 2 and x.dtype.is_floating_point:
-        a_channel = slope.constant.dim() == x.rank - 1 and slope.constant.shape[0] == slope.constant.numel() == x.shape[1]
+        a_channel = (
+            slope.constant.dim() == x.rank - 1 and slope.constant.shape[0] == slope.constant.numel() == x.shape[1]
+        )
         if slope.constant.numel() == 1 or a_channel:
             made = nn.PReLU(slope.constant.numel(), device="meta")
             return call.emit(filled(made, weight=slope.constant.reshape(-1)), x)
@@ -47,7 +51,7 @@ def sloped(x: Tensor, slope: Tensor) -> Tensor:
 
 def hard_sigmoid(call: Call) -> Value:
     """``HardSigmoid``; PyTorch's own has the slope 1/6."""
-    alpha, beta = call.float("alpha", 0.2), call.float("beta", 0.5)
+    alpha, beta = call.real("alpha", 0.2), call.real("beta", 0.5)
     if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
         return call.emit(nn.Hardsigmoid(), call.value(0))
     return call.emit(bent, call.value(0), alpha, beta)
@@ -76,7 +80,7 @@ def gelu(call: Call) -> Value:
 
 def swish(call: Call) -> Value:
     """``Swish``: ``x sigmoid(alpha x)``."""
-    alpha = call.float("alpha", 1.0)
+    alpha = call.real("alpha", 1.0)
     return call.emit(nn.SiLU(), call.value(0)) if alpha == 1.0 else call.emit(scaled_swish, call.value(0), alpha)
 
 
@@ -88,7 +92,7 @@ def scaled_swish(x: Tensor, alpha: float) -> Tensor:
 def softmax(call: Call, *, log: bool) -> Value:
     """``Softmax`` and ``LogSoftmax``: over one axis; before operator set 13 over all axes from one on."""
     x = call.value(0)
-    axis = x.axis(call.int("axis", -1 if call.opset >= 13 else 1))
+    axis = x.axis(call.integer("axis", -1 if call.opset >= 13 else 1))
     if call.opset >= 13 or axis == x.rank - 1:
         return call.emit((nn.LogSoftmax if log else nn.Softmax)(axis), x)
     return call.emit(softmax_over_rest, x, axis, log)
@@ -115,11 +119,16 @@ def _module(make: Callable[..., nn.Module], call: Call) -> Value:
 
 
 def _alpha(make: Callable[..., nn.Module], default: float, call: Call) -> Value:
-    return call.emit(make(call.float("alpha", default)), call.value(0))
+    return call.emit(make(call.real("alpha", default)), call.value(0))
 
 
 def _selu(call: Call) -> Value:
-    return call.emit(scaled_elu, call.value(0), call.float("alpha", 1.67326319217681884765625), call.float("gamma", 1.05070102214813232421875))
+    return call.emit(
+        scaled_elu,
+        call.value(0),
+        call.real("alpha", 1.67326319217681884765625),
+        call.real("gamma", 1.05070102214813232421875),
+    )
 
 
 def scaled_elu(x: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -128,11 +137,11 @@ def scaled_elu(x: Tensor, alpha: float, gamma: float) -> Tensor:
 
 
 def _threshold(call: Call) -> Value:
-    return call.emit(thresholded, call.value(0), call.float("alpha", 1.0))
+    return call.emit(thresholded, call.value(0), call.real("alpha", 1.0))
 
 
 def _shrink(call: Call) -> Value:
-    return call.emit(shrunk, call.value(0), call.float("lambd", 0.5), call.float("bias", 0.0))
+    return call.emit(shrunk, call.value(0), call.real("lambd", 0.5), call.real("bias", 0.0))
 
 
 def _relu(call: Call) -> Value:

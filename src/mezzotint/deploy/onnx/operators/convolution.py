@@ -25,7 +25,7 @@ _TRANSPOSED_CALLS: Final[tuple[Callable[..., Tensor], ...]] = (
 def conv(call: Call) -> Value:
     """``Conv``: 1 to 3 axes; padding that differs before and behind becomes a node of its own."""
     x, weight, bias = call.value(0), call.value(1), call.optional(2)
-    window, groups = _window(call, x, weight), call.int("group", 1)
+    window, groups = _window(call, x, weight), call.integer("group", 1)
     channels = weight.shape[1]
     if groups < 1 or channels is None or x.shape[1] != channels * groups or (weight.shape[0] or 0) % groups:
         raise Refused(f"{x.shape[1]} channels meet a weight of the shape {list(weight.shape)} in {groups} groups")
@@ -45,14 +45,16 @@ def conv_transpose(call: Call) -> Value:
     """``ConvTranspose``: with ``output_shape`` and ``auto_pad``, whose sizes must then be known."""
     x, weight, bias = call.value(0), call.value(1), call.optional(2)
     output_shape, extra = call.ints("output_shape"), call.ints("output_padding")
-    groups = call.int("group", 1)
+    groups = call.integer("group", 1)
     mode = call.text("auto_pad", "NOTSET")
     window = _window(call, x, weight)
     axes = len(window.kernel)
     extra = extra or [0] * axes
     if groups < 1 or x.shape[1] != weight.shape[0] or (weight.shape[0] or 0) % groups:
         raise Refused(f"{x.shape[1]} channels meet a weight of the shape {list(weight.shape)} in {groups} groups")
-    if len(extra) != axes or not all(0 <= e < max(s, d) for e, s, d in zip(extra, window.stride, window.dilation, strict=True)):
+    if len(extra) != axes or not all(
+        0 <= e < max(s, d) for e, s, d in zip(extra, window.stride, window.dilation, strict=True)
+    ):
         raise Refused(f"its output_padding is {extra}; {axes} numbers below stride or dilation are needed")
     begin, end = _cut(x, window, extra, output_shape, mode)
     run, settings = _TRANSPOSED_CALLS[axes - 1], {"groups": groups, "dilation": window.dilation}

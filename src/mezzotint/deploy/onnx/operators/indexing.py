@@ -19,7 +19,7 @@ _MODES: Final = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 def gather(call: Call) -> Value:
     """``Gather``: whole slices along one axis; negative indices count from the end."""
     x, indices = call.value(0), call.value(1)
-    axis = x.axis(call.int("axis", 0))
+    axis = x.axis(call.integer("axis", 0))
     if indices.constant is not None and indices.rank == 0:
         place, size = int(indices.constant), x.shape[axis]
         if size is not None and not -size <= place < size:
@@ -38,7 +38,7 @@ def gathered(x: Tensor, indices: Tensor, axis: int) -> Tensor:
 def gather_elements(call: Call) -> Value:
     """``GatherElements``."""
     x = call.value(0)
-    return call.emit(gathered_elements, x, call.value(1), x.axis(call.int("axis", 0)))
+    return call.emit(gathered_elements, x, call.value(1), x.axis(call.integer("axis", 0)))
 
 
 def gathered_elements(x: Tensor, indices: Tensor, axis: int) -> Tensor:
@@ -80,7 +80,7 @@ def pad(call: Call) -> Value:
     axes, number = call.fixed(3), 0.0
     if call.opset < 11:
         pads: list[int] | Numbers | None = call.ints("pads")
-        number = call.float("value", 0.0)
+        number = call.real("value", 0.0)
     else:
         pads = call.numbers(1)
         if call.optional(2) is not None:

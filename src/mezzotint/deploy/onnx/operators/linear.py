@@ -16,7 +16,7 @@ from mezzotint.deploy.onnx.value import Refused, Value
 def gemm(call: Call) -> Value:
     """``Gemm``: ``alpha A' B' + beta C``."""
     a, b, c = call.value(0), call.value(1), call.optional(2)
-    alpha, beta = call.float("alpha", 1.0), call.float("beta", 1.0)
+    alpha, beta = call.real("alpha", 1.0), call.real("beta", 1.0)
     flip_a, flip_b = call.flag("transA"), call.flag("transB")
     if a.rank != 2 or b.rank != 2:
         raise Refused(f"it multiplies tensors of {a.rank} and {b.rank} axes, and needs matrices")

@@ -18,8 +18,8 @@ _BATCH_NORMS: Final = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 
 
 def batch_normalization(call: Call) -> Value:
     """``BatchNormalization`` with running statistics."""
-    x, epsilon = call.value(0), call.float("epsilon", 1e-5)
-    call.float("momentum", 0.9)
+    x, epsilon = call.value(0), call.real("epsilon", 1e-5)
+    call.real("momentum", 0.9)
     if call.flag("training_mode") or not call.flag("spatial", True):
         raise Refused("it is in training mode, or normalises every pixel by itself")
     call.refuse_outputs(1)
@@ -38,14 +38,14 @@ def batch_normalization(call: Call) -> Value:
 def instance_normalization(call: Call) -> Value:
     """``InstanceNormalization``: each channel of each image by itself."""
     x, scale, shift = call.value(0), call.value(1), call.value(2)
-    return call.emit(grouped_norm, x, scale, shift, x.shape[1], call.float("epsilon", 1e-5))
+    return call.emit(grouped_norm, x, scale, shift, x.shape[1], call.real("epsilon", 1e-5))
 
 
 def group_normalization(call: Call) -> Value:
     """``GroupNormalization``; before operator set 21 scale and shift are those of groups."""
     x, scale, shift = call.value(0), call.value(1), call.value(2)
-    groups, epsilon = call.int("num_groups", 0), call.float("epsilon", 1e-5)
-    call.int("stash_type", 1)
+    groups, epsilon = call.integer("num_groups", 0), call.real("epsilon", 1e-5)
+    call.integer("stash_type", 1)
     channels = x.shape[1]
     if channels is None or groups < 1 or channels % groups:
         raise Refused(f"{channels} channels in {groups} groups")
@@ -57,8 +57,8 @@ def group_normalization(call: Call) -> Value:
 def layer_normalization(call: Call) -> Value | Sequence[Value]:
     """``LayerNormalization``: over all axes from one on; mean and inverse deviation can be had."""
     x, scale, shift = call.value(0), call.value(1), call.optional(2)
-    axis, epsilon = x.axis(call.int("axis", -1)), call.float("epsilon", 1e-5)
-    call.int("stash_type", 1)
+    axis, epsilon = x.axis(call.integer("axis", -1)), call.real("epsilon", 1e-5)
+    call.integer("stash_type", 1)
     if call.outputs == 1:
         return call.emit(layer_norm, x, scale, shift, axis, epsilon)
     return call.split(call.emit(layer_norm_with_statistics, x, scale, shift, axis, epsilon), 3)[: call.outputs]
@@ -66,8 +66,8 @@ def layer_normalization(call: Call) -> Value | Sequence[Value]:
 
 def local_response(call: Call) -> Value:
     """``LRN`` over an odd number of channels."""
-    size, bias = call.int("size", 0), call.float("bias", 1.0)
-    alpha, beta = call.float("alpha", 1e-4), call.float("beta", 0.75)
+    size, bias = call.integer("size", 0), call.real("bias", 1.0)
+    alpha, beta = call.real("alpha", 1e-4), call.real("beta", 0.75)
     if size < 1 or size % 2 == 0:
         raise Refused(f"its size is {size}; an odd number is needed")
     return call.emit(nn.LocalResponseNorm(size, alpha, beta, bias), call.value(0))

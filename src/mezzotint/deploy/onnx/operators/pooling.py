@@ -24,7 +24,7 @@ _CONVOLUTIONS: Final[tuple[Callable[..., Tensor], ...]] = (F.conv1d, F.conv2d, F
 def max_pool(call: Call) -> Value:
     """``MaxPool``; the places of the greatest numbers cannot be had."""
     x, window, ceil_mode = call.value(0), _read(call), call.flag("ceil_mode")
-    call.int("storage_order", 0)  # of the places alone
+    call.integer("storage_order", 0)  # of the places alone
     call.refuse_outputs(1)
     whole = not x.dtype.is_floating_point
     if whole:
@@ -44,13 +44,23 @@ def average_pool(call: Call) -> Value:
     call.refuse_outputs(1)
     padding = _native_padding(window)
     if padding is None or max(window.dilation) > 1:
-        return call.emit(window_average, x, window.kernel, window.stride, window.dilation, _pads(window), window.lower, ceil_mode, counts)
+        return call.emit(
+            window_average,
+            x,
+            window.kernel,
+            window.stride,
+            window.dilation,
+            _pads(window),
+            window.lower,
+            ceil_mode,
+            counts,
+        )
     return call.emit(_AVERAGE[len(window.kernel) - 1](window.kernel, window.stride, padding, ceil_mode, counts), x)
 
 
 def lp_pool(call: Call) -> Value:
     """``LpPool``: the p-th root of the sum of p-th powers of absolute values."""
-    x, window, p = call.value(0), _read(call), call.int("p", 2)
+    x, window, p = call.value(0), _read(call), call.integer("p", 2)
     ceil_mode = call.flag("ceil_mode")
     if p < 1:
         raise Refused(f"its p is {p}; at least 1 is needed")
@@ -70,12 +80,13 @@ def global_max_pool(call: Call) -> Value:
 
 def global_lp_pool(call: Call) -> Value:
     """``GlobalLpPool``."""
-    return call.emit(global_norm, call.value(0), call.int("p", 2))
+    return call.emit(global_norm, call.value(0), call.integer("p", 2))
 
 
 def global_norm(x: Tensor, p: int) -> Tensor:
     """The p-norm of each channel of ``x`` [N, C, ...], with all axes kept."""
-    return torch.linalg.vector_norm(x, p, tuple(range(2, x.dim())), keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, p, tuple(range(2, x.dim())), keepdim=True)
+    return norm
 
 
 def window_average(
@@ -88,7 +99,7 @@ def window_average(
     ceil_mode: bool,
     counts: bool,
 ) -> Tensor:
-    """Mean of each window of ``x`` [N, C, ...]; ``counts``: numbers laid around count too, those of rounding up do not."""
+    """Mean of each window of ``x`` [N, C, ...]; ``counts``: what is laid around counts, what rounding up adds does not."""
     total, around, extended = _sums(x, kernel, stride, dilation, pads, lower, ceil_mode)
     real = torch.ones_like(x[:1, :1])
     if counts:

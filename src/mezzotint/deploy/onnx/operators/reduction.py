@@ -92,7 +92,9 @@ def _of_nothing(x: Tensor, axes: Sequence[int], keep: bool, is_greatest: bool) -
     if x.dtype is torch.bool:
         bound: float = not is_greatest
     else:
-        low, high = (-torch.inf, torch.inf) if x.is_floating_point() else (torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max)
+        low, high = (
+            (-torch.inf, torch.inf) if x.is_floating_point() else (torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max)
+        )
         bound = low if is_greatest else high
     y = torch.full(shape, bound, dtype=x.dtype, device=x.device)
     return y if keep else y.reshape([size for axis, size in enumerate(x.shape) if axis not in axes])
@@ -101,7 +103,7 @@ def _of_nothing(x: Tensor, axes: Sequence[int], keep: bool, is_greatest: bool) -
 def _arg(call: Call, *, most: bool) -> Value:
     """``ArgMax`` and ``ArgMin``: of equal numbers the first, or the last."""
     x, keep, last = call.value(0), call.flag("keepdims", True), call.flag("select_last_index")
-    return call.emit(place_of, x, x.axis(call.int("axis", 0)), keep, last, most)
+    return call.emit(place_of, x, x.axis(call.integer("axis", 0)), keep, last, most)
 
 
 def place_of(x: Tensor, axis: int, keep: bool, last: bool, most: bool) -> Tensor:
@@ -113,10 +115,10 @@ def place_of(x: Tensor, axis: int, keep: bool, last: bool, most: bool) -> Tensor
 
 
 def _lp_normalization(call: Call) -> Value:
-    x, p = call.value(0), call.int("p", 2)
+    x, p = call.value(0), call.integer("p", 2)
     if p not in (1, 2):
         raise Refused(f"its p is {p}; 1 and 2 can be run")
-    return call.emit(scaled_to_one, x, x.axis(call.int("axis", -1)), p)
+    return call.emit(scaled_to_one, x, x.axis(call.integer("axis", -1)), p)
 
 
 def scaled_to_one(x: Tensor, axis: int, p: int) -> Tensor:

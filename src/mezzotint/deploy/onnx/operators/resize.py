@@ -40,9 +40,9 @@ def resize(call: Call) -> Value:
         return _resized(call, x, 1, None, None, (mode, "asymmetric", "floor", -0.75, False, False), "stretch")
     coordinates = call.choice("coordinate_transformation_mode", "half_pixel", _COORDINATES)
     nearest = call.choice("nearest_mode", "round_prefer_floor", tuple(_NEAREST))
-    cubic, outside = call.float("cubic_coeff_a", -0.75), call.flag("exclude_outside")
+    cubic, outside = call.real("cubic_coeff_a", -0.75), call.flag("exclude_outside")
     antialias, policy = call.flag("antialias"), call.choice("keep_aspect_ratio_policy", "stretch", _POLICIES)
-    call.float("extrapolation_value", 0.0)  # of a mode that is refused
+    call.real("extrapolation_value", 0.0)  # of a mode that is refused
     axes = call.ints("axes")
     rule = (mode, coordinates, nearest, cubic, antialias, outside)
     return _resized(call, x, 2, 3, axes, rule, policy)
@@ -176,7 +176,8 @@ def _coordinates(length: int, size: int, scale: float, mode: str) -> NDArray[Any
 
 
 def _triangle(x: NDArray[Any]) -> NDArray[Any]:
-    return np.maximum(0.0, 1.0 - np.abs(x))
+    weights: NDArray[Any] = np.maximum(0.0, 1.0 - np.abs(x))
+    return weights
 
 
 def _cubic(x: NDArray[Any], a: float) -> NDArray[Any]:
@@ -184,7 +185,8 @@ def _cubic(x: NDArray[Any], a: float) -> NDArray[Any]:
     x = np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((x - 5) * x + 8) * x * a - 4 * a
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    weights: NDArray[Any] = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    return weights
 
 
 OPERATORS: Final[dict[str, Callable[[Call], Value]]] = {"Resize": resize, "Upsample": upsample}

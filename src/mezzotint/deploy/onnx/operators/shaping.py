@@ -34,7 +34,7 @@ def reshaped(x: Tensor, shape: Tensor | Sequence[int], zero: bool = False) -> Te
 def flatten(call: Call) -> Value:
     """``Flatten``: to a matrix, the axes before one and those from it on."""
     x = call.value(0)
-    axis = call.int("axis", 1)
+    axis = call.integer("axis", 1)
     if not -x.rank <= axis <= x.rank:
         raise Refused(f"it names the axis {axis} of {x.rank}")
     axis = axis + x.rank if axis < 0 else axis
@@ -112,7 +112,7 @@ def tiled(x: Tensor, repeats: Tensor | Sequence[int]) -> Tensor:
 def concat(call: Call) -> Value:
     """``Concat``."""
     values = [call.value(place) for place in range(len(call.inputs))]
-    axis = call.int("axis", 0)
+    axis = call.integer("axis", 0)
     if not values:
         raise Refused("it has no inputs")
     return call.emit(torch.cat, values, values[0].axis(axis))
@@ -120,8 +120,8 @@ def concat(call: Call) -> Value:
 
 def split(call: Call) -> Sequence[Value]:
     """``Split``: sizes from the attribute or an input, or equal parts, the last one smaller."""
-    x, sizes, parts = call.value(0), call.ints("split"), call.int("num_outputs", call.outputs)
-    axis = x.axis(call.int("axis", 0))
+    x, sizes, parts = call.value(0), call.ints("split"), call.integer("num_outputs", call.outputs)
+    axis = x.axis(call.integer("axis", 0))
     if call.optional(1) is not None:
         sizes = call.fixed(1)
     count = len(sizes) if sizes else parts
@@ -140,7 +140,7 @@ def equal_parts(x: Tensor, count: int, axis: int) -> tuple[Tensor, ...]:
 
 def shape_of(call: Call) -> Value:
     """``Shape``, or some axes of it."""
-    return call.emit(sizes_of, call.value(0), call.int("start", 0), call.int("end", 1 << 31))
+    return call.emit(sizes_of, call.value(0), call.integer("start", 0), call.integer("end", 1 << 31))
 
 
 def sizes_of(x: Tensor, start: int, end: int) -> Tensor:
@@ -176,10 +176,14 @@ def constant_tensor(shape: Tensor | Sequence[int], value: float, dtype: torch.dt
 
 def depth_to_space(call: Call) -> Value:
     """``DepthToSpace``: blocks of channels to blocks of pixels, in one of two orders."""
-    size, mode = call.int("blocksize", 0), call.choice("mode", "DCR", ("DCR", "CRD"))
+    size, mode = call.integer("blocksize", 0), call.choice("mode", "DCR", ("DCR", "CRD"))
     if size < 1:
         raise Refused(f"its blocksize is {size}")
-    return call.emit(nn.PixelShuffle(size), call.value(0)) if mode == "CRD" else call.emit(depth_first, call.value(0), size)
+    return (
+        call.emit(nn.PixelShuffle(size), call.value(0))
+        if mode == "CRD"
+        else call.emit(depth_first, call.value(0), size)
+    )
 
 
 def depth_first(x: Tensor, size: int) -> Tensor:
@@ -191,7 +195,7 @@ def depth_first(x: Tensor, size: int) -> Tensor:
 
 def space_to_depth(call: Call) -> Value:
     """``SpaceToDepth``: the other way round, or its second order."""
-    size, mode = call.int("blocksize", 0), call.choice("mode", "DCR", ("DCR", "CRD"))
+    size, mode = call.integer("blocksize", 0), call.choice("mode", "DCR", ("DCR", "CRD"))
     if size < 1:
         raise Refused(f"its blocksize is {size}")
     return call.emit(to_channels, call.value(0), size, mode == "CRD")
@@ -216,9 +220,9 @@ def constant(call: Call) -> Value:
     if ints is not None:
         return call.constant(torch.tensor(ints, dtype=torch.int64))
     if call.has("value_float"):
-        return call.constant(torch.tensor(call.float("value_float", 0.0), dtype=torch.float32))
+        return call.constant(torch.tensor(call.real("value_float", 0.0), dtype=torch.float32))
     if call.has("value_int"):
-        return call.constant(torch.tensor(call.int("value_int", 0), dtype=torch.int64))
+        return call.constant(torch.tensor(call.integer("value_int", 0), dtype=torch.int64))
     raise Refused("it holds neither a tensor nor numbers")
 
 

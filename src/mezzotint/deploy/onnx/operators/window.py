@@ -70,9 +70,7 @@ def laid_around(call: Call, x: Value, window: Window, value: float = 0.0) -> Val
     return call.emit(F.pad, x, _torch_pads(window.begin, window.end), "constant", value)
 
 
-def same_padding(
-    size: int, kernel: int, stride: int, dilation: int, lower: bool
-) -> tuple[int, int]:
+def same_padding(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> tuple[int, int]:
     """Before and behind one axis, so that ``ceil(size / stride)`` results come out."""
     total = max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)
     return (total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
