@@ -39,7 +39,8 @@ def node(op: str, inputs: str, outputs: str, name: str = "", **attributes: Any) 
 def declared(name: str, shape: Sequence[int | str | None], dtype: torch.dtype = torch.float32) -> schema.ValueInfo:
     """An input or output; a size may be free, with or without a name."""
     sizes = [
-        schema.Dimension(dim_value=one) if isinstance(one, int) else schema.Dimension(dim_param=one or "") for one in shape
+        schema.Dimension(dim_value=one) if isinstance(one, int) else schema.Dimension(dim_param=one or "")
+        for one in shape
     ]
     kind = schema.TensorType(elem_type=tensors.CODES[dtype], shape=schema.Shape(dim=sizes))
     return schema.ValueInfo(name=name, type=schema.Type(tensor_type=kind))

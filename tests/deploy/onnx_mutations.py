@@ -65,7 +65,9 @@ def _missing_constant(draw: random.Random, graph: schema.Graph) -> None:
 
 
 def _wrong_operator(draw: random.Random, graph: schema.Graph) -> None:
-    draw.choice(graph.node).op_type = draw.choice([one.op_type for one in graph.node] + ["", "Loop", "Pad", "Resize", "Expand"])
+    draw.choice(graph.node).op_type = draw.choice(
+        [one.op_type for one in graph.node] + ["", "Loop", "Pad", "Resize", "Expand"]
+    )
 
 
 def _wrong_number(draw: random.Random, graph: schema.Graph) -> None:
@@ -86,7 +88,12 @@ def _wrong_dims(draw: random.Random, graph: schema.Graph) -> None:
 
 def _wrong_input_shape(draw: random.Random, graph: schema.Graph) -> None:
     kind = graph.input[0].type
-    if kind is not None and kind.tensor_type is not None and kind.tensor_type.shape is not None and kind.tensor_type.shape.dim:
+    if (
+        kind is not None
+        and kind.tensor_type is not None
+        and kind.tensor_type.shape is not None
+        and kind.tensor_type.shape.dim
+    ):
         draw.choice(kind.tensor_type.shape.dim).dim_value = draw.choice((0, 1, -3, 1 << 23, 1 << 50))
 
 
@@ -133,7 +140,7 @@ def main(count: int, limit: int) -> None:
             report["refused"] += 1
             if not 30 < len(str(error)) < 4000:
                 report["wrong"].append([seed, f"an error of {len(str(error))} letters: {str(error)[:100]}"])
-        except BaseException as error:  # noqa: BLE001: whatever else comes is what is looked for
+        except BaseException as error:  # noqa: BLE001 (whatever else comes is what is looked for)
             report["wrong"].append([seed, f"{type(error).__name__}: {str(error)[:200]}"])
         report["slowest"] = max(report["slowest"], time.thread_time() - begun)
     sys.stdout.write(json.dumps(report))

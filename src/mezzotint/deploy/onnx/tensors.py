@@ -14,26 +14,57 @@ from mezzotint.deploy.onnx import schema
 from mezzotint.deploy.onnx.wire import Malformed
 
 DTYPES: Final[dict[int, torch.dtype]] = {
-    **{1: torch.float32, 2: torch.uint8, 3: torch.int8, 4: torch.uint16, 5: torch.int16, 6: torch.int32},
-    **{7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64, 12: torch.uint32, 13: torch.uint64},
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    4: torch.uint16,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    11: torch.float64,
+    12: torch.uint32,
+    13: torch.uint64,
     16: torch.bfloat16,
 }
 """ONNX's number of a type of numbers -> PyTorch's type."""
 CODES: Final = {dtype: code for code, dtype in DTYPES.items()}
 """The other way round."""
 NAMES: Final = {
-    **{8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2"},
-    **{20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2"},
+    8: "string",
+    14: "complex64",
+    15: "complex128",
+    17: "float8e4m3fn",
+    18: "float8e4m3fnuz",
+    19: "float8e5m2",
+    20: "float8e5m2fnuz",
+    21: "uint4",
+    22: "int4",
+    23: "float4e2m1",
+    24: "float8e8m0",
+    25: "uint2",
+    26: "int2",
 }
 """Types that no tensor of ours has."""
 
 DENSE_LIMIT: Final = 1 << 30
 """Bytes that a sparse initializer may take when it is written out."""
 _EXTERNAL: Final = 1
-_RAW: Final[dict[torch.dtype, str]] = {  # how PyTorch's types that NumPy lacks, or takes for others, lie in memory
-    **{torch.float32: "<f4", torch.uint8: "u1", torch.int8: "i1", torch.uint16: "<u2", torch.int16: "<i2"},
-    **{torch.int32: "<i4", torch.int64: "<i8", torch.bool: "?", torch.float16: "<f2", torch.float64: "<f8"},
-    **{torch.uint32: "<u4", torch.uint64: "<u8", torch.bfloat16: "<i2"},
+_RAW: Final[dict[torch.dtype, str]] = {
+    torch.float32: "<f4",
+    torch.uint8: "u1",
+    torch.int8: "i1",
+    torch.uint16: "<u2",
+    torch.int16: "<i2",
+    torch.int32: "<i4",
+    torch.int64: "<i8",
+    torch.bool: "?",
+    torch.float16: "<f2",
+    torch.float64: "<f8",
+    torch.uint32: "<u4",
+    torch.uint64: "<u8",
+    torch.bfloat16: "<i2",  # which NumPy lacks: as its bits
 }
 
 

@@ -99,7 +99,7 @@ def window_average(
     ceil_mode: bool,
     counts: bool,
 ) -> Tensor:
-    """Mean of each window of ``x`` [N, C, ...]; ``counts``: what is laid around counts, what rounding up adds does not."""
+    """Mean of each window of ``x`` [N, C, ...]; ``counts``: what is laid around counts."""
     total, around, extended = _sums(x, kernel, stride, dilation, pads, lower, ceil_mode)
     real = torch.ones_like(x[:1, :1])
     if counts:
