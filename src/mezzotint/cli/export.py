@@ -34,13 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file and tell its path; 0."""
     from mezzotint import deploy
 
-    model = _network(arguments.checkpoint)
+    model = network_of(arguments.checkpoint)
     deploy.export(arguments.checkpoint, arguments.format, arguments.output, model=model)
     line(str(arguments.output))
     return 0
 
 
-def _network(place: Path) -> nn.Module | None:
+def network_of(place: Path) -> nn.Module | None:
     """The network of a run whose configuration names one of another package; None where the library has it.
 
     Files of weights never name code; the configuration of a run does, as it did when the run was trained.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mezzotint.deploy.bundle import Bundle, describe, load, open_bundle
+from mezzotint.deploy.classify import Classifier, Guess
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.export_model import Exported, export
 from mezzotint.deploy.formats import FORMATS
@@ -13,8 +14,10 @@ from mezzotint.deploy.tensor_info import TensorInfo
 __all__ = [
     "FORMATS",
     "Bundle",
+    "Classifier",
     "Description",
     "Exported",
+    "Guess",
     "Session",
     "TensorInfo",
     "describe",

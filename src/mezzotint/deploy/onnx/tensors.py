@@ -157,10 +157,8 @@ def _from_bytes(content: Any, dtype: torch.dtype, count: int) -> np.ndarray[Any,
 def _from_fields(proto: schema.Tensor, dtype: torch.dtype, count: int) -> np.ndarray[Any, Any]:
     """From the field that onnx.proto assigns to the type; 16-bit floats lie there as their bits."""
     fields = {torch.float32: proto.float_data, torch.float64: proto.double_data, torch.int64: proto.int64_data}
-    if dtype in (torch.uint32, torch.uint64):
-        data = proto.uint64_data
-    else:
-        data = fields.get(dtype, proto.int32_data)
+    unsigned = dtype in (torch.uint32, torch.uint64)
+    data = proto.uint64_data if unsigned else fields.get(dtype, proto.int32_data)
     if len(data) != count:
         raise Malformed(f"{len(data)} numbers for the shape {list(dims_of(proto.dims))}")
     if dtype is torch.float16:

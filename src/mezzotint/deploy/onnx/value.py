@@ -80,7 +80,7 @@ class Value:
 
 @dataclass(slots=True)
 class Numbers:
-    """Whole numbers that an operator takes as settings, computed by the graph: a list in trials, a tensor at run time."""
+    """Whole numbers for an operator's settings, computed by the graph: lists in trials, a tensor at run time."""
 
     value: Value
 

@@ -246,8 +246,6 @@ def _written(item: Field, value: Any) -> list[bytes]:
         return [_tag(item.number, _VARINT), _number(value)]
     if item.kind == "float":
         return [_tag(item.number, _FIXED32), struct.pack("<f", value)]
-    if item.kind == "string":
-        content = value.encode()
-    else:
-        content = bytes(value) if item.kind == "bytes" else encode(value)
+    text_or_bytes = value.encode() if item.kind == "string" else value
+    content = bytes(text_or_bytes) if item.kind in ("string", "bytes") else encode(value)
     return [_tag(item.number, _BYTES), *_sized(content)]

@@ -1,7 +1,7 @@
-"""How does a network become an ONNX file? Traced by ``torch.fx``, then written node by node, each as one or two operators.
+"""How does a network become an ONNX file? Traced by ``torch.fx``, then written node by node.
 
-The batch is free, all else has the sizes of the described input. Names of layers are those of the network: the weight of
-``layer1.0.conv1`` is the initializer ``layer1.0.conv1.weight``.
+The batch is free, all else has the sizes of the described input. Names of layers are those of the network: the weight
+of ``layer1.0.conv1`` is the initializer ``layer1.0.conv1.weight``.
 """
 
 from __future__ import annotations
@@ -96,10 +96,8 @@ class GraphWriter:
             self.names[node] = self.weight(str(node.target), _attribute(self.model, str(node.target)))
         elif node.op == "output":
             self._output(node.args[0])
-        elif "shapes" not in node.meta and not isinstance(node.meta.get("value"), tuple | list):
-            return
-        elif isinstance(node.meta.get("value"), torch.Size):
-            return
+        elif "shapes" not in node.meta:
+            return  # a size, or several tensors of which a later node takes one
         elif node.op == "call_module":
             self._module(node)
         else:
@@ -136,7 +134,7 @@ class GraphWriter:
         """The name of what a node reads: another node's result, or a number as a constant of the type of ``like``."""
         if isinstance(value, fx.Node):
             if value not in self.names:
-                raise Refused(f"it computes with the size {value.name}, which depends on the batch")
+                raise Refused(f"it reads {value.name}, which is a size or one of several results")
             return self.names[value]
         if isinstance(value, int | float):
             dtype = torch.float32 if like is None else like.meta["dtype"]
