@@ -101,10 +101,11 @@ class Classifier:
         if self._stated is not None:
             pixels = self._stated(torch.from_numpy(pixels)).numpy()
         if channels == 1:
-            grey: NDArray[np.float32] = pixels @ _GREY
+            grey = np.tensordot(pixels, _GREY, 1).astype(np.float32)
             pixels = grey[..., None]
         if self._stated is None:
-            pixels = (pixels - np.array(self._mean, np.float32)) / np.array(self._std, np.float32)
+            centred = pixels - np.array(self._mean, np.float32)
+            pixels = (centred / np.array(self._std, np.float32)).astype(np.float32)
         height, width = self._input.size
         if (height or pixels.shape[0], width or pixels.shape[1]) != pixels.shape[:2]:
             received = f"{pixels.shape[0]} x {pixels.shape[1]} pixels"
