@@ -1,4 +1,4 @@
-"""Does an ONNX file become the network that it describes: sparse where it is, led natively, with names and free batch?"""
+"""Does an ONNX file become the network that it describes: sparse, led natively, with names and a free batch?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import mezzotint as mz
 from mezzotint.deploy import Description, Session, load_onnx
-from mezzotint.deploy.onnx import read_onnx, schema, tensors, wire
 from mezzotint.deploy.onnx import fallback as fallbacks
+from mezzotint.deploy.onnx import read_onnx, schema, tensors, wire
 from mezzotint.errors import CheckpointError, InputError, NotRegistered, ShapeError, UnsupportedModel
 from mezzotint.kernels import native
 from mezzotint.lowering import lower
@@ -183,7 +183,7 @@ def test_external_data_lies_in_the_models_folder(tmp_path: Path) -> None:
         {"location": "weights.bin", "length": "many"},
         {},
     ):
-        with pytest.raises(CheckpointError, match="data in|wanted at offset"):
+        with pytest.raises(CheckpointError, match=r"data in|wanted at offset"):
             load_onnx(written(**entries))
     (tmp_path / "inside" / "link.bin").symlink_to(tmp_path / "weights.bin")
     with pytest.raises(CheckpointError, match="not in the model's folder"):

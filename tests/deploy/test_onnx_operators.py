@@ -98,6 +98,8 @@ def outcome(case: Any) -> str:
     """ "passed", or why it is refused; a wrong result raises."""
     count = len(case.data_sets[0][0])
     ways, reasons = {tuple(range(count)), tuple(range(min(count, 1))), ()}, []
+    if len(case.model.graph.node) > 1:
+        ways = {tuple(range(min(count, 1)))}  # an operator spelt out in others, which have cases of their own
     passed = False
     for given in sorted(ways):
         content, arrays = with_constants(case, given)

@@ -1,0 +1,42 @@
+"""Are the usual architectures, as PyTorch's exporter writes them, read and computed rightly, dense and pruned?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mezzotint.deploy import Session
+from mezzotint.sparse import sparse_layers
+
+pytest.importorskip("onnx", reason="the onnx package is not installed, which torch.onnx.export needs")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+
+from mezzotint.deploy import load_onnx
+from onnx_networks import NETWORKS, exported, prepared
+
+
+@pytest.mark.parametrize("density", [1.0, 0.2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_small_versions_agree_with_pytorch_and_onnx_runtime(name: str, density: float, tmp_path: Path) -> None:
+    model = prepared(name, density, divide=4, classes=10)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(exported(model, 64))
+    session = Session(path, threads=1)
+    for batch in (1, 17):
+        x = torch.randn(batch, 3, 64, 64)
+        (found,) = session.run([x.numpy()])
+        with torch.no_grad():
+            wanted = model(x).numpy()
+        bound = 1e-4 * np.abs(wanted).max()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=bound)
+    assert bool(sparse_layers(load_onnx(path))) == (density < 1)
+    try:
+        import onnxruntime
+    except ImportError:
+        return  # PyTorch's own results were compared
+    theirs = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": x.numpy()})[0]
+    np.testing.assert_allclose(found, theirs, rtol=0, atol=bound)
