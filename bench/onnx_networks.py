@@ -204,7 +204,7 @@ def prepared(name: str, density: float, divide: int = 1, classes: int = 1000) ->
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = None
         model.train()
-        model(torch.randn(4, 3, 96, 96))
+        model(torch.randn(4, 3, 96 if divide == 1 else 64, 96 if divide == 1 else 64))
     return model.eval()
 
 
