@@ -13,7 +13,7 @@ import torch
 from mezzotint.deploy import Session
 from mezzotint.sparse import sparse_layers
 
-pytest.importorskip("onnx", reason="the onnx package is not installed, which torch.onnx.export needs")
+onnx = pytest.importorskip("onnx", reason="the onnx package is not installed, which torch.onnx.export needs")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 from mezzotint.deploy import load_onnx
@@ -50,3 +50,19 @@ def test_small_versions_agree_with_pytorch_and_onnx_runtime(name: str, density: 
         return  # PyTorch's own results were compared
     theirs = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": x.numpy()})[0]
     np.testing.assert_allclose(found, theirs, rtol=0, atol=bound)
+
+
+ZOO = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data" / "light").glob("*.onnx"))
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda path: path.stem)
+def test_architectures_of_the_model_zoo_are_read(path: Path) -> None:
+    """As Caffe2 wrote them, with operator set 9; the onnx package ships them without their weights."""
+    found = read_onnx(path)
+    assert found.inputs[0].shape == (1, 3, 224, 224)
+    assert found.outputs[0].shape is not None
+    assert found.outputs[0].shape[:2] == (1, 1000)
+
+
+def test_the_zoo_is_there() -> None:
+    assert len(ZOO) >= 8
