@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mezzotint.deploy import Session
+from mezzotint.deploy import Session, load_onnx
+from mezzotint.deploy.onnx import read_onnx
 from mezzotint.sparse import sparse_layers
+from onnx_networks import NETWORKS, exported, prepared
 
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed, which torch.onnx.export needs")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
-
-from mezzotint.deploy import load_onnx
-from onnx_networks import NETWORKS, exported, prepared
 
 
 @pytest.fixture(autouse=True)
