@@ -353,3 +353,63 @@ def test_odd_names_do_not_disturb() -> None:
     assert torch.equal(first, torch.tensor([[0.0, 2.0]]))
     assert torch.equal(second, -first)
     assert [one.name for one in found.outputs] == ["def", "1/import"]
+
+
+def own_operator(name: str, nodes: list[schema.Node], **defaults: float) -> schema.Function:
+    """A function of the domain "mine" from ``a`` to ``b``."""
+    return schema.Function(
+        name=name,
+        domain="mine",
+        input=["a"],
+        output=["b"],
+        node=nodes,
+        attribute_proto=[attribute(key, value) for key, value in defaults.items()],
+        opset_import=[schema.OperatorSet(version=17)],
+    )
+
+
+def mine(op: str, reads: str, makes: str, **attributes: Any) -> schema.Node:
+    made = node(op, reads, makes, **attributes)
+    made.domain = "mine"
+    return made
+
+
+def test_functions_of_the_model_are_written_out() -> None:
+    leaky = node("LeakyRelu", "t", "b")
+    leaky.attribute = [schema.Attribute(name="alpha", type=1, ref_attr_name="slope")]
+    steep = own_operator("Steep", [node("Neg", "a", "t"), leaky], slope=0.5)
+    twice = own_operator("Twice", [mine("Steep", "a", "t", slope=0.25), mine("Steep", "t", "b")])
+    through = own_operator("Through", [])
+    through.output = ["a"]
+    made = model([mine("Twice", "x", "y"), mine("Steep", "y", "z"), mine("Through", "z", "w")], {"x": ("N", 2)}, "w")
+    made.functions = [steep, twice, through]
+    x = torch.randn(3, 2)
+    wanted = F.leaky_relu(-F.leaky_relu(-F.leaky_relu(-x, 0.25), 0.5), 0.5)
+    torch.testing.assert_close(load_onnx(content(made))(x), wanted)
+
+
+def test_functions_without_end_are_told() -> None:
+    made = model([mine("Loops", "x", "y")], {"x": ("N", 2)}, "y")
+    made.functions = [own_operator("Loops", [mine("Loops", "a", "b")])]
+    with pytest.raises(CheckpointError, match="16 deep"):
+        load_onnx(content(made))
+    doubling = [mine("F0", "a", "t"), mine("F0", "t", "b")]
+    made.functions = [own_operator("Loops", [mine("F13", "a", "b")]), own_operator("F0", [node("Neg", "a", "t")] * 40)]
+    for level in range(1, 14):
+        calls = [mine(f"F{level - 1}", one.input[0], one.output[0]) for one in doubling]
+        made.functions.append(own_operator(f"F{level}", calls))
+    with pytest.raises(CheckpointError, match="more than 262144 nodes"):
+        load_onnx(content(made))
+
+
+def test_an_optional_result_of_a_refused_node_poisons_nothing() -> None:
+    nodes = [
+        node("Unknown", "x", "a", "first"),
+        node("Resize", "x _ scales", "y", "second", coordinate_transformation_mode="nonsense"),
+        node("Clip", "x _ bad", "z", "third", oddity=1),
+    ]
+    nodes[0].output.append("")
+    constants = {"scales": torch.ones(2), "bad": torch.tensor(1.0)}
+    with pytest.raises(UnsupportedModel) as caught:
+        load_onnx(content(model(nodes, {"x": ("N", 2)}, "z", constants)))
+    assert [one[0] for one in caught.value.nodes] == ["first", "second", "third"]

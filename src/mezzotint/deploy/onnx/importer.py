@@ -13,6 +13,7 @@ from torch import fx
 from mezzotint.deploy.onnx import schema, tensors
 from mezzotint.deploy.onnx.builder import Builder
 from mezzotint.deploy.onnx.call import Call
+from mezzotint.deploy.onnx.functions import DOMAINS, operator_set, written_out
 from mezzotint.deploy.onnx.operators import OPERATORS
 from mezzotint.deploy.onnx.value import TRIALS, Refused, Value
 from mezzotint.deploy.onnx.wire import Malformed
@@ -21,11 +22,9 @@ from mezzotint.errors import UnsupportedModel, suggest
 
 OPSETS: Final = (7, 28)
 """Oldest and newest version of the operators that the table was checked against."""
-_DOMAINS: Final = ("", "ai.onnx")
 _IMAGE_SIDES: Final = (224, 288)
 """Free heights and widths in the trials: what networks that halve five times can take."""
 _PRIMES: Final = (2, 3, 5, 7, 11, 13, 17, 19, 23)
-_MOST_NODES: Final = 1 << 18
 
 Shapes = Mapping[str, Sequence[int | None]]
 
@@ -79,8 +78,8 @@ def declared_inputs(model: schema.Model) -> tuple[TensorInfo, ...]:
 
 class _Importer:
     def __init__(self, model: schema.Model, graph: schema.Graph, folder: Path | None, shapes: Shapes) -> None:
-        self.graph, self.folder, self.shapes = graph, folder, shapes
-        self.opset = _opset(model)
+        self.model, self.graph, self.folder, self.shapes = model, graph, folder, shapes
+        _check_opset(model)
         self.builder = Builder()
         self.values: dict[str, Value | None] = {"": None}
         self.poisoned: set[str] = set()
@@ -94,10 +93,8 @@ class _Importer:
         unknown = sorted(self.shapes.keys() - {info.name for info in inputs})
         if unknown:
             raise Malformed(f"no input {unknown[0]!r} but {', '.join(info.name for info in inputs)}")
-        if len(self.graph.node) > _MOST_NODES:
-            raise Malformed(f"a graph of {len(self.graph.node)} nodes")
-        for node in self.graph.node:
-            self._node(node)
+        for node, opset in written_out(self.model, self.graph):
+            self._node(node, opset)
         if self.problems:
             raise UnsupportedModel.of(self.problems)
         outputs = [self._output(info) for info in self.graph.output]
@@ -168,18 +165,18 @@ class _Importer:
             return _IMAGE_SIDES[trial]
         return _PRIMES[(2 * place + trial) % len(_PRIMES)]
 
-    def _node(self, node: schema.Node) -> None:
+    def _node(self, node: schema.Node, opset: int) -> None:
         """Translate one; what reads the result of a refused one is checked for its operator alone."""
         try:
             self._check_reads(node)
-            if node.domain not in _DOMAINS:
+            if node.domain not in DOMAINS:
                 raise Refused(f"operators of the domain {node.domain!r} are not known")
             if node.op_type not in OPERATORS:
                 raise Refused(f"the operator is not known.{suggest(node.op_type, OPERATORS)}".rstrip("."))
             if self.poisoned.intersection(node.input):
-                self.poisoned.update(node.output)
+                self.poisoned.update(name for name in node.output if name)
                 return
-            call = Call(node, self.opset, [self.values[name] for name in node.input], self.builder)
+            call = Call(node, opset, [self.values[name] for name in node.input], self.builder)
             made = OPERATORS[node.op_type](call)
             if overlooked := call.overlooked():
                 raise Refused(f"its attribute {overlooked[0]} is not known")
@@ -190,7 +187,7 @@ class _Importer:
             self.values[""] = None
         except Refused as reason:
             self.problems.append((node.name or (node.output or ["?"])[0], node.op_type, str(reason)))
-            self.poisoned.update(node.output)
+            self.poisoned.update(name for name in node.output if name)
 
     def _check_reads(self, node: schema.Node) -> None:
         for name in node.output:
@@ -208,12 +205,10 @@ class _Importer:
         return info, value
 
 
-def _opset(model: schema.Model) -> int:
-    versions = {one.domain: one.version for one in model.opset_import if one.domain in _DOMAINS}
-    version = next(iter(versions.values()), 0)
+def _check_opset(model: schema.Model) -> None:
+    version = operator_set(model.opset_import)
     if not OPSETS[0] <= version <= OPSETS[1]:
         raise Malformed(f"operator set {version}; {OPSETS[0]} to {OPSETS[1]} can be read")
-    return version
 
 
 def _info(name: str, value: Value) -> TensorInfo:

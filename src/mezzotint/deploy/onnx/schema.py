@@ -143,6 +143,19 @@ class OperatorSet:
 
 
 @dataclass(slots=True)
+class Function:
+    """Nodes that stand for an operator of the model's own."""
+
+    name: str = single(1, "string")
+    input: list[str] = repeated(4, "string")
+    output: list[str] = repeated(5, "string")
+    node: list[Node] = repeated(7, Node)
+    opset_import: list[OperatorSet] = repeated(9, OperatorSet)
+    domain: str = single(10, "string")
+    attribute_proto: list[Attribute] = repeated(11, Attribute)
+
+
+@dataclass(slots=True)
 class Model:
     """A file."""
 
@@ -152,3 +165,4 @@ class Model:
     graph: Graph | None = single(7, Graph)
     opset_import: list[OperatorSet] = repeated(8, OperatorSet)
     metadata_props: list[Entry] = repeated(14, Entry)
+    functions: list[Function] = repeated(25, Function)
