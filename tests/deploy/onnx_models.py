@@ -105,6 +105,68 @@ def small_network(density: float = 1.0) -> schema.Model:
     return model(nodes, {"image": ("N", 3, 8, 8)}, "logits", constants)
 
 
+def many_operators() -> schema.Model:
+    """One node of each kind that has windows, axes, sizes or indices to get wrong."""
+    generator = torch.Generator().manual_seed(4)
+    constants = {
+        "w1": torch.randn(6, 1, 3, 3, generator=generator),
+        "w2": torch.randn(6, 3, 2, 2, generator=generator),
+        "scale": torch.rand(6, generator=generator) + 0.5,
+        "step": torch.tensor(0.1),
+        "zero": torch.tensor(3, dtype=torch.uint8),
+        "pads": torch.tensor([0, 0, 1, 2, 0, 0, 0, 1]),
+        "scales": torch.tensor([1.0, 1.0, 2.0, 1.5]),
+        "sizes": torch.tensor([2, 4]),
+        "starts": torch.tensor([1, -1]),
+        "ends": torch.tensor([9, -9]),
+        "axes": torch.tensor([2, 3]),
+        "steps": torch.tensor([2, -1]),
+        "places": torch.tensor([[0, -1], [2, 1]]),
+        "shape": torch.tensor([0, 2, -1]),
+        "wide": torch.tensor([1, 2, 1]),
+        "repeats": torch.tensor([1, 1, 2]),
+    }
+    nodes = [
+        node("Conv", "image w1", "a", group=3, strides=[1, 2], auto_pad="SAME_LOWER"),
+        node("ConvTranspose", "a w2", "b", group=2, strides=[2, 2], output_padding=[1, 0], pads=[0, 1, 1, 0]),
+        node("InstanceNormalization", "b scale scale", "c"),
+        node("Pad", "c pads", "d", mode="reflect"),
+        node(
+            "AveragePool",
+            "d",
+            "e",
+            kernel_shape=[3, 2],
+            strides=[2, 1],
+            pads=[1, 0, 1, 1],
+            ceil_mode=1,
+            count_include_pad=1,
+        ),
+        node("MaxPool", "e", "f", kernel_shape=[2, 2], dilations=[1, 2], pads=[0, 1, 1, 1]),
+        node("LpPool", "f", "g", kernel_shape=[2, 2], p=2),
+        node("Resize", "g _ scales", "h", mode="cubic", coordinate_transformation_mode="half_pixel", exclude_outside=1),
+        node("QuantizeLinear", "h step zero", "i"),
+        node("DequantizeLinear", "i step zero", "j"),
+        node("Split", "j sizes", "k rest", axis=1),
+        node("Slice", "rest starts ends axes steps", "l"),
+        node("Gather", "l places", "m", axis=1),
+        node("ReduceMax", "m", "n", axes=[2], keepdims=0),
+        node("ArgMax", "n", "o", axis=-1, keepdims=0, select_last_index=1),
+        node("Cast", "o", "p", to=1),
+        node("Transpose", "k", "q", perm=[0, 2, 3, 1]),
+        node("LRN", "k", "lrn", size=3),
+        node("Softmax", "lrn", "s", axis=1),
+        node("Flatten", "s", "t", axis=2),
+        node("ReduceMean", "q", "u", axes=[1, 2], keepdims=0),
+        node("Reshape", "u shape", "v"),
+        node("Expand", "v wide", "x"),
+        node("Tile", "x repeats", "y"),
+        node("ReduceSum", "y", "z", keepdims=0),
+        node("Clip", "t step", "clipped"),
+        node("LayerNormalization", "u step", "normed", axis=-1),
+    ]
+    return model(nodes, {"image": ("N", 3, 12, 10)}, "z p clipped normed", constants)
+
+
 def content(made: schema.Model) -> bytes:
     """The bytes of a model."""
     return wire.encode(made)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnx_models import attribute, content, declared, model, node, small_network
+from onnx_models import attribute, content, declared, many_operators, model, node, small_network
 from torch import Tensor, nn
 
 import mezzotint as mz
@@ -413,3 +413,22 @@ def test_an_optional_result_of_a_refused_node_poisons_nothing() -> None:
     with pytest.raises(UnsupportedModel) as caught:
         load_onnx(content(model(nodes, {"x": ("N", 2)}, "z", constants)))
     assert [one[0] for one in caught.value.nodes] == ["first", "second", "third"]
+
+
+def test_operators_with_windows_axes_and_indices_agree_with_onnx_runtime() -> None:
+    """Result by result through a chain of them, where one that is wrong would disturb all behind it."""
+    onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (its wheel is 28 MB)")
+    made = many_operators()
+    assert made.graph is not None
+    names = [name for one in made.graph.node for name in one.output if name not in ("i", "o", "rest")]
+    made.graph.output = [declared(name, ()) for name in names]
+    x = torch.randn(3, 3, 12, 10)
+    found = load_onnx(content(made))(x)
+    theirs = onnx.load_from_string(content(made))
+    for output in theirs.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    session = runtime.InferenceSession(theirs.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert len(found) == len(names) > 20
+    for name, ours, wanted in zip(names, found, session.run(None, {"image": x.numpy()}), strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), wanted, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -18,7 +18,7 @@ from mezzotint.deploy.onnx.value import TRIALS, Numbers, Refused, Value, size_in
 
 _COMPUTED_LIMIT: Final = 1 << 30
 """Bytes of all constants that a model may have computed when it is loaded."""
-_RESULT_LIMIT: Final = 1 << 34
+_RESULT_LIMIT: Final = 1 << 32
 """Bytes of one result for two or three images; more is no convolutional network but a damaged file."""
 
 _KEEPING: Final = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.ELU)

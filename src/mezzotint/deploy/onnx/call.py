@@ -51,6 +51,13 @@ class Call:
             raise Refused(f"its input {place} is computed by the network, and must be constant")
         return found
 
+    def scalar(self, place: int) -> float:
+        """An input that must be one constant number."""
+        found = self.const(place)
+        if found.numel() != 1:
+            raise Refused(f"its input {place} has the shape {list(found.shape)}, and one number belongs there")
+        return float(found)
+
     def numbers(self, place: int) -> list[int] | Numbers | None:
         """Whole numbers that may be computed from shapes; None where the input is left out."""
         found = self.optional(place)

@@ -27,8 +27,8 @@ def clip(call: Call) -> Value:
         return x
     if any(bound is not None and bound.constant is None for bound in bounds) or not x.dtype.is_floating_point:
         return call.emit(torch.clamp, x, *bounds)
-    least = -math.inf if bounds[0] is None else float(call.const(1))
-    return _bounded(call, x, least, math.inf if bounds[1] is None else float(call.const(2)))
+    least = -math.inf if bounds[0] is None else call.scalar(1)
+    return _bounded(call, x, least, math.inf if bounds[1] is None else call.scalar(2))
 
 
 def prelu(call: Call) -> Value:

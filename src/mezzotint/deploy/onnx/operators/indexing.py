@@ -20,11 +20,9 @@ def gather(call: Call) -> Value:
     """``Gather``: whole slices along one axis; negative indices count from the end."""
     x, indices = call.value(0), call.value(1)
     axis = x.axis(call.integer("axis", 0))
+    _check_places(indices, x.shape[axis])
     if indices.constant is not None and indices.rank == 0:
-        place, size = int(indices.constant), x.shape[axis]
-        if size is not None and not -size <= place < size:
-            raise Refused(f"it takes the entry {place} of {size}")
-        return call.emit(torch.select, x, axis, place)
+        return call.emit(torch.select, x, axis, int(indices.constant))
     return call.emit(gathered, x, indices, axis)
 
 
@@ -35,10 +33,22 @@ def gathered(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     return found.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
 
+def _check_places(indices: Value, size: int | None) -> None:
+    """Constant indices must lie within an axis whose size is known; others are checked by PyTorch in each run."""
+    if indices.dtype not in (torch.int32, torch.int64):
+        raise Refused(f"its indices are {indices.dtype}")
+    if indices.constant is not None and indices.constant.numel() and size is not None:
+        low, high = int(indices.constant.min()), int(indices.constant.max())
+        if not -size <= low <= high < size:
+            raise Refused(f"it takes the entries {low} to {high} of {size}")
+
+
 def gather_elements(call: Call) -> Value:
     """``GatherElements``."""
-    x = call.value(0)
-    return call.emit(gathered_elements, x, call.value(1), x.axis(call.integer("axis", 0)))
+    x, indices = call.value(0), call.value(1)
+    axis = x.axis(call.integer("axis", 0))
+    _check_places(indices, x.shape[axis])
+    return call.emit(gathered_elements, x, indices, axis)
 
 
 def gathered_elements(x: Tensor, indices: Tensor, axis: int) -> Tensor:
@@ -84,7 +94,7 @@ def pad(call: Call) -> Value:
     else:
         pads = call.numbers(1)
         if call.optional(2) is not None:
-            number = call.const(2).item() if call.const(2).numel() == 1 else _no_number()
+            number = call.scalar(2)
     chosen = [checked_axis(axis, x.rank) for axis in axes] if axes is not None else list(range(x.rank))
     if pads is None or (isinstance(pads, list) and len(pads) != 2 * len(chosen)):
         raise Refused(f"its pads are {pads}; two for each of {len(chosen)} axes are needed")
@@ -131,10 +141,6 @@ def _image_padding(mode: str, axes: Sequence[int], pads: Sequence[int]) -> nn.Mo
     sides = {axis: (pads[place], pads[len(axes) + place]) for place, axis in enumerate(axes)}
     around = (*sides.get(3, (0, 0)), *sides.get(2, (0, 0)))
     return nn.ReflectionPad2d(around) if mode == "reflect" else nn.ReplicationPad2d(around)
-
-
-def _no_number() -> float:
-    raise Refused("the number that it lays around is not one number")
 
 
 def _sliced(
