@@ -9,7 +9,8 @@
     │   ├── DataError                      a data source, its labels or its split
     │   │   └── NoPart                     the data set has no such part
     │   ├── CheckpointError                a checkpoint that is damaged or does not fit
-    │   └── ShapeError                     tensor shapes or types that do not go together
+    │   ├── ShapeError                     tensor shapes or types that do not go together
+    │   └── UnsupportedModel               a model file with nodes that cannot be run here
     ├── RunError                           a run folder or a run that cannot go on
     ├── DeclarationError                   a mistake in an operator's or kernel's declaration
     ├── NotRegistered (LookupError)        no operator, method, protocol ... of that name
@@ -59,6 +60,25 @@ class CheckpointError(InputError):
 
 class ShapeError(InputError):
     """Shapes or types of tensors do not go together."""
+
+
+class UnsupportedModel(InputError):
+    """A model file holds nodes that cannot be run here.
+
+    Attributes:
+        nodes: (name, operator, reason) of every one of them.
+    """
+
+    nodes: tuple[tuple[str, str, str], ...] = ()
+
+    @classmethod
+    def of(cls, nodes: Iterable[tuple[str, str, str]]) -> UnsupportedModel:
+        """The error that names all of ``nodes``."""
+        listed = tuple(nodes)
+        told = "; ".join(f"{name!r} ({kind}): {reason}" for name, kind, reason in listed)
+        error = cls(f"{len(listed)} node{'s' if len(listed) > 1 else ''} of the model cannot be run: {told}.")
+        error.nodes = listed
+        return error
 
 
 class RunError(MezzotintError):

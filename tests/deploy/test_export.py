@@ -183,7 +183,8 @@ def test_a_newer_format_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_unknown_formats_and_impossible_places_are_told(tmp_path: Path) -> None:
     with pytest.raises(
-        NotRegistered, match=r"received safetensor; allowed: safetensors, pt2.*Did you mean 'safetensors'"
+        NotRegistered,
+        match=r"received safetensor; allowed: safetensors, pt2, onnx, onnx-sparse.*Did you mean 'safetensors'",
     ):
         export(own(), "safetensor", tmp_path / "x")
     with pytest.raises(InputError, match="which is a folder"):

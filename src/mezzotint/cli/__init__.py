@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "train": ("train", "train a network on a folder of images, or from a configuration file"),
     "sweep": ("sweep", "train methods x densities x seeds, resumable, and compare them in one table"),
     "eval": ("evaluate", "measure a checkpoint's accuracy"),
+    "predict": ("predict", "tell what a network sees in images: run, .safetensors or .onnx"),
     "report": ("report", "write the HTML page of a run, or of several side by side"),
     "preview": ("preview", "show what the evaluation protocols keep of an image"),
     "data": ("data", "pack a data set into one file that is fast to read"),

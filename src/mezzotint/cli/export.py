@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   mezzotint export runs/digits -f safetensors -o digits.safetensors
   mezzotint export runs/digits/checkpoints/step-00000110 -f pt2 -o digits.pt2
+  mezzotint export runs/digits -f onnx -o digits.onnx          # zeros written out: any ONNX program runs it
+  mezzotint export runs/digits -f onnx-sparse -o small.onnx    # values and indices alone
 """
+FORMATS = ("safetensors", "pt2", "onnx", "onnx-sparse")
+"""The keys of ``mezzotint.deploy.FORMATS``, which would load torch for a help text."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CKPT", type=Path, help="run folder (its newest checkpoint) or checkpoint"
     )
-    parser.add_argument("-f", "--format", required=True, choices=("safetensors", "pt2"), help="what to write")
+    parser.add_argument("-f", "--format", required=True, choices=FORMATS, help="what to write")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, type=Path, help="where to")
 
 
@@ -30,13 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file and tell its path; 0."""
     from mezzotint import deploy
 
-    model = _network(arguments.checkpoint)
+    model = network_of(arguments.checkpoint)
     deploy.export(arguments.checkpoint, arguments.format, arguments.output, model=model)
     line(str(arguments.output))
     return 0
 
 
-def _network(place: Path) -> nn.Module | None:
+def network_of(place: Path) -> nn.Module | None:
     """The network of a run whose configuration names one of another package; None where the library has it.
 
     Files of weights never name code; the configuration of a run does, as it did when the run was trained.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torch import nn
 
@@ -12,38 +13,53 @@ from mezzotint.data.protocols import Protocol, get_protocol
 from mezzotint.deploy.assemble import assemble, build, check_layers
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.formats import safetensors_file
+from mezzotint.deploy.onnx import read_onnx, read_onnx_description
 from mezzotint.deploy.run_checkpoint import read_checkpoint
+from mezzotint.deploy.tensor_info import TensorInfo
 from mezzotint.errors import CheckpointError, ConfigError, InputError, NotRegistered, message
 
 _log = logging.getLogger(__name__)
 
 Source = nn.Module | str | Path
+ONNX_SUFFIX: Final = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A network with its description."""
+    """A network with its description.
+
+    Attributes:
+        inputs, outputs: where the source names them; otherwise None, and the network tells.
+    """
 
     model: nn.Module
     description: Description
+    inputs: tuple[TensorInfo, ...] | None = None
+    outputs: tuple[TensorInfo, ...] | None = None
 
 
-def open_bundle(source: Source, description: Description | None = None, model: nn.Module | None = None) -> Bundle:
+def open_bundle(
+    source: Source, description: Description | None = None, model: nn.Module | None = None, fallback: str | None = None
+) -> Bundle:
     """The network of ``source`` and what is known of it.
 
     Args:
-        source: a module, which is taken as it is; a run folder or checkpoint folder of ours; or a ``.safetensors`` file
-            that :func:`mezzotint.deploy.export` wrote.
+        source: a module, which is taken as it is; a run folder or checkpoint folder of ours; a ``.safetensors`` file
+            that :func:`mezzotint.deploy.export` wrote; or an ``.onnx`` file.
         description: instead of the source's own; what describes a module.
         model: for a file whose network is not one of ``mezzotint.models``: the network, with any weights. It is
             changed in place.
+        fallback: who runs an ``.onnx`` file with nodes that cannot be run here: ``"onnxruntime"``, or nobody.
 
     Raises:
         CheckpointError: nothing is there, it is damaged, or it does not fit the network.
+        UnsupportedModel: an ``.onnx`` file holds nodes that cannot be run; it names all of them.
     """
     if isinstance(source, nn.Module):
         return Bundle(model=source, description=description or Description())
     path = Path(source)
+    if path.suffix == ONNX_SUFFIX:
+        return _onnx_bundle(path, description, fallback)
     if path.is_file():
         content = safetensors_file.read(path)
         tensors, own, layers = content.tensors, content.description, content.layers
@@ -61,8 +77,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The network in the ``.safetensors`` file or run folder ``path``, in evaluation mode, on the CPU.
 
     Args:
-        path: a file that :func:`mezzotint.deploy.export` wrote, sparse or dense; or a run folder (its newest
-            checkpoint) or checkpoint folder.
+        path: a file that :func:`mezzotint.deploy.export` wrote, sparse or dense; a run folder (its newest
+            checkpoint) or checkpoint folder; or an ``.onnx`` file (see :func:`mezzotint.deploy.load_onnx`).
         model: needed when the network is not one of ``mezzotint.models``: the network as it was before
             :func:`mezzotint.sparsify`, with any weights. It is changed in place and returned.
 
@@ -83,6 +99,8 @@ def describe(path: str | Path) -> Description:
         CheckpointError: nothing is there, or it is damaged.
     """
     place = Path(path)
+    if place.suffix == ONNX_SUFFIX:
+        return read_onnx_description(place)
     return safetensors_file.read(place).description if place.is_file() else read_checkpoint(place)[1]
 
 
@@ -102,6 +120,14 @@ def require_input_shape(description: Description, what: str) -> tuple[int, ...]:
             )
         )
     return description.input_shape
+
+
+def _onnx_bundle(path: Path, description: Description | None, fallback: str | None) -> Bundle:
+    given = description.input_shape if description is not None else None
+    found = read_onnx(path, fallback=fallback, one_input=None if given is None else (None, *given))
+    _compare_protocol(found.description, path)
+    own = description or found.description
+    return Bundle(model=found.module, description=own, inputs=found.inputs, outputs=found.outputs)
 
 
 def _compare_protocol(description: Description, path: Path) -> None:

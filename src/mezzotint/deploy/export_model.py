@@ -45,8 +45,8 @@ def export(
 
     Args:
         source: a module, a run folder (its newest checkpoint), a checkpoint folder, or a ``.safetensors`` file of ours.
-        format: ``"safetensors"`` (loads with :func:`mezzotint.deploy.load`) or ``"pt2"`` (loads with
-            ``torch.export.load``).
+        format: ``"safetensors"`` (loads with :func:`mezzotint.deploy.load`), ``"pt2"`` (loads with
+            ``torch.export.load``), ``"onnx"`` (zeros written out) or ``"onnx-sparse"`` (sparse initializers).
         output: the file; replaced when it exists, and whole or untouched in any case.
         dense: write sparse layers with explicit zeros, so that the file loads without mezzotint.
         description: what travels with the weights, instead of what the source says; give one with a module.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,27 +15,13 @@ from torch.utils import _pytree as pytree
 
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.tensor_info import TensorInfo
 from mezzotint.deploy.threads import using_threads
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message, suggest
 from mezzotint.lowering import LoweredModel, lower
 
 _DTYPES: Final = ("fp32", "bf16")
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorInfo:
-    """An input or output of a session.
-
-    Attributes:
-        name: of the forward's parameter; an output's key, or ``output``, or ``output_0`` ...
-        shape: sizes, None for the batch and for what is not known; None when not even the rank is known.
-        dtype: of the array, such as ``"float32"``.
-    """
-
-    name: str
-    shape: tuple[int | None, ...] | None
-    dtype: str
 
 
 class Session:
@@ -46,12 +31,16 @@ class Session:
     left as it was. The network is a snapshot: later changes of a module do not reach the session.
 
     Args:
-        source: a ``.safetensors`` file of ours, a run folder (its newest checkpoint), a checkpoint folder, or a module.
+        source: a ``.safetensors`` file of ours, an ``.onnx`` file, a run folder (its newest checkpoint), a checkpoint
+            folder, or a module.
         threads: of the arithmetic; None: PyTorch's own number.
         dtype: ``"fp32"``, or ``"bf16"``: convolutions and linear layers take 16-bit numbers and sum in float32, in the
             plain layout (the native one is float32). Arrays are float32 in both.
         description: for a module: what is known of it. With an ``input_shape``, inputs are checked against it and the
-            outputs are known from the start.
+            outputs are known from the start. For an ``.onnx`` file, whose names and shapes are its own: an
+            ``input_shape`` frees the batch of one that was written for a fixed one.
+        fallback: ``"onnxruntime"``: an ``.onnx`` file with nodes that cannot be run here is run by ONNX Runtime, which
+            must be installed; None: it is an error that names them all.
 
     Example::
 
@@ -66,6 +55,7 @@ class Session:
         dtype: str = "fp32",
         *,
         description: Description | None = None,
+        fallback: str | None = None,
     ) -> None:
         if dtype not in _DTYPES:
             raise NotRegistered(
@@ -73,13 +63,13 @@ class Session:
             )
         if threads is not None and threads < 1:
             raise InputError(message("threads", received=threads, allowed="at least 1, or None"))
-        bundle = open_bundle(source, description)
+        bundle = open_bundle(source, description, fallback=fallback)
         self.description = bundle.description
         self._threads, self._dtype = threads, dtype
-        self._inputs = _input_infos(bundle.model, bundle.description)
-        self._outputs: tuple[TensorInfo, ...] | None = None
+        self._inputs = bundle.inputs or _input_infos(bundle.model, bundle.description)
+        self._outputs: tuple[TensorInfo, ...] | None = bundle.outputs
         self._model: LoweredModel = lower(copy.deepcopy(bundle.model).cpu().eval())
-        if all(info.shape is not None for info in self._inputs):
+        if self._outputs is None and all(info.shape is not None for info in self._inputs):
             self._compute([torch.zeros(1, *self.description.input_shape or ())])
 
     @property

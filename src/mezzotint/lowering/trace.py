@@ -6,6 +6,7 @@ node with its pattern at hand, and it knows no fixed batch size.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -40,11 +41,20 @@ def traced(model: nn.Module, *, whole: bool = True) -> fx.GraphModule:
     """
     if whole and has_hooks(model):
         raise Untraceable("the model itself carries forward hooks")
+    tracer = _Tracer()
     try:
-        return fx.GraphModule(model, _Tracer().trace(model), type(model).__name__)
+        if isinstance(model, fx.GraphModule) and _is_traced(model, tracer):
+            return fx.GraphModule(model, copy.deepcopy(model.graph), type(model).__name__)
+        return fx.GraphModule(model, tracer.trace(model), type(model).__name__)
     except Exception as error:  # tracing runs the user's code on stand-ins, and anything may come of that
         first = str(error).strip().splitlines()
         raise Untraceable(f"torch.fx cannot trace it: {first[0] if first else type(error).__name__}") from error
+
+
+def _is_traced(model: fx.GraphModule, tracer: _Tracer) -> bool:
+    """Whether a graph's own nodes are what tracing would find: it calls nothing that would be looked into."""
+    called = [str(node.target) for node in model.graph.nodes if node.op == "call_module"]
+    return all(tracer.is_leaf_module(model.get_submodule(name), name) for name in called)
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -62,3 +62,8 @@ def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: t
         native += layer.nnz * pixels
         dense += layer.pattern.numel * pixels
     return Worth((native * SPARSE_PENALTY + dense * BESIDE) * wasted_lanes(batch, dtype), dense)
+
+
+def layer_pays(density: float) -> bool:
+    """Whether a layer costs less sparse than dense in batches that fill the native layout's cells."""
+    return density * SPARSE_PENALTY + BESIDE < 1.0

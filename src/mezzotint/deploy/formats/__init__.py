@@ -8,7 +8,7 @@ from typing import Final
 from torch import nn
 
 from mezzotint.deploy.description import Description
-from mezzotint.deploy.formats import pt2, safetensors_file
+from mezzotint.deploy.formats import onnx_file, pt2, safetensors_file
 
 __all__ = ["FORMATS", "Writer"]
 
@@ -18,5 +18,7 @@ Writer = Callable[[nn.Module, Description], bytes]
 FORMATS: Final[dict[str, Writer]] = {
     "safetensors": safetensors_file.write,
     "pt2": pt2.write,
+    "onnx": onnx_file.write,
+    "onnx-sparse": onnx_file.write_sparse,
 }
 """Name -> how the file is made."""

@@ -1,0 +1,78 @@
+"""Do we compute what ONNX Runtime computes? Six architectures from PyTorch's exporter, dense and with 90 % zeros.
+
+    pip install onnx onnxruntime
+    python bench/onnx_agreement.py [--batch 2 16] [-o bench/results/onnx_agreement.json]
+
+Differences are those of the logits: the greatest, and the same over the greatest logit. Batches of 16 run in the native
+layout where it pays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mezzotint.bench.machine import write_result
+from mezzotint.deploy import Session, load_onnx
+from mezzotint.sparse import sparse_layers
+from onnx_networks import NETWORKS, exported, prepared
+
+ROOT = Path(__file__).resolve().parents[1]
+BOUND = 1e-4
+
+
+def compared(name: str, density: float, batches: list[int], size: int) -> list[dict[str, Any]]:
+    """One row a batch."""
+    import onnxruntime
+
+    content = exported(prepared(name, density), size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.onnx"
+        path.write_bytes(content)
+        session = Session(path)
+        layers = sparse_layers(load_onnx(path))
+    theirs = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    rows = []
+    for batch in batches:
+        images = np.random.default_rng(batch).standard_normal((batch, 3, size, size), dtype=np.float32)
+        ours, wanted = session.run([images])[0], theirs.run(None, {"image": images})[0]
+        greatest, scale = float(np.abs(ours - wanted).max()), float(np.abs(wanted).max())
+        row = {"network": name, "density": density, "batch": batch, "sparse_layers": len(layers)}
+        rows.append({**row, "largest_logit": scale, "difference": greatest, "relative": greatest / scale})
+    return rows
+
+
+def main() -> None:
+    """Compare all, print a table, write JSON; an agreement beyond the bound is an error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[2, 16])
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "bench" / "results" / "onnx_agreement.json")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    table = Table("network", "density", "batch", "sparse layers", "largest logit", "difference", "relative")
+    for name in NETWORKS:
+        for density in (1.0, 0.1):
+            found = compared(name, density, arguments.batch, arguments.size)
+            rows += found
+            for row in found:
+                table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)
+    versions = {name: metadata.version(name) for name in ("torch", "onnx", "onnxruntime")}
+    write_result(arguments.output, {"bound": BOUND, "size": arguments.size, "versions": versions, "rows": rows})
+    worst = max(row["relative"] for row in rows)
+    if worst > BOUND:
+        raise SystemExit(f"the worst relative difference is {worst:.2g}, and {BOUND} is allowed")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    main()

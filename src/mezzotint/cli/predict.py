@@ -1,0 +1,110 @@
+"""``mezzotint predict``: what does a network see in images, and how sure is it?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mezzotint.cli.output import console, line
+
+if TYPE_CHECKING:
+    from mezzotint.deploy import Classifier, Guess
+
+EXAMPLES = """\
+  mezzotint predict runs/digits three.png
+  mezzotint predict digits.safetensors *.png --top 3 --json
+  mezzotint predict digits.onnx three.png -o picture.png
+  mezzotint predict resnet50.onnx photo.jpg --protocol torchvision --classes imagenet.txt \\
+      --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="run folder, checkpoint, .safetensors or .onnx file")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="image files of any format")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes are told (default: 5)")
+    parser.add_argument("--json", action="store_true", help="write one JSON object an image instead of tables")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="PNG with the images and their bars")
+    parser.add_argument(
+        "--protocol", help="how an image becomes the input, NAME or NAME:SETTING=VALUE,... (default: the model's own)"
+    )
+    parser.add_argument("--classes", metavar="FILE", type=Path, help="names of the classes, one a line, or a JSON list")
+    parser.add_argument("--mean", type=float, nargs="+", default=(), help="per channel, of pixels in [0, 1]")
+    parser.add_argument("--std", type=float, nargs="+", default=(), help="likewise")
+    parser.add_argument("--threads", type=int, help="of the arithmetic (default: PyTorch's own number)")
+    parser.add_argument("--fallback", choices=("onnxruntime",), help="who runs an .onnx file that cannot be run here")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tell what is seen; 0."""
+    from mezzotint.data.preview_file import check_output
+    from mezzotint.errors import InputError, message
+
+    if arguments.top < 1:
+        raise InputError(message("--top", received=arguments.top, allowed="at least 1"))
+    if arguments.output is not None:
+        check_output(arguments.output)
+    classifier = _classifier(arguments)
+    found = [(path, classifier(path, arguments.top)) for path in arguments.images]
+    for path, guesses in found:
+        if arguments.json:
+            line(json.dumps({"image": str(path), "top": [_as_json(guess) for guess in guesses]}, ensure_ascii=False))
+        else:
+            _table(path, guesses)
+    if arguments.output is not None:
+        from mezzotint.data.preview_bars import draw_bars
+
+        rows = [(path, [(guess.name, guess.probability) for guess in guesses]) for path, guesses in found]
+        draw_bars(rows, arguments.output)
+        if not arguments.json:
+            line(str(arguments.output))
+    return 0
+
+
+def _classifier(arguments: argparse.Namespace) -> Classifier:
+    from mezzotint import deploy
+    from mezzotint.cli.export import network_of
+
+    place = Path(arguments.model)
+    network = network_of(place)
+    if network is None:
+        session = deploy.Session(place, arguments.threads, fallback=arguments.fallback)
+    else:
+        loaded = deploy.load(place, model=network)
+        session = deploy.Session(loaded, arguments.threads, description=deploy.describe(place))
+    names = [] if arguments.classes is None else _names(arguments.classes)
+    settings: dict[str, Any] = {"protocol": arguments.protocol, "mean": arguments.mean, "std": arguments.std}
+    return deploy.Classifier(session, classes=names, **settings)
+
+
+def _names(path: Path) -> list[str]:
+    from mezzotint.errors import InputError, message
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        received = f"the error {told}"
+        raise InputError(
+            message(f"--classes {path}", received=received, allowed="lines of text, or a JSON list")
+        ) from error
+    return [str(name).strip() for name in listed if str(name).strip()]
+
+
+def _as_json(guess: Guess) -> dict[str, Any]:
+    return {"class": guess.name, "index": guess.index, "probability": round(guess.probability, 6)}
+
+
+def _table(path: Path, guesses: tuple[Guess, ...]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(str(path)), title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    for guess in guesses:
+        bar = "\u2588" * round(20 * guess.probability)
+        table.add_row(f"{100 * guess.probability:6.2f} %", Text(guess.name), Text(bar, style="blue"))
+    console().print(table)

@@ -1,0 +1,7 @@
+"""How are networks exchanged with other tools? ONNX files in and out, without the ``onnx`` package."""
+
+from __future__ import annotations
+
+from mezzotint.deploy.onnx.load import OnnxModel, load_onnx, read_onnx, read_onnx_description
+
+__all__ = ["OnnxModel", "load_onnx", "read_onnx", "read_onnx_description"]

@@ -1,0 +1,80 @@
+"""How does a quantised model run in floats? By rounding where it says so, and scaling back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mezzotint.deploy.onnx.call import Call
+from mezzotint.deploy.onnx.tensors import DTYPES, NAMES
+from mezzotint.deploy.onnx.value import Refused, Value
+
+_TYPES: Final = (torch.uint8, torch.int8, torch.int16, torch.int32)
+
+
+def quantize(call: Call) -> Value:
+    """``QuantizeLinear`` to 8, 16 or 32 bits, one scale, or one for each entry of an axis or each block of entries."""
+    x, scale, zero = call.value(0), call.value(1), call.optional(2)
+    axis, block, code = call.integer("axis", 1), call.integer("block_size", 0), call.integer("output_dtype", 0)
+    call.integer("saturate", 1)
+    call.integer("precision", 0)
+    dtype = zero.dtype if zero is not None else _type(code, torch.uint8)
+    if dtype not in _TYPES:
+        raise Refused(f"it makes numbers of type {dtype}")
+    return call.emit(quantized, x, scale, zero, _axis(x, scale, axis), block, dtype)
+
+
+def quantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, block: int, dtype: torch.dtype) -> Tensor:
+    """``round(x / scale) + zero`` within the bounds of ``dtype``."""
+    limits = torch.iinfo(dtype)
+    y = torch.round(x / _along(scale, x, axis, block))
+    if zero is not None:
+        y = y + _along(zero, x, axis, block).to(y.dtype)
+    return y.clamp(limits.min, limits.max).to(dtype)
+
+
+def dequantize(call: Call) -> Value:
+    """``DequantizeLinear``; of a constant weight the float weight."""
+    x, scale, zero = call.value(0), call.value(1), call.optional(2)
+    axis, block, code = call.integer("axis", 1), call.integer("block_size", 0), call.integer("output_dtype", 0)
+    if x.dtype not in _TYPES:
+        raise Refused(f"it reads numbers of type {x.dtype}")
+    return call.emit(dequantized, x, scale, zero, _axis(x, scale, axis), block, _type(code, scale.dtype))
+
+
+def dequantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, block: int, dtype: torch.dtype) -> Tensor:
+    """``(x - zero) * scale``."""
+    y = x.to(torch.float32)
+    if zero is not None:
+        y = y - _along(zero, x, axis, block).to(torch.float32)
+    return (y * _along(scale, x, axis, block)).to(dtype)
+
+
+def _type(code: int, default: torch.dtype) -> torch.dtype:
+    if code and code not in DTYPES:
+        raise Refused(f"it makes numbers of type {NAMES.get(code, code)}")
+    return DTYPES.get(code, default)
+
+
+def _axis(x: Value, scale: Value, axis: int) -> int:
+    return x.axis(axis) if scale.rank >= 1 and scale.shape != (1,) else 0
+
+
+def _along(numbers: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
+    """One number, or one for each entry of ``axis`` or each block of entries, as a tensor that broadcasts."""
+    if block:
+        return numbers.repeat_interleave(block, axis).narrow(axis, 0, x.shape[axis])
+    if numbers.numel() == 1:
+        return numbers.reshape(())
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    return numbers.reshape(shape)
+
+
+OPERATORS: Final[dict[str, Callable[[Call], Value]]] = {
+    "QuantizeLinear": quantize,
+    "DequantizeLinear": dequantize,
+}

@@ -1,0 +1,123 @@
+"""Does every operator give what ONNX says? The node tests of the ``onnx`` package, through our importer.
+
+Each case is one small model with inputs and the results that the specification's authors computed. It is run three
+times: all inputs given at run time, all but the first constant, and all constant, which folds it. A case passes when at
+least one of these can be run and every one that can be run gives the results.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mezzotint.deploy.onnx import read_onnx
+from mezzotint.deploy.onnx.operators import OPERATORS
+from mezzotint.errors import CheckpointError, UnsupportedModel
+
+onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+
+LEAST = 900
+"""Cases that pass; of about 990 that have no operators but ours."""
+NOT_OURS = {
+    # The specification's reference computes the last place of an output of fractional size; ONNX Runtime and PyTorch
+    # take the size that the output really has.
+    "test_resize_downsample_scales_linear_align_corners",
+    "test_resize_downsample_scales_cubic_align_corners",
+}
+REFUSED_FOR = (
+    "in training mode",
+    "stores torch.uint",  # unsigned numbers of 16 bits and more
+    "type string",
+    "operator set 1;",
+    "of which only 1 can be computed",  # places of greatest numbers
+    "tf_crop_and_resize",
+    "which PyTorch has no arithmetic for",
+    "torch.uint",
+    "it makes numbers of type",
+    "it reads numbers of type",
+)
+"""The only reasons for which a case of a known operator may be refused in all three ways."""
+
+
+def applicable() -> list[Any]:
+    """The cases whose operators are all in our table."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = collect_testcases(None)
+    found = []
+    for case in cases:
+        known = all(one.domain in ("", "ai.onnx") and one.op_type in OPERATORS for one in case.model.graph.node)
+        arrays = [*case.data_sets[0][0], *case.data_sets[0][1]]
+        if known and all(isinstance(one, np.ndarray | np.generic) for one in arrays):
+            found.append(case)
+    return found
+
+
+def with_constants(case: Any, given: Iterable[int]) -> tuple[bytes, list[Any]]:
+    """The model with all inputs constant but those at ``given``, and their arrays."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    declared = list(model.graph.input)
+    del model.graph.input[:]
+    left = []
+    for place, (info, array) in enumerate(zip(declared, case.data_sets[0][0], strict=True)):
+        if place in given:
+            model.graph.input.append(info)
+            left.append(array)
+        else:
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), info.name))
+    return model.SerializeToString(), left
+
+
+def tensor(array: Any) -> torch.Tensor:
+    whole = np.array(array)
+    return (
+        torch.from_numpy(whole.view(np.int16)).view(torch.bfloat16)
+        if whole.dtype == "bfloat16"
+        else torch.from_numpy(whole)
+    )
+
+
+def check(case: Any, results: Any) -> None:
+    found = [results] if isinstance(results, torch.Tensor) else list(results)
+    for result, wanted in zip(found, case.data_sets[0][1], strict=True):
+        wide = result.float() if result.dtype is torch.bfloat16 else result
+        exact = np.asarray(wanted).astype(np.float32) if result.dtype is torch.bfloat16 else np.asarray(wanted)
+        assert (tuple(wide.shape), wide.numpy().dtype) == (exact.shape, exact.dtype)
+        np.testing.assert_allclose(wide.numpy(), exact, rtol=case.rtol, atol=case.atol)
+
+
+def outcome(case: Any) -> str:
+    """ "passed", or why it is refused; a wrong result raises."""
+    count = len(case.data_sets[0][0])
+    ways, reasons = {tuple(range(count)), tuple(range(min(count, 1))), ()}, []
+    if len(case.model.graph.node) > 1:
+        ways = {tuple(range(min(count, 1)))}  # an operator spelt out in others, which have cases of their own
+    passed = False
+    for given in sorted(ways):
+        content, arrays = with_constants(case, given)
+        try:
+            module = read_onnx(content).module
+        except (CheckpointError, UnsupportedModel) as error:
+            reasons.append(str(error))
+            continue
+        with torch.no_grad():
+            check(case, module(*map(tensor, arrays)))
+        passed = True
+    return "passed" if passed else reasons[0]
+
+
+@pytest.mark.timeout(240)
+def test_the_node_tests_of_onnx() -> None:
+    outcomes = {case.name: outcome(case) for case in applicable() if case.name not in NOT_OURS}
+    refused = {name: reason for name, reason in outcomes.items() if reason != "passed"}
+    odd = {name: reason for name, reason in refused.items() if not any(one in reason for one in REFUSED_FOR)}
+    assert not odd
+    assert len(outcomes) - len(refused) >= LEAST
