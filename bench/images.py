@@ -74,7 +74,7 @@ def ours() -> dict[str, Make]:
 
         def make(data: bytes, number: int) -> Tensor:
             key = Key(0, 0, number)
-            part = read_part(data, lambda size: chain.wanted(size, key), name=str(number))
+            part = read_part(data, lambda size: chain.first(size, key), name=str(number))
             return normalise.stacked([chain.finish(part, key)])
 
         return make

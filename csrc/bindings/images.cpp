@@ -37,10 +37,15 @@ BoxArgument reach(int filter, const ExtentArgument& from, const ExtentArgument& 
   return {box.top, box.left, box.height, box.width};
 }
 
+Resizing resizing_of(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window,
+                     bool mirrored) {
+  return {static_cast<Filter>(filter), {from[0], from[1]}, {to[0], to[1]}, box_of(window), mirrored};
+}
+
 void resize(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window,
             const BoxArgument& held, const LevelsArgument& image, const LevelsArgument& result, int threads) {
-  resize_levels(static_cast<Filter>(filter), {from[0], from[1]}, {to[0], to[1]}, box_of(window), box_of(held),
-                levels_of(image), levels_of(result), on(threads));
+  resize_levels(resizing_of(filter, from, to, window, false), box_of(held), levels_of(image), levels_of(result),
+                on(threads));
 }
 
 void normalise(const LevelsArgument& image, std::uintptr_t planes, const Optional& mean, const Optional& std,
@@ -72,6 +77,17 @@ std::optional<std::int64_t> decode(const nb::bytes& data, const BoxArgument& box
   return column < 0 ? std::nullopt : std::optional(column);
 }
 
+// Whether the file is for us. source: the rectangle of the image that becomes one of size `to`.
+bool decode_resized(const nb::bytes& data, const BoxArgument& box, int filter, const BoxArgument& source,
+                    const ExtentArgument& to, const BoxArgument& window, bool mirrored, const LevelsArgument& result,
+                    int threads) {
+  const std::uint8_t* const bytes = bytes_of(data);
+  const std::size_t size = data.size();
+  const nb::gil_scoped_release released;
+  const Resizing how = resizing_of(filter, {source[2], source[3]}, to, window, mirrored);
+  return jpeg_resize(bytes, size, box_of(box), source[0], source[1], how, levels_of(result), on(threads));
+}
+
 }  // namespace
 
 void add_image_functions(nb::module_& m) {
@@ -82,8 +98,10 @@ void add_image_functions(nb::module_& m) {
   m.def("normalise_levels", &normalise, call_guard<gil_scoped_release>(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg().none(), nb::arg());
   m.def("jpeg_use", &jpeg_use);
+  m.def("jpeg_own_entropy", &jpeg_own_entropy);
   m.def("jpeg_header", &header);
   m.def("jpeg_decode", &decode);
+  m.def("jpeg_resize", &decode_resized);
   m.attr("jpeg_margin") = kJpegMargin;
 }
 

@@ -40,6 +40,16 @@ Side columns_of(Filter filter, Extent from, Extent to, const Box& window) {
   return {filter, from.width, to.width, window.left, window.left + window.width};
 }
 
+void mirror(const Levels& image) {
+  for (std::int64_t y = 0; y < image.height; ++y) {
+    std::uint8_t* const row = image.data + y * image.stride;
+    for (std::int64_t x = 0; x < image.width / 2; ++x) {
+      std::swap_ranges(row + x * image.channels, row + (x + 1) * image.channels,
+                       row + (image.width - 1 - x) * image.channels);
+    }
+  }
+}
+
 // Pillow's rule since version 13; up to then the width was always first, which for tall images differs by a level.
 bool height_first(Extent from, Extent to) {
   return from.height > to.height && from.height - to.height > 2 * (from.width - to.width);
@@ -91,9 +101,11 @@ Box resize_reach(Filter filter, Extent from, Extent to, const Box& window) {
   return {top, left, rows_of(filter, from, to, last).end - top, columns_of(filter, from, to, last).end - left};
 }
 
-void resize_levels(Filter filter, Extent from, Extent to, const Box& window, const Box& held, const Levels& image,
-                   const Levels& result, const Context& with) {
-  const Side rows = rows_of(filter, from, to, window), columns = columns_of(filter, from, to, window);
+void resize_levels(const Resizing& how, const Box& held, const Levels& image, const Levels& result,
+                   const Context& with) {
+  const auto& [filter, from, to, window, mirrored] = how;
+  const Side rows = rows_of(filter, from, to, window);
+  Side columns = columns_of(filter, from, to, window);
   require(held.top >= 0 && held.left >= 0 && held.top <= rows.begin && held.left <= columns.begin &&
               held.top + held.height >= rows.end && held.left + held.width >= columns.end,
           "resize: the part of the image in memory does not hold what the window depends on");
@@ -104,6 +116,9 @@ void resize_levels(Filter filter, Extent from, Extent to, const Box& window, con
   const std::int64_t channels = image.channels;
   const Levels read{image.data + (rows.begin - held.top) * image.stride + (columns.begin - held.left) * channels,
                     image.stride, rows.length(), columns.length(), channels};
+  if (mirrored && columns.plan) {
+    columns.plan->mirror();
+  }
   if (rows.plan && columns.plan) {
     const bool first_down = height_first(from, to);
     const std::int64_t height = first_down ? window.height : read.height;
@@ -125,6 +140,9 @@ void resize_levels(Filter filter, Extent from, Extent to, const Box& window, con
     for (std::int64_t y = 0; y < read.height; ++y) {
       std::copy_n(read.data + y * read.stride, read.width * channels, result.data + y * result.stride);
     }
+  }
+  if (mirrored && !columns.plan) {
+    mirror(result);
   }
 }
 

@@ -163,7 +163,7 @@ constexpr int kResampleRows = 16;  // rows that are transposed together: the byt
 
 // How one side is resampled: output i is the sum of `count` inputs from first[i] on, each times its weight of
 // weights[i * count ...], in units of 2^-kTapBits. All outputs have the same count, so that loops over it are
-// predicted.
+// predicted. The first inputs ascend, or descend.
 struct Taps {
   const std::int32_t* first;
   const std::int32_t* weights;

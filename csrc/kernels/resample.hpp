@@ -146,9 +146,9 @@ void resample_rows(const ResampleJob& job, std::int64_t block, std::uint8_t* scr
   const Taps& taps = job.taps;
   const std::int64_t begin = block * kResampleRows, left = job.from_rows - begin;
   const std::int64_t valid = left < kResampleRows ? left : kResampleRows;
-  const std::int64_t last = taps.size - 1;
-  const std::int64_t first_byte = taps.first[0] * job.channels;
-  const std::int64_t last_byte = (taps.first[last] + taps.count) * job.channels;
+  const std::int64_t one = taps.first[0], other = taps.first[taps.size - 1];
+  const std::int64_t first_byte = (one < other ? one : other) * job.channels;
+  const std::int64_t last_byte = ((one < other ? other : one) + taps.count) * job.channels;
   const std::uint8_t* rows[kResampleRows];
   for (std::int64_t i = 0; i < kResampleRows; ++i) {
     rows[i] = job.from + (begin + (i < valid ? i : valid - 1)) * job.from_stride;

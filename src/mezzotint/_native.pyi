@@ -125,6 +125,19 @@ def normalise_levels(
 ) -> None: ...
 def jpeg_use(path: str, /) -> str: ...
 def jpeg_header(data: bytes, /) -> tuple[int, int, int] | None: ...
+def jpeg_own_entropy() -> bool: ...
 def jpeg_decode(data: bytes, box: _Rectangle, to: _Levels, /) -> int | None: ...
+def jpeg_resize(
+    data: bytes,
+    box: _Rectangle,
+    filter: int,
+    source: _Rectangle,
+    to: _Sides,
+    window: _Rectangle,
+    mirrored: bool,
+    result: _Levels,
+    threads: int,
+    /,
+) -> bool: ...
 
 jpeg_margin: int

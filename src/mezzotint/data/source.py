@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mezzotint.data.decode import read_part
-from mezzotint.data.part import Part
+from mezzotint.data.part import Part, Wanted
 from mezzotint.errors import DataError, message, suggest
-from mezzotint.kernels.images import Box, Size
 
 if TYPE_CHECKING:
     from mezzotint.data.sources.memory import ArraySource
@@ -107,8 +106,10 @@ class EncodedSource(ABC):
         part, label = self.read_part(index, None)
         return part.levels, label
 
-    def read_part(self, index: int, wanted: Callable[[Size], Box] | None) -> tuple[Part, int]:
+    def read_part(self, index: int, wanted: Wanted | None) -> tuple[Part, int]:
         """A part of sample ``index``, and its label: what ``wanted`` says for its size, or more; the whole for None.
+
+        Where ``wanted`` asks for a resize, the part may be its result (``Part.resized``).
 
         Raises:
             ImageError, DataError, IndexError: as `read`.

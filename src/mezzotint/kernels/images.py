@@ -38,6 +38,26 @@ class Size(NamedTuple):
         return Box(0, 0, self.height, self.width)
 
 
+class Resizing(NamedTuple):
+    """What is seen of an image after a resize.
+
+    Attributes:
+        box: the part of the image that is needed for it, and decoded.
+        source: the rectangle of the image that is resized; what lies beside it has no influence.
+        to: the size that it gets.
+        window: the part of that which is wanted.
+        resampling_filter: one of ``FILTERS``.
+        mirrored: whether left and right of the window are exchanged.
+    """
+
+    box: Box
+    source: Box
+    to: Size
+    window: Box
+    resampling_filter: str
+    mirrored: bool = False
+
+
 class JpegHeader(NamedTuple):
     """What the header of a JPEG file says; ``channels`` is 0 for colours that are not turned into RGB here."""
 
@@ -128,6 +148,19 @@ def jpeg_decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     levels = torch.empty(box.height, box.width + spare, 3, dtype=torch.uint8)
     column = library.jpeg_decode(data, box, _levels(levels))
     return None if column is None else levels[:, column : column + box.width]
+
+
+def jpeg_resize(data: bytes, how: Resizing) -> Tensor | None:
+    """`jpeg_decode` and `resize` at once: uint8 [window.height, window.width, 3], contiguous, or None as there.
+
+    Raises:
+        InputError: a size is out of range, or the box does not hold enough.
+    """
+    result = torch.empty(how.window.height, how.window.width, 3, dtype=torch.uint8)
+    filter_number = FILTERS.index(how.resampling_filter)
+    place = (how.source, how.to, how.window, how.mirrored)
+    good = native.extension().jpeg_resize(data, how.box, filter_number, *place, _levels(result), native.threads())
+    return result if good else None
 
 
 def _with_packed_rows(image: Tensor) -> Tensor:
