@@ -14,6 +14,7 @@ add_library(
   csrc/image/entropy.cpp
   csrc/image/jpeg.cpp
   csrc/image/libjpeg.cpp
+  csrc/image/tone.cpp
   csrc/isa/select.cpp
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp

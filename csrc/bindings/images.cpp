@@ -1,11 +1,15 @@
 #include "bindings/images.hpp"
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "bindings/arguments.hpp"
 #include "drive/levels.hpp"
 #include "image/jpeg.hpp"
+#include "image/tone.hpp"
 #include "isa/select.hpp"
 
 namespace nb = nanobind;
@@ -88,6 +92,50 @@ bool decode_resized(const nb::bytes& data, const BoxArgument& box, int filter, c
   return jpeg_resize(bytes, size, box_of(box), source[0], source[1], how, levels_of(result), on(threads));
 }
 
+// (per channel) tables of 256 levels.
+void tables(const LevelsArgument& image, const nb::bytes& of, const LevelsArgument& result) {
+  const Levels from = levels_of(image);
+  if (static_cast<std::int64_t>(of.size()) != from.channels * kLevelCount) {
+    throw InvalidInput("level_tables: received another number of bytes; allowed: 256 for each channel");
+  }
+  const std::uint8_t* const bytes = bytes_of(of);
+  const nb::gil_scoped_release released;
+  apply_tables(from, bytes, levels_of(result));
+}
+
+void equalize(const LevelsArgument& image, const LevelsArgument& result) {
+  const Levels from = levels_of(image);
+  std::uint32_t counts[3 * kLevelCount];
+  std::uint8_t made[3 * kLevelCount];
+  count_levels(from, counts);
+  equalizing_tables(counts, from.channels, made);
+  apply_tables(from, made, levels_of(result));
+}
+
+// (darkest, lightest) of each channel.
+std::vector<std::array<int, 2>> extremes(const LevelsArgument& image) {
+  const Levels from = levels_of(image);
+  std::uint32_t counts[3 * kLevelCount];
+  count_levels(from, counts);
+  std::vector<std::array<int, 2>> found;
+  for (std::int64_t c = 0; c < from.channels; ++c) {
+    int low = kLevelCount - 1, high = 0;
+    for (int level = 0; level < kLevelCount; ++level) {
+      if (counts[c * kLevelCount + level] != 0) {
+        low = std::min(low, level);
+        high = level;
+      }
+    }
+    found.push_back({low, high});
+  }
+  return found;
+}
+
+void warp(const LevelsArgument& image, const std::array<std::int32_t, 6>& by, int fill, const LevelsArgument& result) {
+  warp_nearest(levels_of(image), {by[0], by[1], by[2], by[3], by[4], by[5]}, static_cast<std::uint8_t>(fill),
+               levels_of(result));
+}
+
 }  // namespace
 
 void add_image_functions(nb::module_& m) {
@@ -102,6 +150,25 @@ void add_image_functions(nb::module_& m) {
   m.def("jpeg_header", &header);
   m.def("jpeg_decode", &decode);
   m.def("jpeg_resize", &decode_resized);
+  m.def("level_tables", &tables);
+  m.def("level_extremes", &extremes);
+  m.def("equalize_levels", &equalize, call_guard<gil_scoped_release>());
+  m.def(
+      "luma_sum", [](const LevelsArgument& image) { return luma_sum(levels_of(image)); },
+      call_guard<gil_scoped_release>());
+  m.def(
+      "blend_with_grey",
+      [](const LevelsArgument& image, float factor, const LevelsArgument& result) {
+        blend_with_grey(levels_of(image), factor, levels_of(result));
+      },
+      call_guard<gil_scoped_release>());
+  m.def(
+      "blend_with_smooth",
+      [](const LevelsArgument& image, float factor, const LevelsArgument& result) {
+        blend_with_smooth(levels_of(image), factor, levels_of(result));
+      },
+      call_guard<gil_scoped_release>());
+  m.def("warp_levels", &warp, call_guard<gil_scoped_release>());
   m.attr("jpeg_margin") = kJpegMargin;
 }
 

@@ -160,9 +160,7 @@ def _missing(path: Path, name: str) -> str:
         return "Check the path."
 
 
-def _decoded(
-    data: bytes, name: str, orientation: Orientation, max_pixels: int, wanted: Wanted | None
-) -> Part:
+def _decoded(data: bytes, name: str, orientation: Orientation, max_pixels: int, wanted: Wanted | None) -> Part:
     kind = image_format(data[:64])
     if kind is None:
         received, fix = other_content(data)

@@ -95,7 +95,7 @@ def resize(part: Tensor, to: Size, window: Box, *, resampling_filter: str, held:
         InputError: a size is out of range, or ``part`` does not hold enough.
     """
     native.require()
-    part = _with_packed_rows(part)
+    part = with_packed_rows(part)
     result = torch.empty(window.height, window.width, part.shape[2], dtype=torch.uint8)
     native.extension().resize_levels(
         FILTERS.index(resampling_filter),
@@ -103,8 +103,8 @@ def resize(part: Tensor, to: Size, window: Box, *, resampling_filter: str, held:
         to,
         window,
         held,
-        _levels(part),
-        _levels(result),
+        levels_argument(part),
+        levels_argument(result),
         native.threads(),
     )
     return result
@@ -119,9 +119,9 @@ def normalise(image: Tensor, planes: Tensor, mean: Tensor | None, std: Tensor | 
         mean, std: float32 [C], contiguous; both None: only divided by 255.
     """
     native.require()
-    image = _with_packed_rows(image)
+    image = with_packed_rows(image)
     shown = [None if values is None else native.argument(values) for values in (mean, std)]
-    native.extension().normalise_levels(_levels(image), planes.data_ptr(), *shown, native.threads())
+    native.extension().normalise_levels(levels_argument(image), planes.data_ptr(), *shown, native.threads())
 
 
 def jpeg_use(path: str) -> str:
@@ -146,7 +146,7 @@ def jpeg_decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     library = native.extension()
     spare = 0 if box.width == size.width else 2 * library.jpeg_margin
     levels = torch.empty(box.height, box.width + spare, 3, dtype=torch.uint8)
-    column = library.jpeg_decode(data, box, _levels(levels))
+    column = library.jpeg_decode(data, box, levels_argument(levels))
     return None if column is None else levels[:, column : column + box.width]
 
 
@@ -159,14 +159,17 @@ def jpeg_resize(data: bytes, how: Resizing) -> Tensor | None:
     result = torch.empty(how.window.height, how.window.width, 3, dtype=torch.uint8)
     filter_number = FILTERS.index(how.resampling_filter)
     place = (how.source, how.to, how.window, how.mirrored)
-    good = native.extension().jpeg_resize(data, how.box, filter_number, *place, _levels(result), native.threads())
+    target = levels_argument(result)
+    good = native.extension().jpeg_resize(data, how.box, filter_number, *place, target, native.threads())
     return result if good else None
 
 
-def _with_packed_rows(image: Tensor) -> Tensor:
+def with_packed_rows(image: Tensor) -> Tensor:
+    """[H, W, C], copied unless the pixels of a row are contiguous."""
     return image if image[0].is_contiguous() else image.contiguous()
 
 
-def _levels(image: Tensor) -> tuple[int, int, int, int, int]:
+def levels_argument(image: Tensor) -> tuple[int, int, int, int, int]:
+    """What the extension takes for levels whose rows are packed."""
     height, width, channels = image.shape
     return image.data_ptr(), image.stride(0), height, width, channels
