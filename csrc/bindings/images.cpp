@@ -52,10 +52,12 @@ void resize(int filter, const ExtentArgument& from, const ExtentArgument& to, co
                 on(threads));
 }
 
-void normalise(const LevelsArgument& image, std::uintptr_t planes, const Optional& mean, const Optional& std,
-               int threads) {
-  normalise_levels(levels_of(image), reinterpret_cast<float*>(planes), floats_of(mean, "mean"), floats_of(std, "std"),
-                   threads);
+void normalise(const std::vector<LevelsArgument>& images, std::uintptr_t planes, const Optional& mean,
+               const Optional& std, int threads) {
+  std::vector<Levels> levels(images.size());
+  std::transform(images.begin(), images.end(), levels.begin(), levels_of);
+  normalise_levels(levels, reinterpret_cast<float*>(planes), floats_of(mean, "mean"), floats_of(std, "std"),
+                   on(threads));
 }
 
 const std::uint8_t* bytes_of(const nb::bytes& data) {

@@ -1,6 +1,8 @@
 // What is done to 8-bit images of interleaved channels? Resized, and turned into normalised planes.
 #pragma once
 
+#include <vector>
+
 #include "drive/context.hpp"
 #include "plan/taps.hpp"
 
@@ -38,7 +40,9 @@ struct Resizing {
 void resize_levels(const Resizing& how, const Box& held, const Levels& image, const Levels& result,
                    const Context& with);
 
-// planes float32 [channels][height][width] = image / 255, less mean, over std (both null: not normalised).
-void normalise_levels(const Levels& image, float* planes, const float* mean, const float* std, int threads);
+// planes float32 [images][channels][height][width] = image / 255, less mean, over std (both null: not normalised).
+// One image after another where there are several, of one size.
+void normalise_levels(const std::vector<Levels>& images, float* planes, const float* mean, const float* std,
+                      const Context& with);
 
 }  // namespace mezzotint

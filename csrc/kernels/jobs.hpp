@@ -180,4 +180,11 @@ struct ResampleJob {
   Taps taps;
 };
 
+// Pixels of three interleaved levels become three planes: (level / 255 - mean) / std.
+struct PlanesJob {
+  const std::uint8_t* from;
+  float* to[3];
+  float mean[3], std[3];
+};
+
 }  // namespace mezzotint

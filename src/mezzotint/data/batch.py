@@ -97,8 +97,7 @@ class Normalise:
         batch = arena.empty((len(images), *first.shape), torch.float32)  # the system would clear fresh pages each time
         constants = [None if of is None else of.flatten().expand(first.shape[0]) for of in (self.mean, self.std)]
         mean, std = (None if of is None else of.contiguous() for of in constants)
-        for image, planes in zip(images, batch, strict=True):
-            normalise(image.permute(1, 2, 0), planes, mean, std)
+        normalise([image.permute(1, 2, 0) for image in images], batch, mean, std)
         return batch
 
 

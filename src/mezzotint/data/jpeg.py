@@ -61,7 +61,7 @@ def decode(data: bytes, box: Box, size: Size) -> Tensor | None:
 
 
 def resize(data: bytes, how: Resizing) -> Tensor | None:
-    """What is seen after a resize, uint8 [window.height, window.width, 3]; None as `decode`, or where that is slower."""
+    """What is seen after a resize, uint8 [window.height, window.width, 3]; or None as `decode`."""
     return images.jpeg_resize(data, how) if turbo_problem() is None else None
 
 

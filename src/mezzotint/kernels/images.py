@@ -6,6 +6,7 @@ which is :func:`torch.get_num_threads`. The GIL is released; several Python thre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -110,18 +111,19 @@ def resize(part: Tensor, to: Size, window: Box, *, resampling_filter: str, held:
     return result
 
 
-def normalise(image: Tensor, planes: Tensor, mean: Tensor | None, std: Tensor | None) -> None:
+def normalise(images: Sequence[Tensor], planes: Tensor, mean: Tensor | None, std: Tensor | None) -> None:
     """``planes = (image / 255 - mean) / std``, in torchvision's operations and order, so in its bits.
 
     Args:
-        image: uint8 [H, W, C]; copied unless the pixels of a row are contiguous.
-        planes: float32 [C, H, W], contiguous; written.
+        images: N times uint8 [H, W, C], of one size; copied unless the pixels of a row are contiguous.
+        planes: float32 [N, C, H, W], contiguous; written.
         mean, std: float32 [C], contiguous; both None: only divided by 255.
     """
     native.require()
-    image = with_packed_rows(image)
+    packed = [with_packed_rows(image) for image in images]
     shown = [None if values is None else native.argument(values) for values in (mean, std)]
-    native.extension().normalise_levels(levels_argument(image), planes.data_ptr(), *shown, native.threads())
+    levels = [levels_argument(image) for image in packed]
+    native.extension().normalise_levels(levels, planes.data_ptr(), *shown, native.threads())
 
 
 def jpeg_use(path: str) -> str:
