@@ -66,7 +66,11 @@ class BatchMaker:
             DataError: a sample cannot be read or used; it is named.
         """
         if self.at_once:
-            return self._all_at_once(epoch, indices)
+            try:
+                return self._all_at_once(epoch, indices)
+            except (ImageError, DataError):  # a sample that was not read when the others were; or a fault of no sample
+                if self.on_error == "fail":
+                    raise
         return self.assemble(indices, self.samples(epoch, indices))
 
     def samples(self, epoch: int, indices: NDArray[np.int64]) -> list[Sample]:

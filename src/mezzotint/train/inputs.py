@@ -9,6 +9,7 @@ from typing import Any
 
 from mezzotint.data.loader import Loader
 from mezzotint.data.protocols import get_protocol
+from mezzotint.data.quarantine import checked_policy
 from mezzotint.data.source import Source, check_same_classes, open_source
 from mezzotint.data.sources import SOURCES
 from mezzotint.data.transform import Evaluate, build_transform
@@ -129,6 +130,7 @@ def open_part(data: DataConfig, split: str, classes: Sequence[str] | None = None
         split,
         kind=kind,
         cache="memory" if data.cache else None,
+        on_error=checked_policy(data.on_error),
         labels=data.labels,
         mapping=data.mapping,
         classes=classes if takes_classes else None,
