@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,15 +116,24 @@ def normalise(images: Sequence[Tensor], planes: Tensor, mean: Tensor | None, std
     """``planes = (image / 255 - mean) / std``, in torchvision's operations and order, so in its bits.
 
     Args:
-        images: N times uint8 [H, W, C], of one size; copied unless the pixels of a row are contiguous.
+        images: N times uint8 [C, H, W], of one size; copied unless they are views of [H, W, C] whose rows are packed.
         planes: float32 [N, C, H, W], contiguous; written.
         mean, std: float32 [C], contiguous; both None: only divided by 255.
     """
     native.require()
-    packed = [with_packed_rows(image) for image in images]
+    packed = [image if _is_interleaved(image) else _interleaved(image) for image in images]
     shown = [None if values is None else native.argument(values) for values in (mean, std)]
-    levels = [levels_argument(image) for image in packed]
+    # Every operation of PyTorch gives the interpreter lock away, and threads would wait for each other: hence none.
+    levels = [(image.data_ptr(), image.stride(1), *image.shape[1:], image.shape[0]) for image in packed]
     native.extension().normalise_levels(levels, planes.data_ptr(), *shown, native.threads())
+
+
+def _is_interleaved(image: Tensor) -> bool:
+    return image.stride(0) == 1 and image.stride(2) == image.shape[0]
+
+
+def _interleaved(image: Tensor) -> Tensor:
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def jpeg_use(path: str) -> str:
@@ -158,7 +168,7 @@ def jpeg_resize(data: bytes, how: Resizing) -> Tensor | None:
     Raises:
         InputError: a size is out of range, or the box does not hold enough.
     """
-    result = torch.empty(how.window.height, how.window.width, 3, dtype=torch.uint8)
+    result = empty_levels((how.window.height, how.window.width, 3))
     filter_number = FILTERS.index(how.resampling_filter)
     place = (how.source, how.to, how.window, how.mirrored)
     target = levels_argument(result)
@@ -166,9 +176,14 @@ def jpeg_resize(data: bytes, how: Resizing) -> Tensor | None:
     return result if good else None
 
 
+def empty_levels(shape: Sequence[int]) -> Tensor:
+    """Not initialised uint8, by NumPy: PyTorch's own would give the interpreter lock away for a moment."""
+    return torch.from_numpy(np.empty(tuple(shape), dtype=np.uint8))
+
+
 def with_packed_rows(image: Tensor) -> Tensor:
     """[H, W, C], copied unless the pixels of a row are contiguous."""
-    return image if image[0].is_contiguous() else image.contiguous()
+    return image if image.stride(2) == 1 and image.stride(1) == image.shape[2] else image.contiguous()
 
 
 def levels_argument(image: Tensor) -> tuple[int, int, int, int, int]:

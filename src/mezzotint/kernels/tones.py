@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from mezzotint.kernels import native
-from mezzotint.kernels.images import levels_argument, with_packed_rows
+from mezzotint.kernels.images import empty_levels, levels_argument, with_packed_rows
 
 
 def by_tables(image: Tensor, tables: bytes) -> Tensor:
     """Every level replaced by that in its channel's table; ``tables``: 256 bytes for each channel."""
     native.require()
-    image, result = with_packed_rows(image), _new(image)
+    image, result = with_packed_rows(image), empty_levels(image.shape)
     native.extension().level_tables(levels_argument(image), tables, levels_argument(result))
     return result
 
@@ -32,7 +31,7 @@ def extremes(image: Tensor) -> list[tuple[int, int]]:
 def equalized(image: Tensor) -> Tensor:
     """``PIL.ImageOps.equalize``."""
     native.require()
-    image, result = with_packed_rows(image), _new(image)
+    image, result = with_packed_rows(image), empty_levels(image.shape)
     native.extension().equalize_levels(levels_argument(image), levels_argument(result))
     return result
 
@@ -46,7 +45,7 @@ def luma_sum(image: Tensor) -> int:
 def blended_with_grey(image: Tensor, factor: float) -> Tensor:
     """``PIL.ImageEnhance.Color``: the factor 0 is grey, 1 the image; images of one channel stay as they are."""
     native.require()
-    image, result = with_packed_rows(image), _new(image)
+    image, result = with_packed_rows(image), empty_levels(image.shape)
     native.extension().blend_with_grey(levels_argument(image), factor, levels_argument(result))
     return result
 
@@ -54,7 +53,7 @@ def blended_with_grey(image: Tensor, factor: float) -> Tensor:
 def blended_with_smooth(image: Tensor, factor: float) -> Tensor:
     """``PIL.ImageEnhance.Sharpness``: the factor 0 is smooth, 1 the image."""
     native.require()
-    image, result = with_packed_rows(image), _new(image)
+    image, result = with_packed_rows(image), empty_levels(image.shape)
     native.extension().blend_with_smooth(levels_argument(image), factor, levels_argument(result))
     return result
 
@@ -74,7 +73,7 @@ def warped(image: Tensor, matrix: Sequence[float], fill: int) -> Tensor | None:
     if any(max(abs(a * x + b * y + c), abs(d * x + e * y + f)) >= _FARTHEST for x, y in corners):
         return None
     native.require()
-    image, result = with_packed_rows(image), _new(image)
+    image, result = with_packed_rows(image), empty_levels(image.shape)
     units = [_units(v) for v in (a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5)]
     native.extension().warp_levels(levels_argument(image), units, fill, levels_argument(result))
     return result
@@ -85,7 +84,3 @@ _FARTHEST = 32767  # pixels; a little less than what fits 32 bits, for the half 
 
 def _units(value: float) -> int:
     return int((value * 65536.0 + 0.5) // 1)
-
-
-def _new(image: Tensor) -> Tensor:
-    return torch.empty(image.shape, dtype=torch.uint8)
