@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
+import os
 import random
 import re
 import statistics
@@ -51,6 +53,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TASKS = ("decode", "squash256", "torchvision", "train", "rand_augment", "shard")
 CHUNK = 10
 """Images that an engine makes before it is another's turn: the machine's speed changes within seconds."""
+LAPS = 5
+"""How often two threads make all images in a round."""
 RESULT = Path(__file__).parent / "results" / "images.json"
 
 Make = Callable[[bytes, int], object]
@@ -74,7 +78,7 @@ def ours() -> dict[str, Make]:
 
         def make(data: bytes, number: int) -> Tensor:
             key = Key(0, 0, number)
-            part = read_part(data, lambda size: chain.wanted(size, key), name=str(number))
+            part = read_part(data, lambda size: chain.first(size, key), name=str(number))
             return normalise.stacked([chain.finish(part, key)])
 
         return make
@@ -244,9 +248,17 @@ def alone(makes: dict[str, Make], files: list[bytes], rounds: int) -> dict[str, 
 
 
 def together(makes: dict[str, Make], files: list[bytes], rounds: int, threads: int) -> dict[str, float]:
-    """The same, the images spread over threads: engines take turns after all files."""
+    """The same, the images spread over threads, a core each: engines take turns after all files, some times over."""
+    files = files * LAPS
     taken: dict[str, list[float]] = {name: [] for name in makes}
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    cores = itertools.cycle(sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None])
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        if (core := next(cores)) is not None:  # each on one of its own: the system may be slow to part them
+            os.sched_setaffinity(0, {core})
+
+    with ThreadPoolExecutor(threads, initializer=begin) as pool:
         for turn in range(-1, rounds):
             for name, make in makes.items():
                 began = time.perf_counter()

@@ -11,7 +11,10 @@ add_library(
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp
+  csrc/image/entropy.cpp
   csrc/image/jpeg.cpp
+  csrc/image/libjpeg.cpp
+  csrc/image/tone.cpp
   csrc/isa/select.cpp
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp

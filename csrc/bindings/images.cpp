@@ -1,11 +1,15 @@
 #include "bindings/images.hpp"
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "bindings/arguments.hpp"
 #include "drive/levels.hpp"
 #include "image/jpeg.hpp"
+#include "image/tone.hpp"
 #include "isa/select.hpp"
 
 namespace nb = nanobind;
@@ -37,16 +41,23 @@ BoxArgument reach(int filter, const ExtentArgument& from, const ExtentArgument& 
   return {box.top, box.left, box.height, box.width};
 }
 
-void resize(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window,
-            const BoxArgument& held, const LevelsArgument& image, const LevelsArgument& result, int threads) {
-  resize_levels(static_cast<Filter>(filter), {from[0], from[1]}, {to[0], to[1]}, box_of(window), box_of(held),
-                levels_of(image), levels_of(result), on(threads));
+Resizing resizing_of(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window,
+                     bool mirrored) {
+  return {static_cast<Filter>(filter), {from[0], from[1]}, {to[0], to[1]}, box_of(window), mirrored};
 }
 
-void normalise(const LevelsArgument& image, std::uintptr_t planes, const Optional& mean, const Optional& std,
-               int threads) {
-  normalise_levels(levels_of(image), reinterpret_cast<float*>(planes), floats_of(mean, "mean"), floats_of(std, "std"),
-                   threads);
+void resize(int filter, const ExtentArgument& from, const ExtentArgument& to, const BoxArgument& window,
+            const BoxArgument& held, const LevelsArgument& image, const LevelsArgument& result, int threads) {
+  resize_levels(resizing_of(filter, from, to, window, false), box_of(held), levels_of(image), levels_of(result),
+                on(threads));
+}
+
+void normalise(const std::vector<LevelsArgument>& images, std::uintptr_t planes, const Optional& mean,
+               const Optional& std, int threads) {
+  std::vector<Levels> levels(images.size());
+  std::transform(images.begin(), images.end(), levels.begin(), levels_of);
+  normalise_levels(levels, reinterpret_cast<float*>(planes), floats_of(mean, "mean"), floats_of(std, "std"),
+                   on(threads));
 }
 
 const std::uint8_t* bytes_of(const nb::bytes& data) {
@@ -72,6 +83,61 @@ std::optional<std::int64_t> decode(const nb::bytes& data, const BoxArgument& box
   return column < 0 ? std::nullopt : std::optional(column);
 }
 
+// Whether the file is for us. source: the rectangle of the image that becomes one of size `to`.
+bool decode_resized(const nb::bytes& data, const BoxArgument& box, int filter, const BoxArgument& source,
+                    const ExtentArgument& to, const BoxArgument& window, bool mirrored, const LevelsArgument& result,
+                    int threads) {
+  const std::uint8_t* const bytes = bytes_of(data);
+  const std::size_t size = data.size();
+  const nb::gil_scoped_release released;
+  const Resizing how = resizing_of(filter, {source[2], source[3]}, to, window, mirrored);
+  return jpeg_resize(bytes, size, box_of(box), source[0], source[1], how, levels_of(result), on(threads));
+}
+
+// (per channel) tables of 256 levels.
+void tables(const LevelsArgument& image, const nb::bytes& of, const LevelsArgument& result) {
+  const Levels from = levels_of(image);
+  if (static_cast<std::int64_t>(of.size()) != from.channels * kLevelCount) {
+    throw InvalidInput("level_tables: received another number of bytes; allowed: 256 for each channel");
+  }
+  const std::uint8_t* const bytes = bytes_of(of);
+  const nb::gil_scoped_release released;
+  apply_tables(from, bytes, levels_of(result));
+}
+
+void equalize(const LevelsArgument& image, const LevelsArgument& result) {
+  const Levels from = levels_of(image);
+  std::uint32_t counts[3 * kLevelCount];
+  std::uint8_t made[3 * kLevelCount];
+  count_levels(from, counts);
+  equalizing_tables(counts, from.channels, made);
+  apply_tables(from, made, levels_of(result));
+}
+
+// (darkest, lightest) of each channel.
+std::vector<std::array<int, 2>> extremes(const LevelsArgument& image) {
+  const Levels from = levels_of(image);
+  std::uint32_t counts[3 * kLevelCount];
+  count_levels(from, counts);
+  std::vector<std::array<int, 2>> found;
+  for (std::int64_t c = 0; c < from.channels; ++c) {
+    int low = kLevelCount - 1, high = 0;
+    for (int level = 0; level < kLevelCount; ++level) {
+      if (counts[c * kLevelCount + level] != 0) {
+        low = std::min(low, level);
+        high = level;
+      }
+    }
+    found.push_back({low, high});
+  }
+  return found;
+}
+
+void warp(const LevelsArgument& image, const std::array<std::int32_t, 6>& by, int fill, const LevelsArgument& result) {
+  warp_nearest(levels_of(image), {by[0], by[1], by[2], by[3], by[4], by[5]}, static_cast<std::uint8_t>(fill),
+               levels_of(result));
+}
+
 }  // namespace
 
 void add_image_functions(nb::module_& m) {
@@ -82,8 +148,29 @@ void add_image_functions(nb::module_& m) {
   m.def("normalise_levels", &normalise, call_guard<gil_scoped_release>(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg().none(), nb::arg());
   m.def("jpeg_use", &jpeg_use);
+  m.def("jpeg_own_entropy", &jpeg_own_entropy);
   m.def("jpeg_header", &header);
   m.def("jpeg_decode", &decode);
+  m.def("jpeg_resize", &decode_resized);
+  m.def("level_tables", &tables);
+  m.def("level_extremes", &extremes);
+  m.def("equalize_levels", &equalize, call_guard<gil_scoped_release>());
+  m.def(
+      "luma_sum", [](const LevelsArgument& image) { return luma_sum(levels_of(image)); },
+      call_guard<gil_scoped_release>());
+  m.def(
+      "blend_with_grey",
+      [](const LevelsArgument& image, float factor, const LevelsArgument& result) {
+        blend_with_grey(levels_of(image), factor, levels_of(result));
+      },
+      call_guard<gil_scoped_release>());
+  m.def(
+      "blend_with_smooth",
+      [](const LevelsArgument& image, float factor, const LevelsArgument& result) {
+        blend_with_smooth(levels_of(image), factor, levels_of(result));
+      },
+      call_guard<gil_scoped_release>());
+  m.def("warp_levels", &warp, call_guard<gil_scoped_release>());
   m.attr("jpeg_margin") = kJpegMargin;
 }
 

@@ -1,86 +1,15 @@
 #include "image/jpeg.hpp"
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <atomic>
-#include <csetjmp>
-#include <cstdio>
 
-extern "C" {
-#include "third_party/libjpeg-turbo/jpeglib.h"
-}
+#include "image/libjpeg.hpp"
+#include "runtime/scratch.hpp"
 
 namespace mezzotint {
 namespace {
 
-struct Library {
-  decltype(&::jpeg_std_error) std_error;
-  decltype(&::jpeg_CreateDecompress) create;
-  decltype(&::jpeg_mem_src) mem_src;
-  decltype(&::jpeg_read_header) read_header;
-  decltype(&::jpeg_start_decompress) start;
-  decltype(&::jpeg_crop_scanline) crop;
-  decltype(&::jpeg_skip_scanlines) skip;
-  decltype(&::jpeg_read_scanlines) read;
-  decltype(&::jpeg_destroy_decompress) destroy;
-};
-
-std::atomic<const Library*> in_use{nullptr};
-
 constexpr std::int64_t kContext = 16;  // columns beside a box whose colours its own are interpolated from
 constexpr std::int64_t kRowsAtOnce = 8;
-
-struct Failure {
-  jpeg_error_mgr manager;  // first: libjpeg hands its address back
-  std::jmp_buf retreat;
-};
-
-[[noreturn]] void give_up(j_common_ptr info) {
-  std::longjmp(reinterpret_cast<Failure*>(info->err)->retreat, 1);
-}
-
-// A warning is a fault as well: nothing is made up for missing data. Traces (level 0 and above) are not.
-void judge(j_common_ptr info, int level) {
-  if (level < 0) {
-    give_up(info);
-  }
-}
-
-void say_nothing(j_common_ptr /*unused*/) {}
-
-// Everything between setjmp and its return must be free of destructors: hence no objects in here or below.
-using Step = void (*)(const Library& library, jpeg_decompress_struct& info, const void* request, void* answer);
-
-bool guarded(const Library* library, Step step, const void* request, void* answer) {
-  if (library == nullptr) {
-    return false;
-  }
-  jpeg_decompress_struct info{};
-  Failure failure;
-  info.err = library->std_error(&failure.manager);
-  failure.manager.error_exit = give_up;
-  failure.manager.emit_message = judge;
-  failure.manager.output_message = say_nothing;
-  if (setjmp(failure.retreat) != 0) {
-    library->destroy(&info);
-    return false;
-  }
-  library->create(&info, JPEG_LIB_VERSION, sizeof info);
-  step(*library, info, request, answer);
-  library->destroy(&info);
-  return true;
-}
-
-struct File {
-  const std::uint8_t* data;
-  std::size_t size;
-};
-
-void read_header(const Library& library, jpeg_decompress_struct& info, const File& file) {
-  library.mem_src(&info, file.data, static_cast<unsigned long>(file.size));
-  library.read_header(&info, TRUE);
-}
 
 JpegColours colours_of(const jpeg_decompress_struct& info) {
   switch (info.jpeg_color_space) {
@@ -94,27 +23,27 @@ JpegColours colours_of(const jpeg_decompress_struct& info) {
   }
 }
 
-void take_nothing(const Library& /*unused*/, jpeg_decompress_struct& /*unused*/, const void* /*unused*/,
-                  void* /*unused*/) {}
-
-void take_header(const Library& library, jpeg_decompress_struct& info, const void* request, void* answer) {
-  read_header(library, info, *static_cast<const File*>(request));
-  *static_cast<JpegHeader*>(answer) = {info.image_height, info.image_width, colours_of(info)};
+void take_header(Session& with, const void* request, void* answer) {
+  read_header(with, *static_cast<const File*>(request));
+  *static_cast<JpegHeader*>(answer) = {with.info.image_height, with.info.image_width, colours_of(with.info)};
 }
 
 struct Request {
   File file;
   Box box;
   Levels to;
+  bool own_entropy;
 };
 
 // answer: the column in which the box begins.
-void take_box(const Library& library, jpeg_decompress_struct& info, const void* request, void* answer) {
-  const auto& [file, box, to] = *static_cast<const Request*>(request);
-  read_header(library, info, file);
+void take_box(Session& with, const void* request, void* answer) {
+  const auto& [file, box, to, own_entropy] = *static_cast<const Request*>(request);
+  const Library& library = *with.library;
+  jpeg_decompress_struct& info = with.info;
+  read_header(with, file);
   const std::int64_t height = info.image_height, width = info.image_width;
   if (colours_of(info) == JpegColours::kOther || box.top + box.height > height || box.left + box.width > width) {
-    give_up(reinterpret_cast<j_common_ptr>(&info));
+    give_up(info);
   }
   info.out_color_space = JCS_RGB;
   library.start(&info);
@@ -125,7 +54,10 @@ void take_box(const Library& library, jpeg_decompress_struct& info, const void* 
     library.crop(&info, &left, &columns);  // moves them outward to whole blocks
   }
   if (columns > to.width) {
-    give_up(reinterpret_cast<j_common_ptr>(&info));
+    give_up(info);
+  }
+  if (own_entropy) {
+    take_entropy_over(with, left, columns);
   }
   if (box.top > 0) {
     library.skip(&info, static_cast<JDIMENSION>(box.top));
@@ -152,51 +84,39 @@ bool ends_properly(const std::uint8_t* data, std::size_t size) {
   return false;
 }
 
-template <class Function>
-bool look_up(void* handle, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(handle, name));
-  return function != nullptr;
-}
-
 }  // namespace
-
-std::string jpeg_use(const std::string& path) {
-  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    return dlerror();
-  }
-  Library found{};
-  const bool complete =
-      look_up(handle, "jpeg_std_error", found.std_error) && look_up(handle, "jpeg_CreateDecompress", found.create) &&
-      look_up(handle, "jpeg_mem_src", found.mem_src) && look_up(handle, "jpeg_read_header", found.read_header) &&
-      look_up(handle, "jpeg_start_decompress", found.start) && look_up(handle, "jpeg_crop_scanline", found.crop) &&
-      look_up(handle, "jpeg_skip_scanlines", found.skip) && look_up(handle, "jpeg_read_scanlines", found.read) &&
-      look_up(handle, "jpeg_destroy_decompress", found.destroy);
-  if (!complete) {
-    dlclose(handle);
-    return "it lacks a function of libjpeg-turbo 1.5 or later";
-  }
-  if (!guarded(&found, take_nothing, nullptr, nullptr)) {
-    dlclose(handle);
-    return "its ABI is not that of libjpeg 6.2";
-  }
-  static Library kept;  // never closed: its functions may run in other threads
-  kept = found;
-  in_use.store(&kept, std::memory_order_release);
-  return {};
-}
 
 bool jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader& header) {
   const File file{data, size};
-  return guarded(in_use.load(std::memory_order_acquire), take_header, &file, &header);
+  return guarded(library_in_use(), take_header, &file, &header);
 }
 
 std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to) {
-  const Request request{{data, size}, box, to};
+  const Library* const library = library_in_use();
+  if (library == nullptr || !ends_properly(data, size)) {
+    return -1;
+  }
   std::int64_t column = -1;
-  const bool good =
-      ends_properly(data, size) && guarded(in_use.load(std::memory_order_acquire), take_box, &request, &column);
-  return good ? column : -1;
+  Request request{{data, size}, box, to, library->own_entropy};
+  if (guarded(library, take_box, &request, &column)) {
+    return column;
+  }
+  request.own_entropy = false;  // what we do not understand, libjpeg may
+  return library->own_entropy && guarded(library, take_box, &request, &column) ? column : -1;
+}
+
+bool jpeg_resize(const std::uint8_t* data, std::size_t size, const Box& box, std::int64_t top, std::int64_t left,
+                 const Resizing& how, const Levels& result, const Context& with) {
+  const std::int64_t width = box.width + 2 * kJpegMargin;
+  const Scratch<std::uint8_t> rows(box.height * width * 3);
+  const Levels decoded{rows.get(), width * 3, box.height, width, 3};
+  const std::int64_t column = jpeg_decode(data, size, box, decoded);
+  if (column < 0) {
+    return false;
+  }
+  const Levels image{decoded.data + column * 3, decoded.stride, box.height, box.width, 3};
+  resize_levels(how, {box.top - top, box.left - left, box.height, box.width}, image, result, with);
+  return true;
 }
 
 }  // namespace mezzotint

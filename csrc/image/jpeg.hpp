@@ -16,6 +16,10 @@ namespace mezzotint {
 // Uses the library at `path` from now on. Returns an empty string, or why it cannot be used.
 std::string jpeg_use(const std::string& path);
 
+// Whether the library in use lets us decode the Huffman codes of baseline files ourselves (image/entropy.hpp): the
+// structure through which that is done is the same in all versions with this ABI, but no part of it.
+bool jpeg_own_entropy();
+
 enum class JpegColours : std::uint8_t { kGrey, kRgb, kOther };
 
 struct JpegHeader {
@@ -38,5 +42,10 @@ constexpr std::int64_t kJpegMargin = 16 + 32;
 // Negative where the file has a fault up to the last row of the box, is cut off behind it, or cannot be turned into
 // RGB; the result is then undefined. What lies behind the box is not looked at, except for the mark that ends the file.
 std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to);
+
+// Decodes `box` of the file and resizes a part of the image that begins at (top, left) in it: nothing but the result
+// leaves the caches. Returns false where jpeg_decode refuses. Throws InvalidInput as resize_levels does.
+bool jpeg_resize(const std::uint8_t* data, std::size_t size, const Box& box, std::int64_t top, std::int64_t left,
+                 const Resizing& how, const Levels& result, const Context& with);
 
 }  // namespace mezzotint

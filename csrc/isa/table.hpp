@@ -35,6 +35,8 @@ struct Kernels {
   void (*resample_rows)(const ResampleJob& job, std::int64_t block, std::uint8_t* scratch);
   // Row y of the output, of so many bytes.
   void (*resample_across)(const ResampleJob& job, std::int64_t y, std::int64_t bytes);
+  // So many pixels, at least 16. Quotients are rounded as by a division but for rare deviations.
+  void (*normalise_pixels)(const PlanesJob& job, std::int64_t pixels);
 };
 
 extern const Kernels kPortable;

@@ -11,6 +11,7 @@
 #include "kernels/gather.hpp"
 #include "kernels/normalise.hpp"
 #include "kernels/pack.hpp"
+#include "kernels/planes.hpp"
 #include "kernels/pool.hpp"
 #include "kernels/pool_grad.hpp"
 #include "kernels/resample.hpp"
@@ -20,10 +21,10 @@ namespace mezzotint {
 
 extern const Kernels MEZZOTINT_UNIT_TABLE;
 const Kernels MEZZOTINT_UNIT_TABLE = {
-    MEZZOTINT_UNIT_NAME, &tile_cells,       &gather,       &weight_grad,
-    &normalise_row,      &reduce_row,       &max_pool_row, &max_pool_grad_channel,
-    &average_channel,    &average_grad_row, &pack_row,     &unpack_row,
-    &resample_rows,      &resample_across,
+    MEZZOTINT_UNIT_NAME, &tile_cells,       &gather,           &weight_grad,
+    &normalise_row,      &reduce_row,       &max_pool_row,     &max_pool_grad_channel,
+    &average_channel,    &average_grad_row, &pack_row,         &unpack_row,
+    &resample_rows,      &resample_across,  &normalise_pixels,
 };
 
 }  // namespace mezzotint

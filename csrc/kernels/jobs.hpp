@@ -163,7 +163,7 @@ constexpr int kResampleRows = 16;  // rows that are transposed together: the byt
 
 // How one side is resampled: output i is the sum of `count` inputs from first[i] on, each times its weight of
 // weights[i * count ...], in units of 2^-kTapBits. All outputs have the same count, so that loops over it are
-// predicted.
+// predicted. The first inputs ascend, or descend.
 struct Taps {
   const std::int32_t* first;
   const std::int32_t* weights;
@@ -178,6 +178,13 @@ struct ResampleJob {
   std::int64_t to_stride;
   std::int64_t channels;
   Taps taps;
+};
+
+// Pixels of three interleaved levels become three planes: (level / 255 - mean) / std.
+struct PlanesJob {
+  const std::uint8_t* from;
+  float* to[3];
+  float mean[3], std[3];
 };
 
 }  // namespace mezzotint

@@ -35,6 +35,18 @@ inline MEZZOTINT_INLINE void put_levels(std::uint8_t* to, IntVec sum) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(units), _mm256_extracti128_si256(units, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
 }
+#elif defined(MEZZOTINT_NEON) && MEZZOTINT_VECTOR_FLOATS == 4
+inline MEZZOTINT_INLINE IntVec widened(const std::uint8_t* from) {
+  std::uint32_t four;
+  __builtin_memcpy(&four, from, sizeof four);
+  return (IntVec)vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+}
+
+inline MEZZOTINT_INLINE void put_levels(std::uint8_t* to, IntVec sum) {
+  const int16x4_t units = vqmovn_s32(vshrq_n_s32((int32x4_t)sum, kTapBits));
+  const std::uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vqmovun_s16(vcombine_s16(units, units))), 0);
+  __builtin_memcpy(to, &four, sizeof four);
+}
 #else
 inline MEZZOTINT_INLINE IntVec widened(const std::uint8_t* from) {
   return __builtin_convertvector(*reinterpret_cast<const ByteVec*>(from), IntVec);
@@ -146,9 +158,9 @@ void resample_rows(const ResampleJob& job, std::int64_t block, std::uint8_t* scr
   const Taps& taps = job.taps;
   const std::int64_t begin = block * kResampleRows, left = job.from_rows - begin;
   const std::int64_t valid = left < kResampleRows ? left : kResampleRows;
-  const std::int64_t last = taps.size - 1;
-  const std::int64_t first_byte = taps.first[0] * job.channels;
-  const std::int64_t last_byte = (taps.first[last] + taps.count) * job.channels;
+  const std::int64_t one = taps.first[0], other = taps.first[taps.size - 1];
+  const std::int64_t first_byte = (one < other ? one : other) * job.channels;
+  const std::int64_t last_byte = ((one < other ? other : one) + taps.count) * job.channels;
   const std::uint8_t* rows[kResampleRows];
   for (std::int64_t i = 0; i < kResampleRows; ++i) {
     rows[i] = job.from + (begin + (i < valid ? i : valid - 1)) * job.from_stride;

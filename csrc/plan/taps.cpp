@@ -141,4 +141,11 @@ TapPlan::TapPlan(Filter filter, std::int64_t from, std::int64_t to, std::int64_t
   }
 }
 
+void TapPlan::mirror() {
+  std::reverse(first_.begin(), first_.end());
+  for (auto low = weights_.begin(), high = weights_.end() - count_; low < high; low += count_, high -= count_) {
+    std::swap_ranges(low, low + count_, high);
+  }
+}
+
 }  // namespace mezzotint

@@ -21,6 +21,9 @@ class TapPlan {
   // Throws InvalidInput where a side is not in 1..kLargestSide, or the range is empty or not in 0..to.
   TapPlan(Filter filter, std::int64_t from, std::int64_t to, std::int64_t begin, std::int64_t end);
 
+  // Turns the order of the outputs round.
+  void mirror();
+
   // The inputs that the outputs need: [begin(), end()).
   [[nodiscard]] std::int64_t begin() const { return begin_; }
   [[nodiscard]] std::int64_t end() const { return end_; }

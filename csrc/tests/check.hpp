@@ -31,6 +31,8 @@ void test_packed(const Kernels& kernels);
 void test_pool(const Kernels& kernels);
 void test_levels(const Kernels& kernels);
 void test_jpeg_without_library();
+void test_entropy();
+void test_tone();
 void test_refusals();
 
 }  // namespace mezzotint::tests

@@ -26,6 +26,8 @@ int main(int count, char** arguments) {
   }
   test_refusals();
   test_jpeg_without_library();
+  test_entropy();
+  test_tone();
   for (const mezzotint::Kernels* kernels : tables()) {
     const int before = failures;
     test_pack(*kernels);

@@ -88,6 +88,19 @@ Box any_box(Random& random, Extent of) {
   return {top, left, pick(random, 1, of.height - top), pick(random, 1, of.width - left)};
 }
 
+// Left and right exchanged.
+Image exchanged(Image image) {
+  Image result(image.height, image.width, image.channels);
+  for (std::int64_t y = 0; y < image.height; ++y) {
+    for (std::int64_t x = 0; x < image.width; ++x) {
+      for (std::int64_t c = 0; c < image.channels; ++c) {
+        result.at(y, x, c) = image.at(y, image.width - 1 - x, c);
+      }
+    }
+  }
+  return result;
+}
+
 void check_resize(Random& random, const Context& with) {
   const auto filter = static_cast<Filter>(pick(random, 0, 4));
   const Extent from{pick(random, 1, 60), pick(random, 1, 60)};
@@ -96,16 +109,18 @@ void check_resize(Random& random, const Context& with) {
   Image image = noise(random, from.height, from.width, pick(random, 0, 1) ? 3 : 1);
   const Box window = any_box(random, to), reach = resize_reach(filter, from, to, window);
   Image held = part(image, reach), result(window.height, window.width, image.channels), all = whole(image, filter, to);
-  resize_levels(filter, from, to, window, reach, held.levels(), result.levels(), with);
-  CHECK(result.bytes == part(all, window).bytes, "resize");
+  const bool mirrored = pick(random, 0, 1) == 1;
+  resize_levels({filter, from, to, window, mirrored}, reach, held.levels(), result.levels(), with);
+  const Image wanted = part(all, window);
+  CHECK(result.bytes == (mirrored ? exchanged(wanted) : wanted).bytes, "resize");
 }
 
 void check_normalise(Random& random, const Context& with) {
-  Image image = noise(random, pick(random, 1, 9), pick(random, 1, 150), pick(random, 1, 3));
+  Image image = noise(random, pick(random, 1, 9), pick(random, 1, 150), pick(random, 0, 2) ? 3 : pick(random, 1, 3));
   const float mean[3] = {0.485F, 0.456F, 0.406F}, std[3] = {0.229F, 0.224F, 0.225F};
   for (const bool plain : {true, false}) {
     std::vector<float> planes(image.bytes.size());
-    normalise_levels(image.levels(), planes.data(), plain ? nullptr : mean, plain ? nullptr : std, with.threads);
+    normalise_levels({image.levels()}, planes.data(), plain ? nullptr : mean, plain ? nullptr : std, with);
     bool good = true;
     for (std::int64_t c = 0; c < image.channels; ++c) {
       for (std::int64_t i = 0; i < image.height * image.width; ++i) {

@@ -18,11 +18,11 @@ from mezzotint.data.augment import AUGMENTATIONS
 from mezzotint.data.augment.augmix import AugMix
 from mezzotint.data.augment.automatic import DRAWN, AutoAugment, RandAugment, TrivialAugmentWide, narrow, wide
 from mezzotint.data.augment.blur import Elastic, displace, smooth
-from mezzotint.data.augment.colour import ColourJitter, adjust
+from mezzotint.data.augment.colour import ColourJitter
 from mezzotint.data.augment.draws import beta, dirichlet, log_gamma
 from mezzotint.data.augment.erase import RandomErasing, random_box
 from mezzotint.data.augment.geometry import inverse_affine, perspective_coefficients
-from mezzotint.data.augment.pillow_ops import OPERATIONS, Surface, to_image, to_picture
+from mezzotint.data.augment.pillow_ops import OPERATIONS, Surface, shift_hue, to_image, to_picture
 from mezzotint.data.augment.policies import POLICIES, Step
 from mezzotint.data.random import Key, Keys
 from mezzotint.data.transform import build_augmentation
@@ -134,18 +134,18 @@ def test_jitter_is_pillows_in_the_order_drawn() -> None:
     expected = to_picture(image)
     for part, factor in steps:
         kind = {"brightness": ImageEnhance.Brightness, "contrast": ImageEnhance.Contrast}.get(part, ImageEnhance.Color)
-        expected = adjust(expected, "hue", factor) if part == "hue" else kind(expected).enhance(factor)
+        expected = shift_hue(expected, factor) if part == "hue" else kind(expected).enhance(factor)
     result = augmentation.apply(image, {"steps": steps})
     assert int((result.int() - to_image(expected).int()).abs().max()) == 0
 
 
 def test_hue_turns_red_to_green_to_blue() -> None:
     red = Image.new("RGB", (2, 2), (255, 0, 0))
-    turned = np.array(adjust(red, "hue", 1 / 3))[0, 0]
+    turned = np.array(shift_hue(red, 1 / 3))[0, 0]
     assert turned[1] == 255
     assert turned[0] < 10
-    assert np.array(adjust(red, "hue", -1 / 3))[0, 0, 2] == 255
-    assert np.array_equal(np.array(adjust(red, "hue", 0.0)), np.array(red))
+    assert np.array(shift_hue(red, -1 / 3))[0, 0, 2] == 255
+    assert np.array_equal(np.array(shift_hue(red, 0.0)), np.array(red))
 
 
 def test_blur_and_grey_are_pillows() -> None:

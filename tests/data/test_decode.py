@@ -165,10 +165,10 @@ def test_jpeg_is_what_pillow_gives(decoder: str, mode: str, options: dict[str, A
 def test_all_decoders_agree_on_photographs(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted((shared_data / "imagenet_samples").iterdir())[::12]
     assert files
-    first = [read_image(path) for path in files]  # by simplejpeg, where it is installed
-    monkeypatch.setattr(jpeg, "simplejpeg", None)
-    second = [read_image(path) for path in files]
+    first = [read_image(path) for path in files]
     monkeypatch.setattr(jpeg, "turbo_problem", lambda: "not here")
+    second = [read_image(path) for path in files]  # by simplejpeg, where it is installed
+    monkeypatch.setattr(jpeg, "simplejpeg", None)
     for path, one, two in zip(files, first, second, strict=True):
         assert torch.equal(one, two), path
         assert torch.equal(one, read_image(path)), path

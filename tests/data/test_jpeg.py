@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,62 @@ def test_any_part_of_a_photograph_is_pillows(shared_data: Path) -> None:
         box = Box(top, left, draw.randint(1, height - top), draw.randint(1, width - left))
         part = read_part(path.read_bytes(), lambda size, box=box: box, name=path.name)  # type: ignore[misc]
         assert torch.equal(part.levels, cut(whole, part.box)), path
+
+
+def test_the_huffman_codes_are_our_own_business() -> None:
+    assert _native.jpeg_own_entropy()
+    assert "Huffman codes by mezzotint" in jpeg.decoder()
+
+
+@given(st.data(), st.sampled_from([kind for kind in KINDS if "progressive" not in kind]))
+def test_damage_is_left_to_pillow_or_has_its_levels(data: st.DataObject, kind: dict[str, Any]) -> None:
+    file = bytearray(encoded(picture(60, 70), **kind))
+    begin = file.index(b"\xff\xda")
+    for _ in range(data.draw(st.integers(1, 3))):
+        file[data.draw(st.integers(begin, len(file) - 3))] = data.draw(st.integers(0, 255))
+    size = Size(60, 70)
+    levels = jpeg.decode(bytes(file), size.whole, size)
+    if levels is not None:
+        assert torch.equal(levels, by_pillow(bytes(file)))
+
+
+def without_segments(file: bytes, mark: int) -> bytes:
+    """The file without the segments of one kind."""
+    kept, at = file[:2], 2
+    while file[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(file[at + 2 : at + 4], "big")
+        kept += b"" if file[at + 1] == mark else file[at:end]
+        at = end
+    return kept + file[at:]
+
+
+def test_no_file_is_decoded_with_the_tables_of_another() -> None:
+    file, size = encoded(picture(40, 50), quality=60), Size(40, 50)
+    without_quantisers, without_codes = without_segments(file, 0xDB), without_segments(file, 0xC4)
+    for _ in range(2):
+        assert jpeg.decode(file, size.whole, size) is not None
+        assert jpeg.header(without_quantisers) is None
+        assert jpeg.decode(without_quantisers, size.whole, size) is None
+        codes = jpeg.decode(without_codes, size.whole, size)  # some readers know the usual ones, as for motion JPEG
+        assert codes is None or torch.equal(codes, by_pillow(without_codes))
+        assert torch.equal(read_image(file), by_pillow(file))
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    files = [encoded(picture(30 + 7 * n, 150 - 9 * n), **KINDS[n % len(KINDS)]) for n in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(read_image, files * 5))
+    for file, levels in zip(files * 5, made, strict=True):
+        assert torch.equal(levels, by_pillow(file))
+
+
+@pytest.mark.parametrize("quality", [1, 50, 100])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_noise_has_all_codes(quality: int, subsampling: int) -> None:
+    noise = Image.fromarray(np.random.default_rng(quality).integers(0, 256, (83, 109, 3), dtype=np.uint8))
+    for options in ({}, {"optimize": True}, {"restart_marker_rows": 1}):
+        file = encoded(noise, quality=quality, subsampling=subsampling, **options)
+        assert torch.equal(jpeg.decode(file, Size(83, 109).whole, Size(83, 109)), by_pillow(file))
 
 
 def test_without_the_library_the_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

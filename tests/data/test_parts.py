@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from mezzotint.data import Loader, open_source
+from mezzotint.data import Loader, jpeg, open_source
 from mezzotint.data.batch import Normalise
-from mezzotint.data.decode import read_image
+from mezzotint.data.decode import read_image, read_part
 from mezzotint.data.maker import BatchMaker
 from mezzotint.data.part import Part
 from mezzotint.data.preprocess import preprocess
 from mezzotint.data.protocols import PROTOCOLS, get_protocol
 from mezzotint.data.random import Key
 from mezzotint.data.transform import Compose, Evaluate, PartTransform, build_transform
-from mezzotint.errors import DataError
+from mezzotint.errors import DataError, ImageError
 from mezzotint.kernels.images import Box, Size
 
 SIDE = st.integers(1, 400)
@@ -90,9 +90,9 @@ def test_less_of_a_photograph_is_decoded() -> None:
         assert box.height * box.width <= share * 500 * 375
 
 
-def as_jpeg(image: Tensor) -> bytes:
+def as_jpeg(image: Tensor, mode: str = "RGB") -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image.numpy()).save(buffer, "JPEG", quality=90)
+    Image.fromarray(image.numpy()).convert(mode).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
@@ -103,6 +103,43 @@ def test_files_are_preprocessed_from_their_part(tmp_path: Path) -> None:
         whole = preprocess(read_image(data), name)
         assert torch.equal(preprocess(data, name), whole)
         assert torch.equal(preprocess(tmp_path / "a.jpg", name), whole)
+
+
+DONE_AT_ONCE = [
+    build_transform(CHAINS[0]),
+    build_transform(CHAINS[1]),
+    build_transform([{"name": "random_resized_crop", "size": 40, "interpolation": "lanczos"}]),
+    *(Evaluate(name) for name in ("squash256", "central875", "torchvision", "timm", "timm:crop_pct=0.95")),
+]
+STEPWISE = [build_transform(CHAINS[2]), build_transform([]), Evaluate("keras")]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("transform", [*DONE_AT_ONCE, *STEPWISE], ids=lambda transform: transform.describe()[:60])
+@settings(max_examples=12)
+@given(st.integers(0, 1000), st.integers(1, 150), st.integers(1, 150))
+def test_what_is_resized_at_once(transform: Compose | Evaluate, mode: str, seed: int, height: int, width: int) -> None:
+    data, key = as_jpeg(noise(height, width), mode), Key(seed)
+    whole = transform(read_image(data), Key(seed))
+    part = read_part(data, lambda size: transform.first(size, key), name="a file")
+    assert torch.equal(transform.finish(part, key), whole)
+    if jpeg.turbo_problem() is None:
+        assert (part.resized is not None) == (transform in DONE_AT_ONCE)
+
+
+def test_what_cannot_be_resized_at_once_is_read_and_resized() -> None:
+    transform, key = DONE_AT_ONCE[1], Key(4)
+    for kind in ("PNG", "BMP"):
+        buffer = io.BytesIO()
+        Image.fromarray(noise(60, 70).numpy()).save(buffer, kind)
+        part = read_part(buffer.getvalue(), lambda size: transform.first(size, key), name="a file")
+        assert part.resized is None
+        assert torch.equal(transform.finish(part, key), transform(noise(60, 70), key))
+    cmyk = as_jpeg(noise(60, 70), "CMYK")
+    part = read_part(cmyk, lambda size: transform.first(size, key), name="a file")
+    assert torch.equal(transform.finish(part, key), transform(read_image(cmyk), key))
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_part(as_jpeg(noise(60, 70))[:900], lambda size: transform.first(size, key), name="a file")
 
 
 @pytest.mark.parametrize(

@@ -113,12 +113,27 @@ def test_normalising_has_torchvisions_bits(isa: str, height: int, width: int, ch
     mean, std = torch.tensor([0.485, 0.456, 0.406])[:channels], torch.tensor([0.229, 0.224, 0.225])[:channels]
     plain, normalised = torch.full((2, channels, height, width), torch.nan)
     with native.using_isa(isa):
-        images.normalise(image, plain, None, None)
-        images.normalise(image.flip(1), normalised, mean, std)
+        images.normalise([image.permute(2, 0, 1)], plain[None], None, None)
+        images.normalise([image.flip(1).permute(2, 0, 1)], normalised[None], mean, std)
     expected = image.permute(2, 0, 1).float().div(255)
     assert torch.equal(plain, expected)
     expected = image.flip(1).permute(2, 0, 1).float().div(255)
     assert torch.equal(normalised, expected.sub(mean[:, None, None]).div(std[:, None, None]))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_several_images_are_normalised_one_after_the_other(isa: str) -> None:
+    several = [levels(seed, 9, 40, 3).permute(2, 0, 1) for seed in range(5)]
+    several[3] = several[3].contiguous()
+    # A deviation whose products with a reciprocal are not always rounded as its quotients, and a usual one.
+    for std in (0.229, 0.3137255, 1e-20, 3e38):
+        mean, deviation = torch.tensor([0.1, 0.0, -3.0]), torch.tensor([std, 0.5, std])
+        planes = torch.empty(5, 3, 9, 40)
+        with native.using_isa(isa):
+            images.normalise(several, planes, mean, deviation)
+        expected = torch.stack(several).float().div(255)
+        expected = expected.sub(mean[:, None, None]).div(deviation[:, None, None])
+        assert torch.equal(planes, expected)
 
 
 def test_what_is_no_jpeg_is_no_error() -> None:

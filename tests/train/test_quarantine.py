@@ -101,6 +101,20 @@ def test_a_run_that_was_cut_off_keeps_its_report(images: Path, small: Make, tmp_
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_a_cache_makes_no_difference(images: Path, small: Make, tmp_path: Path) -> None:
+    for name, more in (("read", {}), ("kept", {"cache": True}), ("ahead", {"cache": True, "threads": 2})):
+        train(small(data=settings(images, **more)), folder=tmp_path / name)
+    for name in ("kept", "ahead"):
+        assert told(tmp_path / name) == {"train": ["a/03.png", "b/11.png"], "test": ["b/02.png"]}
+        one, other = (rows(tmp_path / of, "quarantine") for of in ("read", name))
+        assert one == other != []
+        one, other = (rows(tmp_path / of, "step") for of in ("read", name))
+        assert one == other != []
+    strict = {**settings(images, cache=True), "on_error": "fail"}
+    with pytest.raises(ImageError, match=r"\.png"):
+        train(small(data=strict), folder=tmp_path / "strict")
+
+
 def test_fail_is_the_default_and_such_a_run_goes_on_under_the_other_policy(
     images: Path, small: Make, tmp_path: Path
 ) -> None:
@@ -130,7 +144,6 @@ def test_rotten_data_ends_the_run_and_leaves_the_report(images: Path, small: Mak
         ({"max_bad": -0.1}, r"data\.max_bad"),
         ({"prefetch_bytes": -1}, r"data\.prefetch_bytes"),
         ({"threads": 1, "processes": 1}, r"data\.processes"),
-        ({"on_error": "quarantine", "cache": True}, r"data\.on_error.*data\.cache = false"),
     ],
 )
 def test_settings_that_cannot_be(change: dict[str, Any], match: str, small: Make) -> None:

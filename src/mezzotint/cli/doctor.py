@@ -36,7 +36,7 @@ _FEATURES: Final = (
     "bf16",
 )
 _EXTRAS: Final = {
-    "simplejpeg": "small JPEG files decoded faster: pip install 'mezzotint[fast]'",
+    "simplejpeg": "JPEG files decoded fast where no libjpeg-turbo is found: pip install 'mezzotint[fast]'",
     "pyarrow": "data sets in parquet files: pip install 'mezzotint[parquet]'",
     "matplotlib": "plots of mezzotint bench: pip install 'mezzotint[bench]'",
     "tensorboard": "runs in TensorBoard (run.tensorboard = true): pip install 'mezzotint[tensorboard]'",

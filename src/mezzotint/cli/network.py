@@ -63,9 +63,9 @@ def open_network(target: str, *, density: float | None = None, size: int | None 
 
 def _from_file(path: Path) -> Opened:
     from mezzotint import deploy
-    from mezzotint.cli.export import _network
+    from mezzotint.cli.export import network_of
 
-    model = deploy.load(path, model=_network(path))
+    model = deploy.load(path, model=network_of(path))
     shape = deploy.describe(path).input_shape
     if shape is None:
         raise InputError(

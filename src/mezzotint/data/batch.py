@@ -70,6 +70,7 @@ class Normalise:
             raise ConfigError(message("mean and std", received=lengths, allowed="equally many"))
         if self.std is not None and not bool((self.std > 0).all()):
             raise ConfigError(message("std", received=std, allowed="positive numbers, in units of the range 0 to 1"))
+        self._expanded: dict[int, tuple[Tensor | None, Tensor | None]] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
         """The normalised batch, contiguous; float32 input is taken to be in [0, 1].
@@ -95,11 +96,15 @@ class Normalise:
         if first.dtype != torch.uint8 or (self.mean is not None and self.mean.shape[0] not in (1, first.shape[0])):
             return self(torch.stack(list(images)))
         batch = arena.empty((len(images), *first.shape), torch.float32)  # the system would clear fresh pages each time
-        constants = [None if of is None else of.flatten().expand(first.shape[0]) for of in (self.mean, self.std)]
-        mean, std = (None if of is None else of.contiguous() for of in constants)
-        for image, planes in zip(images, batch, strict=True):
-            normalise(image.permute(1, 2, 0), planes, mean, std)
+        normalise(images, batch, *self._constants(first.shape[0]))
         return batch
+
+    def _constants(self, channels: int) -> tuple[Tensor | None, Tensor | None]:
+        """Mean and deviation, float32 [channels]; kept, since a loader asks for the same ones every time."""
+        if channels not in self._expanded:
+            both = [None if of is None else of.flatten().expand(channels).contiguous() for of in (self.mean, self.std)]
+            self._expanded[channels] = both[0], both[1]
+        return self._expanded[channels]
 
 
 def _per_channel(values: float | Sequence[float], name: str) -> Tensor:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -27,10 +26,10 @@ from mezzotint.data.arrays import Layout, rgb_levels
 from mezzotint.data.convert import rgb_from_pillow
 from mezzotint.data.magic import FORMATS, image_format, other_content
 from mezzotint.data.orientation import Orientation, turned
-from mezzotint.data.part import Part
+from mezzotint.data.part import Part, Wanted
 from mezzotint.data.pillow_file import PILLOW_ERRORS, check_size, exif_orientation, orientation_tag, read_with_pillow
 from mezzotint.errors import ImageError, message, suggest
-from mezzotint.kernels.images import Box, Size
+from mezzotint.kernels.images import Resizing, Size
 
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[Any] | Tensor
@@ -91,7 +90,7 @@ def read_image(
 
 def read_part(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview,
-    wanted: Callable[[Size], Box] | None,
+    wanted: Wanted | None,
     *,
     max_pixels: int = MAX_PIXELS,
     name: str | None = None,
@@ -103,7 +102,8 @@ def read_part(
 
     Args:
         source: a path, or the bytes of an image file.
-        wanted: says for the size of the image which part of it is needed; None: all of it.
+        wanted: says for the size of the image which part of it is needed, or how it shall be resized: JPEG files are
+            then resized at once, of all others the part, or the whole, is returned. None: all of it.
         max_pixels, name: as in `read_image`.
 
     Raises:
@@ -160,9 +160,7 @@ def _missing(path: Path, name: str) -> str:
         return "Check the path."
 
 
-def _decoded(
-    data: bytes, name: str, orientation: Orientation, max_pixels: int, wanted: Callable[[Size], Box] | None
-) -> Part:
+def _decoded(data: bytes, name: str, orientation: Orientation, max_pixels: int, wanted: Wanted | None) -> Part:
     kind = image_format(data[:64])
     if kind is None:
         received, fix = other_content(data)
@@ -186,16 +184,21 @@ def _whole(levels: npt.NDArray[np.uint8]) -> Part:
     return Part(torch.from_numpy(levels), size.whole, size)
 
 
-def _fast_jpeg(data: bytes, name: str, max_pixels: int, wanted: Callable[[Size], Box] | None) -> Part | None:
+def _fast_jpeg(data: bytes, name: str, max_pixels: int, wanted: Wanted | None) -> Part | None:
     """The levels, or None where Pillow shall decide: CMYK, and everything that is not flawless."""
     header = jpeg.header(data)
     if header is None or not header.channels:
         return None
     size = Size(header.height, header.width)
     check_size(*size, max_pixels, name)
-    box = size.whole if wanted is None else wanted(size)
-    levels = jpeg.decode(data, box, size)
-    return None if levels is None else Part(levels, box, size)
+    what = size.whole if wanted is None else wanted(size)
+    if isinstance(what, Resizing):
+        levels = jpeg.resize(data, what)
+        if levels is not None:
+            return Part(levels, what.box, size, what)
+        what = what.box
+    levels = jpeg.decode(data, what, size)
+    return None if levels is None else Part(levels, what, size)
 
 
 def _damaged(data: bytes, kind: str, name: str, error: Exception) -> str:

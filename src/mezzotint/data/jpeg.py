@@ -4,10 +4,11 @@ Pillow itself decodes whole files, and copies the pixels twice. The native libra
 that detour, and can leave out the columns beside a crop, the rows above it (both are still parsed, which is most of the
 work) and everything below it. The levels are Pillow's, bit for bit, whole or in part.
 
-Whole files are left to simplejpeg where that is installed: it brings its own libjpeg-turbo, which asks the processor
-for its abilities once a thread and not once a file (16 microseconds in a virtual machine, where CPUID traps). It also
-stands in where Pillow brings no library of its own (a Linux distribution's uses the system's, which is tried too). All
-of them are strict: what is not flawless, they leave to Pillow.
+Its slowest part, the decoding of Huffman codes, is done by a faster one of our own where the file is baseline (nearly
+all are) and the library lets us. A thread keeps its decompressor from file to file.
+
+simplejpeg stands in where Pillow brings no library of its own (a Linux distribution's uses the system's, which is tried
+first) and decodes whole files. All of them are strict: what is not flawless, they leave to Pillow.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.kernels import images, native
-from mezzotint.kernels.images import Box, JpegHeader, Size
+from mezzotint.kernels.images import Box, JpegHeader, Resizing, Size
 
 try:
     import simplejpeg
@@ -48,8 +49,10 @@ def decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     None where the file is not RGB, YCbCr or grey, or not flawless. Faults behind the last row of the box go unnoticed,
     except that the file is cut off: whether it ends as it should is looked at.
     """
-    if (box != size.whole or simplejpeg is None) and turbo_problem() is None:
+    if turbo_problem() is None:
         return images.jpeg_decode(data, box, size)
+    if simplejpeg is None:
+        return None
     try:
         whole = torch.from_numpy(simplejpeg.decode_jpeg(data))
     except (ValueError, MemoryError):
@@ -57,11 +60,17 @@ def decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     return whole[box.top :, box.left :][: box.height, : box.width]
 
 
+def resize(data: bytes, how: Resizing) -> Tensor | None:
+    """What is seen after a resize, uint8 [window.height, window.width, 3]; or None as `decode`."""
+    return images.jpeg_resize(data, how) if turbo_problem() is None else None
+
+
 def decoder() -> str:
     """What decodes JPEG files here, in a few words."""
-    names = [] if simplejpeg is None else ["simplejpeg"]
-    names += [f"{Path(str(_library_path())).name}, also in part"] if turbo_problem() is None else []
-    return "; ".join(names) or "Pillow"
+    if turbo_problem() is None:
+        ours = ", Huffman codes by mezzotint" if native.extension().jpeg_own_entropy() else ""
+        return f"{Path(str(_library_path())).name}, also in part{ours}"
+    return "Pillow" if simplejpeg is None else "simplejpeg"
 
 
 @cache

@@ -11,7 +11,7 @@ changes: the length of the epoch, its order, and the pixels of every other sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -25,9 +25,9 @@ from mezzotint.data.part import Part
 from mezzotint.data.quarantine import BadSample, OnError
 from mezzotint.data.random import Key, Keys
 from mezzotint.data.source import BatchSource, EncodedSource, Source
-from mezzotint.data.transform import BatchTransform, PartTransform, Transform
+from mezzotint.data.transform import BatchTransform, PartTransform, ResizeTransform, Transform
 from mezzotint.errors import DataError, ImageError, MezzotintError, message
-from mezzotint.kernels.images import Box, Size
+from mezzotint.kernels.images import Box, Resizing, Size
 
 _DRAWS = 64  # of a stand-in: half of a data set may be bad, and still one of 2^64 draws fails
 
@@ -55,6 +55,9 @@ class BatchMaker:
             transform is None or (isinstance(transform, BatchTransform) and transform.batched)
         )
 
+        self._first = _first(source, transform)
+        self._finish = transform.finish if isinstance(transform, PartTransform) else None
+
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
         """The batch of these samples in this epoch.
 
@@ -63,7 +66,11 @@ class BatchMaker:
             DataError: a sample cannot be read or used; it is named.
         """
         if self.at_once:
-            return self._all_at_once(epoch, indices)
+            try:
+                return self._all_at_once(epoch, indices)
+            except (ImageError, DataError):  # a sample that was not read when the others were; or a fault of no sample
+                if self.on_error == "fail":
+                    raise
         return self.assemble(indices, self.samples(epoch, indices))
 
     def samples(self, epoch: int, indices: NDArray[np.int64]) -> list[Sample]:
@@ -112,15 +119,15 @@ class BatchMaker:
 
     def _read(self, index: int, key: Key) -> tuple[Part, int]:
         """Of a sample what the transform will look at, or all of it; and its label."""
-        transform = self.transform
-        if not isinstance(self.source, EncodedSource) or not isinstance(transform, PartTransform):
+        first = self._first
+        if first is None or not isinstance(self.source, EncodedSource):
             image, label = self.source.read(index)
             size = Size(image.shape[0], image.shape[1])
             return Part(image, size.whole, size), label
 
-        def wanted(size: Size) -> Box:
+        def wanted(size: Size) -> Box | Resizing:
             try:
-                return transform.wanted(size, key)
+                return first(size, key)
             except MezzotintError:  # nothing is wrong with the file: the transform itself shall refuse it
                 return size.whole
 
@@ -129,8 +136,8 @@ class BatchMaker:
     def _transformed(self, part: Part, key: Key) -> Tensor:
         if self.transform is None:
             return part.levels.permute(2, 0, 1)
-        if isinstance(self.transform, PartTransform):
-            return _checked(self.transform.finish(part, key))
+        if self._finish is not None:
+            return _checked(self._finish(part, key))
         return _checked(self.transform(part.levels, key))
 
     def _stand_in(self, key: Key, bad: BadSample) -> tuple[int, Part, int]:
@@ -164,6 +171,15 @@ class BatchMaker:
         except Exception as error:
             error.add_note(f"while making sample {index} ({self.source.name(index)}) of {self.source.describe()}")
             raise
+
+
+def _first(source: Source, transform: Transform | None) -> Callable[[Size, Key], Box | Resizing] | None:
+    """What tells how much of an image is read; None: all of it. (Asking for protocols takes longer than drawing.)"""
+    if not isinstance(source, EncodedSource):
+        return None
+    if isinstance(transform, ResizeTransform):
+        return transform.first
+    return transform.wanted if isinstance(transform, PartTransform) else None
 
 
 def _checked(image: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mezzotint.data.decode import read_part
-from mezzotint.data.part import Part
+from mezzotint.data.part import Part, Wanted
+from mezzotint.data.quarantine import OnError, checked_policy
 from mezzotint.errors import DataError, message, suggest
-from mezzotint.kernels.images import Box, Size
 
 if TYPE_CHECKING:
     from mezzotint.data.sources.memory import ArraySource
@@ -107,8 +107,10 @@ class EncodedSource(ABC):
         part, label = self.read_part(index, None)
         return part.levels, label
 
-    def read_part(self, index: int, wanted: Callable[[Size], Box] | None) -> tuple[Part, int]:
+    def read_part(self, index: int, wanted: Wanted | None) -> tuple[Part, int]:
         """A part of sample ``index``, and its label: what ``wanted`` says for its size, or more; the whole for None.
+
+        Where ``wanted`` asks for a resize, the part may be its result (``Part.resized``).
 
         Raises:
             ImageError, DataError, IndexError: as `read`.
@@ -139,6 +141,7 @@ def open_source(
     *,
     kind: str | None = None,
     cache: Literal["memory"] | None = None,
+    on_error: OnError = "fail",
     labels: str | PathLike[str] | None = None,
     mapping: str | PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
@@ -153,6 +156,8 @@ def open_source(
             data set that is not split.
         kind: a key of ``mezzotint.data.sources.SOURCES``, such as ``"folder"``; found from the files when not given.
         cache: ``"memory"`` decodes every image once and keeps them as uint8; all must have one size.
+        on_error: of ``cache``: "fail" raises the error of the first image that cannot be decoded; "quarantine" keeps
+            such errors for whoever asks for these images, such as a loader with that policy.
         labels: kind ``flat``: the label file, when it is not beside the images.
         mapping: kind ``flat``: the file that maps ILSVRC2012_ID to WNID, for labels in devkit form.
         classes: kinds ``flat``, ``tar``, ``shards`` and ``parquet``: the complete, ordered class names, when the labels
@@ -179,16 +184,16 @@ def open_source(
                 f"data source {str(path)!r}", received=f"the system error {error}", allowed=f"{place} to be readable"
             )
         ) from error
-    return source if cache is None else cached(source, cache)
+    return source if cache is None else cached(source, cache, on_error)
 
 
-def cached(source: Source, cache: str) -> ArraySource:
+def cached(source: Source, cache: str, on_error: OnError = "fail") -> ArraySource:
     """The whole of ``source`` in memory; ``cache`` must be ``"memory"``."""
     from mezzotint.data.sources.memory import in_memory
 
     if cache != "memory":
         raise DataError(message("cache", received=cache, allowed='"memory" or nothing'))
-    return in_memory(source)
+    return in_memory(source, checked_policy(on_error))
 
 
 def check_same_classes(train: Source, test: Source) -> None:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from mezzotint.data.augment import AUGMENTATIONS, Augmentation
+from mezzotint.data.augment.flip import HorizontalFlip
 from mezzotint.data.part import Part
 from mezzotint.data.protocols import get_protocol
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, NotRegistered, message, suggest
-from mezzotint.kernels.images import Box, Size
+from mezzotint.kernels.images import Box, Resizing, Size
 from mezzotint.outside import imported, is_outside
 
 Transform = Callable[[Tensor, Key], Tensor]
@@ -60,6 +61,15 @@ class PartTransform(Protocol):
         ...
 
 
+@runtime_checkable
+class ResizeTransform(PartTransform, Protocol):
+    """A part transform that may begin with a resize, which costs less where it is done while the image is decoded."""
+
+    def first(self, size: Size, key: Key) -> Box | Resizing:
+        """That resize for an image of that size, or what is ``wanted``. ``finish`` also takes what it makes."""
+        ...
+
+
 class Compose:
     """Augmentations one after the other. Each draws from its own child key, so that none disturbs another."""
 
@@ -68,6 +78,7 @@ class Compose:
         self.steps = tuple(steps)
         self.batched = all(step.batched for step in self.steps)
         self._names = _child_names([step.name for step in self.steps])
+        self._flips_second = len(self.steps) > 1 and isinstance(self.steps[1], HorizontalFlip)
 
     def __call__(self, image: Tensor, key: Key) -> Tensor:
         """One image: uint8 [H, W, C] -> uint8 [C, H', W']."""
@@ -82,11 +93,24 @@ class Compose:
         """What the first step looks at."""
         if not self.steps:
             return size.whole
-        box = self.steps[0].wanted(self.steps[0].sample(key.child(self._names[0]), *size))
-        return size.whole if box is None else box
+        return self.steps[0].wanted(self.steps[0].sample(key.child(self._names[0]), *size)) or size.whole
+
+    def first(self, size: Size, key: Key) -> Box | Resizing:
+        """The first step where it is a resize, and a horizontal flip behind it; or what the first step looks at."""
+        if not self.steps:
+            return size.whole
+        parameters = self.steps[0].sample(key.child(self._names[0]), *size)
+        if (how := self.steps[0].resizing(parameters)) is None:
+            return self.steps[0].wanted(parameters) or size.whole
+        if not self._flips_second:
+            return how
+        flip = self.steps[1].sample(key.child(self._names[1]), *how.to)
+        return how._replace(mirrored=bool(flip["flip"]))
 
     def finish(self, part: Part, key: Key) -> Tensor:
         """The chain on a part of an image."""
+        if part.resized is not None:
+            return self._from_step(2 if self._flips_second else 1, part.levels, key)
         if part.box == part.size.whole:
             return self(part.levels, key)
         first = self.steps[0]
@@ -154,8 +178,14 @@ class Evaluate:
         """What the protocol looks at."""
         return self.protocol.wanted(size)
 
+    def first(self, size: Size, key: Key) -> Box | Resizing:
+        """The protocol's resize with the crops around it, where that is all, or what the protocol looks at."""
+        return self.protocol.resizing(size) or self.protocol.wanted(size)
+
     def finish(self, part: Part, key: Key) -> Tensor:
         """The protocol on a part of an image."""
+        if part.resized is not None:
+            return part.levels.permute(2, 0, 1)
         image = self.protocol.unscaled(part)
         return (image if image.dtype == torch.uint8 else self.protocol.scaled(image, white=255)).permute(2, 0, 1)
 

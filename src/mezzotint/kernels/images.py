@@ -6,8 +6,10 @@ which is :func:`torch.get_num_threads`. The GIL is released; several Python thre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +38,26 @@ class Size(NamedTuple):
     def whole(self) -> Box:
         """All of an image of that size."""
         return Box(0, 0, self.height, self.width)
+
+
+class Resizing(NamedTuple):
+    """What is seen of an image after a resize.
+
+    Attributes:
+        box: the part of the image that is needed for it, and decoded.
+        source: the rectangle of the image that is resized; what lies beside it has no influence.
+        to: the size that it gets.
+        window: the part of that which is wanted.
+        resampling_filter: one of ``FILTERS``.
+        mirrored: whether left and right of the window are exchanged.
+    """
+
+    box: Box
+    source: Box
+    to: Size
+    window: Box
+    resampling_filter: str
+    mirrored: bool = False
 
 
 class JpegHeader(NamedTuple):
@@ -75,7 +97,7 @@ def resize(part: Tensor, to: Size, window: Box, *, resampling_filter: str, held:
         InputError: a size is out of range, or ``part`` does not hold enough.
     """
     native.require()
-    part = _with_packed_rows(part)
+    part = with_packed_rows(part)
     result = torch.empty(window.height, window.width, part.shape[2], dtype=torch.uint8)
     native.extension().resize_levels(
         FILTERS.index(resampling_filter),
@@ -83,25 +105,35 @@ def resize(part: Tensor, to: Size, window: Box, *, resampling_filter: str, held:
         to,
         window,
         held,
-        _levels(part),
-        _levels(result),
+        levels_argument(part),
+        levels_argument(result),
         native.threads(),
     )
     return result
 
 
-def normalise(image: Tensor, planes: Tensor, mean: Tensor | None, std: Tensor | None) -> None:
+def normalise(images: Sequence[Tensor], planes: Tensor, mean: Tensor | None, std: Tensor | None) -> None:
     """``planes = (image / 255 - mean) / std``, in torchvision's operations and order, so in its bits.
 
     Args:
-        image: uint8 [H, W, C]; copied unless the pixels of a row are contiguous.
-        planes: float32 [C, H, W], contiguous; written.
+        images: N times uint8 [C, H, W], of one size; copied unless they are views of [H, W, C] whose rows are packed.
+        planes: float32 [N, C, H, W], contiguous; written.
         mean, std: float32 [C], contiguous; both None: only divided by 255.
     """
     native.require()
-    image = _with_packed_rows(image)
+    packed = [image if _is_interleaved(image) else _interleaved(image) for image in images]
     shown = [None if values is None else native.argument(values) for values in (mean, std)]
-    native.extension().normalise_levels(_levels(image), planes.data_ptr(), *shown, native.threads())
+    # Every operation of PyTorch gives the interpreter lock away, and threads would wait for each other: hence none.
+    levels = [(image.data_ptr(), image.stride(1), *image.shape[1:], image.shape[0]) for image in packed]
+    native.extension().normalise_levels(levels, planes.data_ptr(), *shown, native.threads())
+
+
+def _is_interleaved(image: Tensor) -> bool:
+    return image.stride(0) == 1 and image.stride(2) == image.shape[0]
+
+
+def _interleaved(image: Tensor) -> Tensor:
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def jpeg_use(path: str) -> str:
@@ -126,14 +158,35 @@ def jpeg_decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     library = native.extension()
     spare = 0 if box.width == size.width else 2 * library.jpeg_margin
     levels = torch.empty(box.height, box.width + spare, 3, dtype=torch.uint8)
-    column = library.jpeg_decode(data, box, _levels(levels))
+    column = library.jpeg_decode(data, box, levels_argument(levels))
     return None if column is None else levels[:, column : column + box.width]
 
 
-def _with_packed_rows(image: Tensor) -> Tensor:
-    return image if image[0].is_contiguous() else image.contiguous()
+def jpeg_resize(data: bytes, how: Resizing) -> Tensor | None:
+    """`jpeg_decode` and `resize` at once: uint8 [window.height, window.width, 3], contiguous, or None as there.
+
+    Raises:
+        InputError: a size is out of range, or the box does not hold enough.
+    """
+    result = empty_levels((how.window.height, how.window.width, 3))
+    filter_number = FILTERS.index(how.resampling_filter)
+    place = (how.source, how.to, how.window, how.mirrored)
+    target = levels_argument(result)
+    good = native.extension().jpeg_resize(data, how.box, filter_number, *place, target, native.threads())
+    return result if good else None
 
 
-def _levels(image: Tensor) -> tuple[int, int, int, int, int]:
+def empty_levels(shape: Sequence[int]) -> Tensor:
+    """Not initialised uint8, by NumPy: PyTorch's own would give the interpreter lock away for a moment."""
+    return torch.from_numpy(np.empty(tuple(shape), dtype=np.uint8))
+
+
+def with_packed_rows(image: Tensor) -> Tensor:
+    """[H, W, C], copied unless the pixels of a row are contiguous."""
+    return image if image.stride(2) == 1 and image.stride(1) == image.shape[2] else image.contiguous()
+
+
+def levels_argument(image: Tensor) -> tuple[int, int, int, int, int]:
+    """What the extension takes for levels whose rows are packed."""
     height, width, channels = image.shape
     return image.data_ptr(), image.stride(0), height, width, channels

@@ -146,15 +146,6 @@ class DataConfig:
             raise ConfigError(message("data.processes", received=self.processes, allowed="0 where data.threads is not"))
         require_one_of("data.on_error", self.on_error, POLICIES)
         require_number("data.max_bad", self.max_bad, 0.0, 1.0)
-        if self.cache and self.on_error == "quarantine":
-            raise ConfigError(
-                message(
-                    "data.on_error",
-                    received=self.on_error,
-                    allowed='"fail" where data.cache is true: every image is then read before the run begins',
-                    fix="Set data.cache = false, or remove the images that cannot be read.",
-                )
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from mezzotint.data.held_out import part_held_out
 from mezzotint.data.loader import Loader
 from mezzotint.data.protocols import get_protocol
+from mezzotint.data.quarantine import checked_policy
 from mezzotint.data.source import Source, cached, check_same_classes, open_source
 from mezzotint.data.sources import SOURCES
 from mezzotint.data.transform import Evaluate, build_transform
@@ -136,7 +137,7 @@ def open_part(data: DataConfig, split: str, classes: Sequence[str] | None = None
     )
     if divided and data.hold_out is not None:
         source = part_held_out(source, data.hold_out, "train" if split == data.train_split else "test")
-    return cached(source, "memory") if data.cache else source
+    return cached(source, "memory", checked_policy(data.on_error)) if data.cache else source
 
 
 def _kind(data: DataConfig) -> str | None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from mezzotint.data.augment.automatic import Automatic
 from mezzotint.data.augment.base import Parameters, is_integer, is_number, require
 from mezzotint.data.augment.draws import beta, dirichlet
-from mezzotint.data.augment.pillow_ops import Surface, run, to_picture
+from mezzotint.data.augment.operate import run
+from mezzotint.data.augment.pillow_ops import Surface
 from mezzotint.data.augment.sometimes import single
 from mezzotint.data.random import Key, Keys
 
@@ -78,13 +79,11 @@ class AugMix(Automatic):
 
     def apply(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The mixture, rounded; uint8 [H, W, C]."""
-        picture, surface = to_picture(image), Surface(self.interpolation, self.fill)
-        share = np.float32(parameters["share"])
-        mixed = (1 - share) * np.asarray(picture, dtype=np.float32)
+        surface, share = Surface(self.interpolation, self.fill), np.float32(parameters["share"])
+        mixed = (1 - share) * image.numpy().astype(np.float32)
         for weight, chain in zip(parameters["weights"], parameters["chains"], strict=True):
-            mixed += share * np.float32(weight) * np.asarray(run(picture, chain, surface), dtype=np.float32)
-        rounded = torch.from_numpy(np.rint(mixed).clip(0, 255).astype(np.uint8))
-        return rounded.reshape(image.shape)
+            mixed += share * np.float32(weight) * run(image, chain, surface).numpy().astype(np.float32)
+        return torch.from_numpy(np.rint(mixed).clip(0, 255).astype(np.uint8))
 
     def describe(self) -> str:
         """One sentence."""

@@ -2,7 +2,7 @@
 
 The ranges of the strengths are torchvision's: those of the papers, with translations scaled from AutoAugment's 331
 pixels to the image's own size. ``parameters["operations"]`` holds pairs of a name and its final number, with its sign:
-``mezzotint.data.augment.pillow_ops.run`` repeats them.
+``mezzotint.data.augment.operate.run`` repeats them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mezzotint.data.augment.base import Augmentation, Parameters, is_integer, require
-from mezzotint.data.augment.pillow_ops import Surface, checked_surface, run, to_image, to_picture
+from mezzotint.data.augment.operate import run
+from mezzotint.data.augment.pillow_ops import Surface, checked_surface
 from mezzotint.data.augment.policies import POLICIES
 from mezzotint.data.augment.sometimes import single
 from mezzotint.data.random import Key, Keys
@@ -28,7 +29,7 @@ DRAWN = ("identity", *_SIGNED, "posterize", "solarize", "autocontrast", "equaliz
 
 @dataclass(frozen=True, kw_only=True)
 class Automatic(Augmentation):
-    """Base: draws ``operations`` and applies them with Pillow."""
+    """Base: draws ``operations`` and applies them as Pillow does."""
 
     interpolation: str = "nearest"
     fill: int = 0
@@ -51,10 +52,7 @@ class Automatic(Augmentation):
 
     def apply(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The image after all operations; uint8 [H, W, C]."""
-        operations = [pair for pair in parameters["operations"] if pair[0] != "identity"]
-        if not operations:
-            return image
-        return to_image(run(to_picture(image), operations, Surface(self.interpolation, self.fill)))
+        return run(image, parameters["operations"], Surface(self.interpolation, self.fill))
 
 
 def narrow(name: str, share: float, height: int, width: int) -> float:

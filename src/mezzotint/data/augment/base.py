@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, message
-from mezzotint.kernels.images import Box
+from mezzotint.kernels.images import Box, Resizing
 
 Parameters = Mapping[str, Any]
 """The sampled parameters by name: plain numbers for one image, arrays with one number per image for a batch."""
@@ -54,6 +54,10 @@ class Augmentation(ABC):
 
         What gives a part also takes it in place of the image, with ``top`` and ``left`` counted from its corner.
         """
+        return None
+
+    def resizing(self, parameters: Parameters) -> Resizing | None:
+        """``apply`` as a resize that can be done while the image is decoded, where it is no more than that."""
         return None
 
     def apply_batch(self, images: Tensor, parameters: Parameters) -> Tensor:

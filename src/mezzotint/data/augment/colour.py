@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from PIL import Image
 from torch import Tensor
 
 from mezzotint.data.augment.base import Augmentation, Parameters, is_number, require
-from mezzotint.data.augment.pillow_ops import OPERATIONS, Surface, shift_hue, to_image, to_picture
+from mezzotint.data.augment.operate import run
+from mezzotint.data.augment.pillow_ops import shift_hue, to_image, to_picture
 from mezzotint.data.augment.sometimes import Sometimes, single
 from mezzotint.data.random import Key, Keys
 
 _PARTS = ("brightness", "contrast", "saturation", "hue")
-_PLAIN = Surface()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +52,9 @@ class ColourJitter(Augmentation):
 
     def apply(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The image after all steps."""
-        picture = to_picture(image)
         for part, factor in parameters["steps"]:
-            picture = adjust(picture, part, factor)
-        return to_image(picture)
+            image = adjust(image, part, factor)
+        return image
 
     def describe(self) -> str:
         """One sentence."""
@@ -64,11 +62,11 @@ class ColourJitter(Augmentation):
         return f"changes {parts or 'nothing'}, in random order"
 
 
-def adjust(picture: Image.Image, part: str, factor: float) -> Image.Image:
-    """One part of the jitter; a factor of 1 (for hue: a turn of 0) changes nothing."""
+def adjust(image: Tensor, part: str, factor: float) -> Tensor:
+    """uint8 [H, W, C] after one part of the jitter; a factor of 1 (for hue: a turn of 0) changes nothing."""
     if part == "hue":
-        return shift_hue(picture, factor)
-    return OPERATIONS["color" if part == "saturation" else part](picture, factor - 1, _PLAIN)
+        return to_image(shift_hue(to_picture(image), factor))
+    return run(image, [("color" if part == "saturation" else part, factor - 1)])
 
 
 @dataclass(frozen=True, kw_only=True)

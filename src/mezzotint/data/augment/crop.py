@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mezzotint.data.augment.base import Augmentation, Parameters, as_range, as_size, is_integer, require
 from mezzotint.data.random import Key, Keys
-from mezzotint.data.resize import INTERPOLATIONS, Interpolation, resize
+from mezzotint.data.resize import INTERPOLATIONS, Interpolation, resize, resizes_in_part
 from mezzotint.errors import DataError, message
-from mezzotint.kernels.images import Box
+from mezzotint.kernels.images import Box, Resizing, Size
 
 Fill = Literal["zero", "reflect"]
 _ATTEMPTS = 10
@@ -190,6 +190,13 @@ class RandomResizedCrop(Augmentation):
     def wanted(self, parameters: Parameters) -> Box:
         """The box: nothing else of the image is looked at."""
         return Box(parameters["top"], parameters["left"], parameters["height"], parameters["width"])
+
+    def resizing(self, parameters: Parameters) -> Resizing | None:
+        """The box as the source of a resize."""
+        if not resizes_in_part("pillow", self.interpolation):
+            return None
+        box, to = self.wanted(parameters), Size(*as_size(self.size, "random_resized_crop.size"))
+        return Resizing(box, box, to, to.whole, self.interpolation)
 
     def describe(self) -> str:
         """One sentence."""

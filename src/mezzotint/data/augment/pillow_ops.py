@@ -115,10 +115,3 @@ OPERATIONS: dict[str, Operation] = {
     "equalize": lambda picture, value, surface: ImageOps.equalize(picture),
     "invert": lambda picture, value, surface: ImageOps.invert(picture),
 }
-
-
-def run(picture: Image.Image, operations: Sequence[Sequence[object]], surface: Surface) -> Image.Image:
-    """The operations, pairs of a name and a number, one after the other."""
-    for name, value in operations:
-        picture = OPERATIONS[str(name)](picture, float(value), surface)  # type: ignore[arg-type]
-    return picture

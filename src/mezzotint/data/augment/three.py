@@ -10,7 +10,7 @@ from torch import Tensor
 from mezzotint.data.augment.base import Augmentation, Parameters, is_number, require
 from mezzotint.data.augment.blur import gaussian_blur
 from mezzotint.data.augment.colour import ColourJitter, without_colour
-from mezzotint.data.augment.pillow_ops import OPERATIONS, Surface, to_image, to_picture
+from mezzotint.data.augment.operate import run
 from mezzotint.data.augment.sometimes import interval, single
 from mezzotint.data.random import Key, Keys
 
@@ -48,7 +48,7 @@ class ThreeAugment(Augmentation):
         if parameters["choice"] == "grayscale":
             image = without_colour(image)
         elif parameters["choice"] == "solarize":
-            image = to_image(OPERATIONS["solarize"](to_picture(image), 128, Surface()))
+            image = run(image, [("solarize", 128)])
         else:
             image = gaussian_blur(image, parameters["sigma"])
         return self._jitter.apply(image, parameters)

@@ -12,11 +12,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mezzotint.data.augment.base import Parameters, is_integer, is_number, require
-from mezzotint.data.augment.pillow_ops import OPERATIONS, Surface, to_image, to_picture
+from mezzotint.data.augment.operate import run
 from mezzotint.data.augment.sometimes import Sometimes
 from mezzotint.data.random import Key
-
-_PLAIN = Surface()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +33,7 @@ class Tone(Sometimes):
 
     def change(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The operation on the image."""
-        return to_image(OPERATIONS[self.operation](to_picture(image), self.value(), _PLAIN))
+        return run(image, [(self.operation, self.value())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ class Enhance(Sometimes):
 
     def change(self, image: Tensor, parameters: Parameters) -> Tensor:
         """The enhanced image."""
-        return to_image(OPERATIONS[self.operation](to_picture(image), parameters["change"], _PLAIN))
+        return run(image, [(self.operation, parameters["change"])])
 
     def describe(self) -> str:
         """One sentence."""

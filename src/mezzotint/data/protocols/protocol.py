@@ -14,9 +14,9 @@ from torch import Tensor
 from mezzotint.data.orientation import Orientation
 from mezzotint.data.part import Part
 from mezzotint.data.protocols.normalisation import Normalisation
-from mezzotint.data.protocols.steps import Step, Window
+from mezzotint.data.protocols.steps import Cropping, Step, Window
 from mezzotint.errors import ImageError, InputError, message
-from mezzotint.kernels.images import Box, Size
+from mezzotint.kernels.images import Box, Resizing, Size
 
 _VERSION = 1  # part of the fingerprint; raised when the same rules come to mean other values
 
@@ -64,6 +64,10 @@ class Protocol:
     def wanted(self, size: Size) -> Box:
         """The part of an image of that size on which the result depends."""
         return _reaches(self.steps, size)[0][1]
+
+    def resizing(self, size: Size) -> Resizing | None:
+        """All steps as one resize of a part of an image of that size; None where they are something else."""
+        return _as_resizing(self.steps, size)
 
     def finish(self, part: Part) -> Tensor:
         """The result, as of the whole image, from a part that holds at least what is ``wanted``."""
@@ -147,6 +151,19 @@ def _reaches(steps: tuple[Step, ...], size: Size) -> tuple[tuple[Size, Box], ...
     for step, before in zip(reversed(steps), sizes[-2::-1], strict=True):
         reaches.append((before, step.reach(before, reaches[-1][1])))
     return tuple(reversed(reaches))
+
+
+@lru_cache(maxsize=1024)
+def _as_resizing(steps: tuple[Step, ...], size: Size) -> Resizing | None:
+    """Crops, one resize of Pillow's that can be done in part, and crops; otherwise None."""
+    resizes = [place for place, step in enumerate(steps) if not isinstance(step, Cropping)]
+    if len(resizes) != 1 or (kernel := steps[resizes[0]].kernel()) is None:
+        return None
+    reaches = _reaches(steps, size)
+    corners = [step.window(*before) for step, (before, _) in zip(steps[: resizes[0]], reaches, strict=False)]
+    (before, _), (to, window) = reaches[resizes[0]], reaches[resizes[0] + 1]
+    top, left = (int(sum(side)) for side in ([at.top for at in corners], [at.left for at in corners]))
+    return Resizing(reaches[0][1], Box(top, left, *before), to, window, kernel)
 
 
 def _seen_before(window: Window, source: Window, size: tuple[int, int]) -> Window:

@@ -87,6 +87,10 @@ class Step(ABC):
         """The part ``wanted`` of what the step makes of an image, from what ``reach`` says of it."""
         return _box_of(self(part.levels), wanted)
 
+    def kernel(self) -> str | None:
+        """The filter of a resize that the native library can do in part; None: the step is none."""
+        return None
+
     @abstractmethod
     def words(self) -> str:
         """What the step does, as a sentence."""
@@ -122,6 +126,9 @@ class _Resizing(Step):
             return super().part(part, wanted)
         kernel, to = self.interpolation, self._checked_size(part.size)
         return images.resize(part.levels, to, wanted, resampling_filter=kernel, held=part.box, size=part.size)
+
+    def kernel(self) -> str | None:
+        return self.interpolation if resizes_in_part(self.resampling, self.interpolation) else None
 
     def _checked_size(self, size: Size) -> Size:
         to = Size(*self.size(*size))
@@ -194,7 +201,7 @@ class ResizeLonger(_Resizing):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Cropping(Step):
+class Cropping(Step):
     """What the crops share: the output is the window of the input."""
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -215,7 +222,7 @@ class _Cropping(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CenterCrop(_Cropping):
+class CenterCrop(Cropping):
     """Cut a square of ``side`` pixels out of the centre."""
 
     side: int
@@ -278,7 +285,7 @@ class CropOrPad(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropFraction(_Cropping):
+class CropFraction(Cropping):
     """Cut the central ``fraction`` of each side out; the aspect ratio stays that of the image.
 
     With rounding ``"tensorflow"`` the start is part of the rule, and ``offset`` must be None; with ``"floor"`` None
@@ -314,7 +321,7 @@ class CropFraction(_Cropping):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropSquare(_Cropping):
+class CropSquare(Cropping):
     """Cut a square out of the centre whose side is ``fraction`` of the image's shorter one, rounded down.
 
     ``precision`` is that of the product; where it comes close to a whole number, the precision decides.
