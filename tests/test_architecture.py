@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "sparse": {"ops", "precision"},
     "lowering": {"sparse", "ops", "kernels", "precision"},
     "train": {"data", "models", "sparse", "precision", "lowering", "ops", "kernels"},
-    "deploy": {"sparse", "lowering", "ops", "data", "models"},
+    "deploy": {"sparse", "lowering", "ops", "kernels", "data", "models"},
     "report": set(),
     "bench": {"models", "lowering", "sparse", "kernels", "precision"},
     "cli": {"bench", "train", "deploy", "report", "data", "ops", "kernels", "sparse", "precision", "models"},
