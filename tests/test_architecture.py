@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": {"data", "models", "sparse", "precision", "lowering", "ops", "kernels"},
     "deploy": {"sparse", "lowering", "ops", "kernels", "data", "models"},
     "report": set(),
-    "bench": {"models", "lowering", "sparse", "kernels", "precision"},
+    "bench": {"models", "lowering", "sparse", "kernels", "precision", "deploy"},
     "cli": {"bench", "train", "deploy", "report", "data", "ops", "kernels", "sparse", "precision", "models"},
 }
 FORBIDDEN_PACKAGES = {"report": {"torch", "numpy"}}

@@ -17,6 +17,8 @@ using PlanesArgument = std::array<std::int64_t, 8>;
 using RowsArgument = std::array<std::int64_t, 2>;
 // (rows or nothing, output, size), as in RowsOrOutput.
 using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
+// (grouped, tile), as in Choice.
+using ChoiceArgument = std::tuple<bool, std::int64_t>;
 using ClampArgument = std::array<float, 2>;
 // (bias [O], clamp).
 using TailArgument = std::tuple<std::vector<float>, ClampArgument>;
@@ -27,27 +29,30 @@ class PythonProgram {
   PythonProgram(int code, std::int64_t arena_bytes, std::int64_t margin, std::int64_t images)
       : dtype_(code == 1 ? Dtype::kBFloat16 : Dtype::kFloat32), program_(arena_bytes, margin, images) {
     if (code != 0 && code != 1) {
-      throw InvalidInput("type of a program: received code " + std::to_string(code) + "; allowed: 0 (float32) or 1 (bfloat16)");
+      throw InvalidInput("type of a program: received code " + std::to_string(code) +
+                         "; allowed: 0 (float32) or 1 (bfloat16)");
     }
     if (arena_bytes < 0 || margin < 0 || margin % kCellBytes != 0 || images < 1) {
-      throw InvalidInput("arena of a program: received a size below zero or a margin of no whole cells; allowed: others");
+      throw InvalidInput(
+          "arena of a program: received a size below zero or a margin of no whole cells; allowed: others");
     }
   }
 
-  void split_input(std::int64_t input, const std::array<std::int64_t, 3>& size, const std::array<std::int64_t, 2>& stride,
-                   const PlanesArgument& y, float fill) {
+  void split_input(std::int64_t input, const std::array<std::int64_t, 3>& size,
+                   const std::array<std::int64_t, 2>& stride, const PlanesArgument& y, float fill) {
     program_.add(make_split({input, {}, size[0], size[1], size[2]}, stride[0], stride[1], planes(y), fill));
   }
 
   void split(const PlanesArgument& x, const std::array<std::int64_t, 2>& stride, const PlanesArgument& y, float fill) {
     const ArenaPlanes from = planes(x);
     const Planes& shape = from.shape;
-    program_.add(make_split({-1, from, shape.channels, shape.height, shape.width}, stride[0], stride[1], planes(y), fill));
+    program_.add(
+        make_split({-1, from, shape.channels, shape.height, shape.width}, stride[0], stride[1], planes(y), fill));
   }
 
   void conv(const PlanesArgument& x, const PlanesArgument& y, const std::optional<PlanesArgument>& residual,
             const TensorArgument& values, const TensorArgument& indices, const ConvArgument& shape,
-            const Ints& tap_offsets, const TailArgument& tail, std::int64_t tile) {
+            const Ints& tap_offsets, const TailArgument& tail) {
     const ArenaPlanes beside = residual ? planes(*residual) : ArenaPlanes{};
     const auto& [bias, clamp] = tail;
     const Conv conv = conv_of(shape);
@@ -55,11 +60,12 @@ class PythonProgram {
     const bool fits = static_cast<std::int64_t>(tap_offsets.size()) == conv.taps() &&
                       static_cast<std::int64_t>(bias.size()) == conv.out && weight.dtype == Dtype::kFloat32;
     if (!fits) {
-      throw InvalidInput("convolution of a program: received taps, a bias or values of another size or type; allowed: "
-                         "one offset a tap, one bias a channel, float32 values");
+      throw InvalidInput(
+          "convolution of a program: received taps, a bias or values of another size or type; allowed: "
+          "one offset a tap, one bias a channel, float32 values");
     }
-    program_.add(make_conv({planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias,
-                            {clamp[0], clamp[1]}, tile}));
+    program_.add(make_conv(
+        {planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias, {clamp[0], clamp[1]}}));
   }
 
   void max(const PlanesArgument& x, const PlanesArgument& y, const Ints& tap_offsets) {
@@ -82,8 +88,9 @@ class PythonProgram {
                       strides[1] == 1 && static_cast<std::int64_t>(bias.size()) == to.size &&
                       shape[1] <= x[1] * lanes_of(dtype_);
     if (!fits) {
-      throw InvalidInput("product of a program: received a weight or bias of another shape; allowed: contiguous float32 "
-                         "[outputs, inputs] and [outputs]");
+      throw InvalidInput(
+          "product of a program: received a weight or bias of another shape; allowed: contiguous float32 "
+          "[outputs, inputs] and [outputs]");
     }
     program_.add(make_product(dtype_, {x[0], x[1]}, reinterpret_cast<const float*>(address), shape[1], bias,
                               {clamp[0], clamp[1]}, to));
@@ -102,9 +109,21 @@ class PythonProgram {
   }
 
   [[nodiscard]] std::int64_t size() const { return program_.size(); }
-  std::int64_t tile(std::int64_t step) { return program_.step(step).tile(); }
-  void set_tile(std::int64_t step, std::int64_t cells) { program_.step(step).set_tile(cells); }
-  [[nodiscard]] std::int64_t most_tile() const { return active().plane_tile_cells(dtype_); }
+  [[nodiscard]] std::vector<ChoiceArgument> choices(std::int64_t step) {
+    std::vector<ChoiceArgument> found;
+    for (const Choice choice : program_.step(step).choices(active())) {
+      found.emplace_back(choice.grouped, choice.tile);
+    }
+    return found;
+  }
+  ChoiceArgument choice(std::int64_t step) {
+    const Choice choice = program_.step(step).choice();
+    return {choice.grouped, choice.tile};
+  }
+  void choose(std::int64_t step, const ChoiceArgument& choice) {
+    program_.step(step).choose({std::get<0>(choice), std::get<1>(choice)});
+  }
+  void settle(std::int64_t step) { program_.step(step).settle(); }
 
  private:
   [[nodiscard]] ArenaPlanes planes(const PlanesArgument& a) const {
@@ -115,8 +134,9 @@ class PythonProgram {
                       shape.stride % lanes == 0 && shape.pitch >= shape.width &&
                       shape.stride >= shape.lead + plane_cells(shape) * lanes && shape.image >= image_bytes(shape);
     if (!good) {
-      throw InvalidInput("planes: received a geometry that does not hold together; allowed: whole cells, a pitch of at "
-                         "least the width, a stride of at least a plane");
+      throw InvalidInput(
+          "planes: received a geometry that does not hold together; allowed: whole cells, a pitch of at "
+          "least the width, a stride of at least a plane");
     }
     return found;
   }
@@ -156,7 +176,7 @@ void add_engine(nb::module_& m) {
       .def("split_input", &PythonProgram::split_input)
       .def("split", &PythonProgram::split)
       .def("conv", &PythonProgram::conv, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(),
-           nb::arg(), nb::arg(), nb::arg())
+           nb::arg(), nb::arg())
       .def("max", &PythonProgram::max)
       .def("average", &PythonProgram::average)
       .def("flatten", &PythonProgram::flatten)
@@ -165,9 +185,10 @@ void add_engine(nb::module_& m) {
       .def("run", &PythonProgram::run)
       .def("time", &PythonProgram::time)
       .def("size", &PythonProgram::size)
-      .def("tile", &PythonProgram::tile)
-      .def("set_tile", &PythonProgram::set_tile)
-      .def("most_tile", &PythonProgram::most_tile);
+      .def("choices", &PythonProgram::choices)
+      .def("choice", &PythonProgram::choice)
+      .def("choose", &PythonProgram::choose)
+      .def("settle", &PythonProgram::settle);
 }
 
 }  // namespace mezzotint::bindings

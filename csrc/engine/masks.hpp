@@ -2,14 +2,18 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
-#include "core/planes.hpp"
+#include "kernels/plane_jobs.hpp"
 #include "runtime/scratch.hpp"
 
 namespace mezzotint {
 
 struct Inside {
-  Scratch<Cell> cells;
+  Scratch<Cell> ones;
+  std::vector<std::uint32_t> bits;
+
+  [[nodiscard]] InsideView view() const { return {ones.get(), bits.data()}; }
 };
 
 // Remembers the last few, as the planes of a network have few geometries. Safe to call from several threads.

@@ -56,7 +56,9 @@ void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>
   }
   const std::int64_t count = rounds * size();
   Walk walk(count);
-  const auto place = [&](std::int64_t item) -> const RunPlace& { return places[static_cast<std::size_t>(item / size())]; };
+  const auto place = [&](std::int64_t item) -> const RunPlace& {
+    return places[static_cast<std::size_t>(item / size())];
+  };
   const auto step = [&](std::int64_t item) -> const Step& { return *steps_[static_cast<std::size_t>(item % size())]; };
   on_team(threads, [&] {
     walk.join(

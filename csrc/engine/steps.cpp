@@ -85,12 +85,9 @@ class Max final : public ChannelStep {
 
  protected:
   void work(const RunPlace& place, std::int64_t image, Range channels) const override {
-    const PlaneMaxJob job{x_.at(place, image),
-                          y_.at(place, image),
-                          1,
-                          offsets_.data(),
-                          static_cast<std::int64_t>(offsets_.size()),
-                          inside_->cells.get()};
+    const PlaneMaxJob job{
+        x_.at(place, image), y_.at(place, image), 1, offsets_.data(), static_cast<std::int64_t>(offsets_.size()),
+        inside_->view()};
     for (std::int64_t c = channels.first; c < channels.last; ++c) {
       place.kernels->plane_max(job, c);
     }
@@ -228,10 +225,13 @@ class Product final : public Step {
 };
 
 template <class T>
-void mark_pixels(const Planes& shape, T* to) {
+void mark_pixels(const Planes& shape, Inside& inside) {
+  const std::int64_t lanes = lanes_of(shape.dtype);
   for (std::int64_t h = 0; h < shape.height; ++h) {
     for (std::int64_t w = 0; w < shape.width; ++w) {
-      narrow(1.0f, to[h * shape.pitch + w]);
+      const std::int64_t at = h * shape.pitch + w;
+      narrow(1.0f, reinterpret_cast<T*>(inside.ones.get())[at]);
+      inside.bits[static_cast<std::size_t>(at / lanes)] |= std::uint32_t{1} << (at % lanes);
     }
   }
 }
@@ -253,10 +253,11 @@ std::shared_ptr<const Inside> inside_of(const Planes& shape) {
   std::shared_ptr<const Inside> found = entry.lock();
   if (!found) {
     const std::int64_t cells = plane_cells(shape);
-    auto made = std::make_shared<Inside>(Inside{Scratch<Cell>(cells)});
-    std::memset(made->cells.get(), 0, static_cast<std::size_t>(cells * kCellBytes));
-    shape.dtype == Dtype::kBFloat16 ? mark_pixels(shape, reinterpret_cast<BFloat16*>(made->cells.get()))
-                                    : mark_pixels(shape, reinterpret_cast<float*>(made->cells.get()));
+    auto made = std::make_shared<Inside>();
+    made->ones = Scratch<Cell>(cells);
+    made->bits.resize(static_cast<std::size_t>(cells));
+    std::memset(made->ones.get(), 0, static_cast<std::size_t>(cells * kCellBytes));
+    shape.dtype == Dtype::kBFloat16 ? mark_pixels<BFloat16>(shape, *made) : mark_pixels<float>(shape, *made);
     entry = found = std::move(made);
   }
   return found;

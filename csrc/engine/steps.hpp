@@ -41,6 +41,12 @@ struct RowsOrOutput {
   std::int64_t size = 0;     // numbers of an image
 };
 
+// How a convolution is summed: for groups of output channels at once or for each alone, so many cells at once.
+struct Choice {
+  bool grouped = false;
+  std::int64_t tile = 0;
+};
+
 class Step {
  public:
   Step() = default;
@@ -50,9 +56,11 @@ class Step {
   // Independent parts of the work; depends on the place's images and threads, results do not.
   [[nodiscard]] virtual std::int64_t tasks(const RunPlace& place) const = 0;
   virtual void work(const RunPlace& place, std::int64_t task) const = 0;
-  // Cells that a convolution sums at once; other steps have no choice and answer 0.
-  [[nodiscard]] virtual std::int64_t tile() const { return 0; }
-  virtual void set_tile(std::int64_t /*cells*/) {}
+  // The kernels that can do it, where there are several; not to be changed while it runs. settle() forgets the others.
+  [[nodiscard]] virtual std::vector<Choice> choices(const Kernels& /*kernels*/) const { return {}; }
+  [[nodiscard]] virtual Choice choice() const { return {}; }
+  virtual void choose(Choice /*choice*/) {}
+  virtual void settle() {}
 };
 
 // The phases of an input (number `input` of the network), or of planes if that is -1.
@@ -78,12 +86,12 @@ struct ConvStep {
   std::vector<std::int64_t> tap_offsets;
   std::vector<float> bias;
   Clamp clamp;
-  std::int64_t tile;
 };
 std::unique_ptr<Step> make_conv(const ConvStep& conv);
 
 // The maximum over taps, each of so many elements from the output's pixel.
-std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y, const std::vector<std::int64_t>& tap_offsets);
+std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
+                               const std::vector<std::int64_t>& tap_offsets);
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y);
 std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y);
 // Rows of an input [N, size].

@@ -8,7 +8,7 @@
 namespace mezzotint {
 
 // Two nonzeros of an output channel: where their inputs lie relative to the output's pixel in channel 0, in bytes, and
-// their weights, in the upper halves of FP32 numbers for BF16. An odd last one has a partner of weight zero.
+// their weights. An odd last one has a partner of weight zero.
 struct PairEntry {
   std::int32_t first, second;
   float first_weight, second_weight;
@@ -19,17 +19,35 @@ struct HalfPairEntry {
   std::uint32_t weights;
 };
 
+// Two inputs of kGroup output channels, which have all of them in common: a dense convolution.
+constexpr int kGroup = 4;
+struct GroupEntry {
+  std::int32_t first, second;
+  float first_weights[kGroup], second_weights[kGroup];
+};
+struct HalfGroupEntry {
+  std::int32_t first, second;
+  std::uint32_t weights[kGroup];
+};
+
+// Which numbers of a plane are pixels: 1 or 0 in the type of the plane, and a bit for each.
+struct InsideView {
+  const void* ones;
+  const std::uint32_t* bits;  // of a cell
+};
+
 // y[o] = clamp(bias[o] + sum over the entries of o of weight * x at its offset + residual[o], low, high), and zero
-// where `inside` is not 1. A NaN stays one.
+// where there is no pixel. A NaN stays one.
 struct PlaneGatherJob {
   Planes x, y;
-  Planes residual;      // data null: absent; its pitch is that of y
-  const void* entries;  // PairEntry or HalfPairEntry
-  const std::int32_t* segments;  // [channels + 1]: the entries of channel o are segments[o] up to segments[o + 1]
-  const float* bias;             // [channels]
+  Planes residual;  // data null: absent; its pitch is that of y
+  bool grouped;     // entries are of kGroup channels each
+  const void* entries;
+  const std::int32_t* segments;  // the entries of channel (or group) i are segments[i] up to segments[i + 1]
+  const float* bias;             // [channels], or whole groups
   float low, high;
-  const void* inside;  // a plane of 1 at the image's pixels and 0 between its rows, in the type of y
-  std::int64_t tile;   // cells that are summed at once, at most; the kernel may take fewer
+  InsideView inside;
+  std::int64_t tile;  // cells that are summed at once, at most
 };
 
 // y = the maximum of x at the offsets given, in bytes, channel by channel.
@@ -38,7 +56,7 @@ struct PlaneMaxJob {
   std::int64_t x_step;  // of x's channels for one of y
   const std::int32_t* offsets;
   std::int64_t taps;
-  const void* inside;
+  InsideView inside;
 };
 
 // Writes phases of an image: phase (a, b) of channel c is y's channel (a * stride_w + b) * channels + c. What is no

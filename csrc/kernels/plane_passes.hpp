@@ -20,15 +20,13 @@ void plane_max_channel(const PlaneMaxJob& job, std::int64_t channel) {
   std::uint8_t* y = pixels_of(job.y, 0, channel);
   const std::int64_t cells = plane_cells(job.y);
   for (std::int64_t cell = 0; cell < cells; ++cell) {
-    const auto at = [&](std::int64_t tap) MEZZOTINT_INLINE {
-      return load_loose<T>(x + job.offsets[tap] + cell * kCellBytes);
-    };
+    const auto at = [&](std::int64_t tap)
+                        MEZZOTINT_INLINE { return load_loose<T>(x + job.offsets[tap] + cell * kCellBytes); };
     Wide<T> best = at(0);
     for (std::int64_t tap = 1; tap < job.taps; ++tap) {
       each_vec(best, at(tap), [](Vec& v, Vec o) MEZZOTINT_INLINE { v = o > v || o != o ? o : v; });  // NaN wins
     }
-    keep_inside(best, job.inside, cell);
-    CellOf<T>::template store<false>(cell_of(y, cell), best);
+    put_inside(cell_of(y, cell), best, job.inside, cell);
   }
   clear_borders(job.y, y, channel);
 }
@@ -44,12 +42,20 @@ void fill_pixels(T* to, std::int64_t count, T value) {
   }
 }
 
+template <class T>
+void copy_number(T from, T& to) {
+  to = from;
+}
+void copy_number(float from, BFloat16& to) {
+  narrow(from, to);
+}
+
 // Steps of 1 and 2 are code of their own, so that the compiler can use vectors.
 template <class From, class To, int kStep>
-void take_every(const From* from, std::int64_t step, To* to, std::int64_t count) {
+void take_every(const From* __restrict from, std::int64_t step, To* __restrict to, std::int64_t count) {
   const std::int64_t wide = kStep ? kStep : step;
   for (std::int64_t i = 0; i < count; ++i) {
-    narrow(widen(from[i * wide]), to[i]);
+    copy_number(from[i * wide], to[i]);
   }
 }
 
@@ -161,8 +167,7 @@ void product_tile(const RowsProductJob& job, std::int64_t row, std::int64_t outp
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
       for (int o = 0; o < kOutputs; ++o) {
-        add_products<T>(sums[r][o], job.x + (row + r) * job.cells + cell,
-                        job.weight + (output + o) * job.cells + cell);
+        add_products<T>(sums[r][o], job.x + (row + r) * job.cells + cell, job.weight + (output + o) * job.cells + cell);
       }
     }
   }

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +17,9 @@ from torch.utils import _pytree as pytree
 
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.engine import EngineModel
 from mezzotint.deploy.threads import using_threads
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message, suggest
-from mezzotint.lowering import LoweredModel, lower
 
 _DTYPES: Final = ("fp32", "bf16")
 Array = NDArray[Any]
@@ -40,7 +41,11 @@ class TensorInfo:
 
 
 class Session:
-    """An inference session: the network of a file, a run or a module, lowered to the native layout.
+    """An inference session: the network of a file, a run or a module, compiled to one native call.
+
+    Convolutions, sparse or dense, with the batch norm, residual and activation behind them, poolings and linear layers
+    run in the inference engine; what it does not know runs in PyTorch, and :meth:`explain` says what and why. Sizes are
+    compiled at their first use; batches of any size share a program.
 
     Safe to call from several threads at once; the GIL is released while it computes. PyTorch's number of threads is
     left as it was. The network is a snapshot: later changes of a module do not reach the session.
@@ -48,10 +53,12 @@ class Session:
     Args:
         source: a ``.safetensors`` file of ours, a run folder (its newest checkpoint), a checkpoint folder, or a module.
         threads: of the arithmetic; None: PyTorch's own number.
-        dtype: ``"fp32"``, or ``"bf16"``: convolutions and linear layers take 16-bit numbers and sum in float32, in the
-            plain layout (the native one is float32). Arrays are float32 in both.
+        dtype: ``"fp32"``, or ``"bf16"``: activations and weights are 16-bit numbers, sums float32. Arrays are float32
+            in both.
         description: for a module: what is known of it. With an ``input_shape``, inputs are checked against it and the
             outputs are known from the start.
+        plan: a file that remembers which kernels were fastest on this machine, so that the next session need not
+            measure. It is made, and made anew where it is damaged or of another network or machine; the log says so.
 
     Example::
 
@@ -66,6 +73,7 @@ class Session:
         dtype: str = "fp32",
         *,
         description: Description | None = None,
+        plan: str | Path | None = None,
     ) -> None:
         if dtype not in _DTYPES:
             raise NotRegistered(
@@ -78,7 +86,9 @@ class Session:
         self._threads, self._dtype = threads, dtype
         self._inputs = _input_infos(bundle.model, bundle.description)
         self._outputs: tuple[TensorInfo, ...] | None = None
-        self._model: LoweredModel = lower(copy.deepcopy(bundle.model).cpu().eval())
+        own = copy.deepcopy(bundle.model).cpu().eval()
+        working = torch.bfloat16 if dtype == "bf16" else torch.float32
+        self._model = EngineModel(own, working, threads, None if plan is None else Path(plan))
         if all(info.shape is not None for info in self._inputs):
             self._compute([torch.zeros(1, *self.description.input_shape or ())])
 
@@ -123,9 +133,7 @@ class Session:
         return [_array(tensor) for tensor in self._compute(tensors)]
 
     def explain(self) -> str:
-        """Which parts run in the native layout, and why the others do not."""
-        if self._dtype == "bf16":
-            return "bf16 runs in the plain layout: the native layout is float32."
+        """Which kernel does each step and why, and why the rest runs in PyTorch."""
         return self._model.explain()
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
 """How is a whole network run by one native call? A program of steps over one arena of planes and rows.
 
-A step's memory is named by codes, made by :mod:`mezzotint.deploy.engine.buffers`; see ``csrc/engine/steps.hpp`` for what
+A step's memory is named by codes, made by :mod:`mezzotint.deploy.engine.buffers`; ``csrc/engine/steps.hpp`` says what
 each step computes. Arrays that enter and leave are float32; between them activations are float32 or bfloat16, sums
 float32. A finished program may be run from several threads at once: each run has an arena of its own.
 """
@@ -19,11 +19,13 @@ PlanesCode = tuple[int, ...]
 RowsCode = tuple[int, int]
 Tail = tuple[list[float], tuple[float, float]]
 """Bias and the bounds of the result."""
+Choice = tuple[bool, int]
+"""Whether groups of output channels are summed together, and the cells that are summed at once."""
 Target = tuple[RowsCode | None, int, int]
 """Rows in the arena, or the number of an output (else -1); the numbers of an image."""
 
-#: Cells that a convolution sums at once until it is told otherwise.
-FIRST_TILE = 4
+#: Output channels that a grouped kernel sums together (``kGroup`` in ``csrc/kernels/plane_jobs.hpp``).
+GROUP = 4
 
 
 class NativeProgram:
@@ -64,7 +66,7 @@ class NativeProgram:
     ) -> None:
         """A convolution; the values are copied."""
         weights = argument(values.contiguous()), argument(indices.contiguous())
-        self._program.conv(x, y, residual, *weights, geometry, tap_offsets, tail, FIRST_TILE)
+        self._program.conv(x, y, residual, *weights, geometry, tap_offsets, tail)
 
     def max(self, x: PlanesCode, y: PlanesCode, tap_offsets: Sequence[int]) -> None:
         """The maximum over taps."""
@@ -87,7 +89,7 @@ class NativeProgram:
         self._program.product(x, argument(weight.contiguous()), tail, y)
 
     def run(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int) -> None:
-        """Run on contiguous float32 tensors whose first axis is the batch; outputs are overwritten. Releases the GIL."""
+        """Run on contiguous float32 tensors ``[batch, ...]``; outputs are overwritten. The GIL is released."""
         self._program.run([argument(x) for x in inputs], [argument(y) for y in outputs], batch, threads)
 
     def time(self, step: int, images: int, threads: int, repeats: int) -> float:
@@ -95,20 +97,27 @@ class NativeProgram:
         seconds: float = self._program.time(step, images, threads, repeats)
         return seconds
 
-    def tile(self, step: int) -> int:
-        """Cells that a convolution sums at once; 0 for other steps."""
-        cells: int = self._program.tile(step)
-        return cells
+    def choices(self, step: int) -> list[Choice]:
+        """The kernels that can do a convolution; none for other steps."""
+        return [(bool(grouped), int(tile)) for grouped, tile in self._program.choices(step)]
 
-    def set_tile(self, step: int, cells: int) -> None:
-        """Choose the tile of a convolution; not while the program runs."""
-        self._program.set_tile(step, cells)
+    def choice(self, step: int) -> Choice:
+        """The kernel that does a convolution."""
+        grouped, tile = self._program.choice(step)
+        return grouped, tile
 
-    @property
-    def most_tile(self) -> int:
-        """The largest tile that the kernels in use have registers for."""
-        cells: int = self._program.most_tile()
-        return cells
+    def choose(self, step: int, choice: Choice) -> None:
+        """Take another kernel; not while the program runs.
+
+        Raises:
+            InputError: none of :meth:`choices`.
+        """
+        self._program.choose(step, choice)
+
+    def settle(self) -> None:
+        """Forget what other kernels than the chosen ones need."""
+        for step in range(len(self)):
+            self._program.settle(step)
 
     def __len__(self) -> int:
         size: int = self._program.size()

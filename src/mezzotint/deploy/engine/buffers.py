@@ -16,7 +16,7 @@ CELL = 64
 
 @dataclass(eq=False)
 class Buffer:
-    """Memory that is written by step ``born`` and read last by step ``dies``; ``offset`` in bytes is found at the end."""
+    """Memory that step ``born`` writes and step ``dies`` reads last; ``offset`` in bytes is found at the end."""
 
     item: int
     born: int = -1

@@ -207,7 +207,9 @@ class _Compiler:
         size = math.prod(self.image_shape(source))
         x = self.phases(source, (1, 1), 1, 0.0)
         y = self.new_rows(result, size)
-        self.draft(Emitted(f"{result.name}: rows", "flatten"), [x], [y], lambda p: p.flatten(x.code(), (y.code(), -1, size)))
+        self.draft(
+            Emitted(f"{result.name}: rows", "flatten"), [x], [y], lambda p: p.flatten(x.code(), (y.code(), -1, size))
+        )
 
     def new_rows(self, node: fx.Node, size: int) -> Rows:
         made = Rows(self.item, size=size)
@@ -323,8 +325,7 @@ def _name(step: EngineStep) -> str:
 
 
 def _conv_kernel(weights: ConvWeights) -> str:
-    density = weights.density
-    return f"pairs of nonzeros, density {density:.3g}" if density < 1 else "pairs of weights"
+    return f"density {weights.density:.3g}" if weights.density < 1 else "dense"
 
 
 def check_float32(x: Tensor) -> Tensor:

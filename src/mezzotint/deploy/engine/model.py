@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import operator
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from mezzotint.deploy.engine.compile import Compiled, check_float32, compile_steps
+from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
 from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
-from mezzotint.deploy.engine.tune import tune
+from mezzotint.deploy.engine.tune import apply, fits, tune
 from mezzotint.kernels import native
+from mezzotint.kernels.native_program import GROUP
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.explain import title
@@ -22,6 +25,10 @@ from mezzotint.lowering.segments import Segment, schedule
 from mezzotint.lowering.trace import Untraceable, record_shapes, traced
 
 _log = logging.getLogger(__name__)
+#: Images that go through a network together: a larger batch is done in rounds, so that activations stay in the caches.
+IMAGES = 4
+#: Input sizes whose programs are kept, the newest ones.
+_SIZES_KEPT = 8
 
 
 class EngineModel(nn.Module):
@@ -31,13 +38,18 @@ class EngineModel(nn.Module):
         model: the network.
         dtype: float32 or bfloat16, of activations and weights in the native parts.
         threads: of a call; None: PyTorch's number at the time of the call.
+        plan: file in which the measured choices of kernels are kept.
 
     The first call, or :meth:`plan`, decides for the shapes that it sees; other batches and image sizes work too.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype, threads: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, threads: int | None = None, plan: Path | None = None
+    ) -> None:
         super().__init__()
         self.training = False
+        self._plan_path = plan
+        self.plan_file: PlanFile | None = None
         self.dtype, self.threads = dtype, threads
         self._name = type(model).__name__
         self._reason: str | None = None
@@ -71,6 +83,9 @@ class EngineModel(nn.Module):
                 make_pure(self.plain)
                 drop_idle(self.plain)
                 self._steps = make_steps(self.plain)
+                if self._plan_path is not None:
+                    threads = self.threads or torch.get_num_threads()
+                    self.plan_file = PlanFile(self._plan_path, fingerprint(self.plain), self.dtype, threads)
                 self._native = self._rewritten(self.plain, self._steps)
             except Untraceable as reason:
                 self._refuse(str(reason))
@@ -108,7 +123,7 @@ class EngineModel(nn.Module):
             if isinstance(item, fx.Node):
                 found[item] = graph.node_copy(item, found.__getitem__)
                 continue
-            segment = NativeSegment(item, graph_module, self.dtype, self)
+            segment = NativeSegment(len(self.segments), item, graph_module, self)
             self.segments.append(segment)
             holder.add_module(f"program{len(self.segments)}", segment)
             name = f"native_programs.program{len(self.segments)}"
@@ -122,12 +137,11 @@ class EngineModel(nn.Module):
 class NativeSegment(nn.Module):
     """Steps that hand native tensors to each other; compiled for each size of the inputs, at the first such call."""
 
-    def __init__(self, segment: Segment, modules: nn.Module, dtype: torch.dtype, owner: EngineModel) -> None:
+    def __init__(self, number: int, segment: Segment, modules: nn.Module, owner: EngineModel) -> None:
         super().__init__()
         self.training = False
-        self._segment, self._dtype = segment, dtype
-        self._source = [modules]  # in a list: the modules are no children of this one
-        self._owner = [owner]
+        self._number, self._segment = number, segment
+        self._source, self._owner = [modules], [owner]  # in lists: neither is a child of this module
         self._lock = threading.Lock()
         self.compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
 
@@ -137,20 +151,26 @@ class NativeSegment(nn.Module):
         compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in arrays))
         batch = arrays[0].shape[0]
         results = tuple(torch.empty(batch, *shape) for shape in compiled.outputs)
-        threads = self._owner[0].threads or torch.get_num_threads()
-        compiled.program.run(arrays, results, batch, threads)
+        if batch:
+            compiled.program.run(arrays, results, batch, self._threads())
         return results
 
     def explain(self) -> list[str]:
-        """One line a step of the first program."""
+        """One line a step of the newest program."""
         if not self.compiled:
             return ["  not compiled yet"]
-        compiled = next(iter(self.compiled.values()))
-        return [
-            f"  {what.name}: {what.kernel}" + (f", {tile} cells at once" if tile else "")
-            for at, what in enumerate(compiled.steps)
-            for tile in [compiled.program.tile(at)]
-        ]
+        compiled = next(reversed(self.compiled.values()))
+        return [f"  {what.name}: {self._kernel(compiled, at)}" for at, what in enumerate(compiled.steps)]
+
+    def _kernel(self, compiled: Compiled, step: int) -> str:
+        what, (grouped, tile) = compiled.steps[step], compiled.program.choice(step)
+        if not tile:
+            return what.kernel
+        kernel = f"{GROUP} output channels at once, all weights" if grouped else "pairs of nonzeros"
+        return f"{what.kernel}: {kernel}, {tile} cells at once, the fastest of those measured"
+
+    def _threads(self) -> int:
+        return self._owner[0].threads or torch.get_num_threads()
 
     def _compiled_for(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
         found = self.compiled.get(shapes)
@@ -159,13 +179,22 @@ class NativeSegment(nn.Module):
                 found = self.compiled.get(shapes)
                 if found is None:
                     found = self._compile(shapes)
+                    if len(self.compiled) >= _SIZES_KEPT:
+                        del self.compiled[next(iter(self.compiled))]
                     self.compiled[shapes] = found
         return found
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
-        segment = self._segment
+        segment, owner = self._segment, self._owner[0]
         steps = [cast(EngineStep, step) for step in segment.steps]
         inputs = list(zip(segment.inputs, shapes, strict=True))
-        compiled = compile_steps(steps, self._source[0], inputs, segment.outputs, self._dtype, images=1)
-        tune(compiled, self._owner[0].threads or torch.get_num_threads())
+        compiled = compile_steps(steps, self._source[0], inputs, segment.outputs, owner.dtype, images=IMAGES)
+        key = f"program {self._number}, inputs " + ", ".join("x".join(map(str, shape)) for shape in shapes)
+        known = None if owner.plan_file is None else owner.plan_file.get(key)
+        if known is not None and fits(compiled, known):
+            apply(compiled, known)
+            return compiled
+        chosen = tune(compiled, self._threads())
+        if owner.plan_file is not None:
+            owner.plan_file.put(key, chosen)
         return compiled

@@ -69,20 +69,25 @@ def make_steps(graph_module: fx.GraphModule) -> Plan:
             tasks[node] = task
         else:
             reasons[node] = task
-    plan = Plan(steps=_grown(nodes, tasks), halos={}, reasons=reasons)
-    light = _light_steps(graph_module.graph, plan)
-    while light:
-        for node in [node for step in light for node in step.nodes]:
-            del tasks[node]
-            reasons[node] = "no convolution or linear layer is beside it"
+    while True:
         plan = Plan(steps=_grown(nodes, tasks), halos={}, reasons=reasons)
-        light = _light_steps(graph_module.graph, plan)
-    return plan
+        refused = _refused(graph_module.graph, plan)
+        if not refused:
+            return plan
+        for step, reason in refused:
+            for node in step.nodes:
+                del tasks[node]
+                reasons[node] = reason
 
 
-def _light_steps(graph: fx.Graph, plan: Plan) -> list[Step]:
+def _refused(graph: fx.Graph, plan: Plan) -> list[tuple[Step, str]]:
+    """Steps that are not worth a program, or cannot begin one, with the reason."""
+    rows = [step for step in plan.steps if _role(step) is Role.CLAMP and len(step.source.meta["shape"]) == 2]
+    if rows:
+        return [(step, "no linear layer is before it") for step in rows]
     segments = [item for item in schedule(graph, plan).items if isinstance(item, Segment)]
-    return [s for item in segments if not any(_role(s) in _HEAVY for s in item.steps) for s in item.steps]
+    light = [s for item in segments if not any(_role(s) in _HEAVY for s in item.steps) for s in item.steps]
+    return [(step, "no convolution or linear layer is beside it") for step in light]
 
 
 def _role(step: Step) -> Role:
