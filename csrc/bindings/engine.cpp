@@ -17,8 +17,8 @@ using PlanesArgument = std::array<std::int64_t, 8>;
 using RowsArgument = std::array<std::int64_t, 2>;
 // (rows or nothing, output, size), as in RowsOrOutput.
 using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
-// (grouped, tile), as in Choice.
-using ChoiceArgument = std::tuple<bool, std::int64_t>;
+// (grouped, tile, parts), as in Choice.
+using ChoiceArgument = std::tuple<bool, std::int64_t, std::int64_t>;
 using ClampArgument = std::array<float, 2>;
 // (bias [O], clamp).
 using TailArgument = std::tuple<std::vector<float>, ClampArgument>;
@@ -112,16 +112,16 @@ class PythonProgram {
   [[nodiscard]] std::vector<ChoiceArgument> choices(std::int64_t step) {
     std::vector<ChoiceArgument> found;
     for (const Choice choice : program_.step(step).choices(active())) {
-      found.emplace_back(choice.grouped, choice.tile);
+      found.emplace_back(choice.grouped, choice.tile, choice.parts);
     }
     return found;
   }
   ChoiceArgument choice(std::int64_t step) {
     const Choice choice = program_.step(step).choice();
-    return {choice.grouped, choice.tile};
+    return {choice.grouped, choice.tile, choice.parts};
   }
   void choose(std::int64_t step, const ChoiceArgument& choice) {
-    program_.step(step).choose({std::get<0>(choice), std::get<1>(choice)});
+    program_.step(step).choose({std::get<0>(choice), std::get<1>(choice), std::get<2>(choice)});
   }
   void settle(std::int64_t step) { program_.step(step).settle(); }
 

@@ -17,7 +17,8 @@ namespace {
 constexpr std::int64_t kChannelCost = 3;
 // From this density on, all weights of a group of channels may cost less than the nonzeros: it is a choice.
 constexpr double kLeastShared = 0.25;
-constexpr std::int64_t kFirstTile = 4;  // until another one is chosen
+constexpr std::int64_t kLeastPart = 32;  // input channels
+constexpr std::int64_t kFirstTile = 4;   // until another one is chosen
 
 std::uint32_t joined(float first, float second) {
   BFloat16 low, high;
@@ -71,6 +72,7 @@ template <class Entry>
 struct EntryList {
   std::vector<Entry> entries;
   std::vector<std::int32_t> segments;
+  std::vector<std::int32_t> channels;  // input channel of an entry's first number
 
   void close() { segments.push_back(static_cast<std::int32_t>(entries.size())); }
 };
@@ -88,6 +90,7 @@ EntryList<Entry> pairs_of(const ConvStep& s, const std::vector<std::int64_t>& st
       entry.second = alone ? entry.first : offset_of(s, s.weight.indices[k + 1], sizeof(T));
       set_weights(entry, value_at(s.weight, k), alone ? 0.0f : value_at(s.weight, k + 1));
       list.entries.push_back(entry);
+      list.channels.push_back(static_cast<std::int32_t>(s.weight.indices[k] % s.conv.row() / s.conv.taps()));
     }
     list.close();
   }
@@ -145,7 +148,9 @@ class ConvOf final : public Step {
     if (!shares || density < 1.0) {
       pairs_ = pairs_of<T, Pair>(s, starts);
     }
-    choice_ = {pairs_.segments.empty(), kFirstTile};
+    channels_ = s.conv.in_per_group;
+    parts_pay_ = s.conv.groups == 1 && s.conv.in_per_group >= kLeastPart * 2;
+    choose({pairs_.segments.empty(), kFirstTile, 1});
   }
 
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
@@ -154,41 +159,57 @@ class ConvOf final : public Step {
     return shares > 1 ? tiles * shares : std::min(tiles, 2 * tasks_wanted(place.threads));
   }
 
-  void work(const RunPlace& place, std::int64_t task) const override {
+  void work(const RunPlace& place, std::int64_t task, float* kept) const override {
     const std::int64_t tiles = tiles_of(place);
     const std::int64_t shares = shares_of(place);
     if (shares > 1) {
       const std::int64_t tile = task / shares;
-      gather(place, tile / tiles, {tile % tiles, tile % tiles + 1}, units_of(task % shares, shares));
+      gather(place, tile / tiles, {tile % tiles, tile % tiles + 1}, units_of(task % shares, shares), kept);
       return;
     }
     Range all = share_of(tiles * place.images, task, tasks(place));
     while (all.first < all.last) {
       const std::int64_t image = all.first / tiles;
       const std::int64_t last = std::min(all.last, (image + 1) * tiles);
-      gather(place, image, {all.first - image * tiles, last - image * tiles}, {0, units()});
+      gather(place, image, {all.first - image * tiles, last - image * tiles}, {0, units()}, kept);
       all.first = last;
     }
   }
 
+  [[nodiscard]] std::int64_t kept_floats(const Kernels& kernels) const override {
+    const std::int64_t tile = std::min(choice_.tile, kernels.plane_tile_cells(y_.shape.dtype, choice_.grouped));
+    return choice_.parts > 1 ? units() * tile * lanes_of(y_.shape.dtype) : 0;
+  }
+
   [[nodiscard]] std::vector<Choice> choices(const Kernels& kernels) const override {
+    if (settled_) {
+      return {choice_};
+    }
     std::vector<Choice> found;
     for (const bool grouped : {false, true}) {
       const bool there = !(grouped ? groups_.segments : pairs_.segments).empty();
       for (std::int64_t tile = 1; there && tile <= kernels.plane_tile_cells(y_.shape.dtype, grouped); ++tile) {
-        found.push_back({grouped, tile});
+        for (const std::int64_t parts : {1, 2, 4}) {
+          if (parts == 1 || (!grouped && parts_pay_ && channels_ >= parts * kLeastPart)) {
+            found.push_back({grouped, tile, parts});
+          }
+        }
       }
     }
     return found;
   }
   [[nodiscard]] Choice choice() const override { return choice_; }
   void choose(Choice choice) override {
-    if ((choice.grouped ? groups_.segments : pairs_.segments).empty()) {
+    const bool there = !(choice.grouped ? groups_.segments : pairs_.segments).empty();
+    if (settled_ || !there || choice.tile < 1 || choice.parts < 1 || (choice.grouped && choice.parts > 1)) {
       throw InvalidInput("kernel of a convolution: received one that it does not have; allowed: one of choices()");
     }
-    choice_ = {choice.grouped, std::max<std::int64_t>(choice.tile, 1)};
+    choice_ = choice;
+    segments_ = choice.grouped ? groups_.segments : parted(choice.parts);
   }
   void settle() override {
+    settled_ = true;
+    pairs_.channels = {};
     if (choice_.grouped) {
       pairs_ = {};
     } else {
@@ -204,16 +225,28 @@ class ConvOf final : public Step {
     const std::int64_t tile = tile_of(place);
     return (plane_cells(y_.shape) + tile - 1) / tile;
   }
-  // Output channels, or groups of them: what a task can take a share of.
-  [[nodiscard]] const std::vector<std::int32_t>& segments() const {
-    return choice_.grouped ? groups_.segments : pairs_.segments;
+  // The segments of the pairs with the input channels in parts.
+  [[nodiscard]] std::vector<std::int32_t> parted(std::int64_t parts) const {
+    std::vector<std::int32_t> segments;
+    for (std::size_t out = 0; out + 1 < pairs_.segments.size(); ++out) {
+      const auto* const first = pairs_.channels.data() + pairs_.segments[out];
+      const auto* const last = pairs_.channels.data() + pairs_.segments[out + 1];
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const auto* const begin = std::lower_bound(first, last, channels_ * part / parts);
+        segments.push_back(static_cast<std::int32_t>(begin - pairs_.channels.data()));
+      }
+    }
+    segments.push_back(pairs_.segments.back());
+    return segments;
   }
-  [[nodiscard]] std::int64_t units() const { return static_cast<std::int64_t>(segments().size()) - 1; }
+
+  // Output channels, or groups of them: what a task can take a share of.
+  [[nodiscard]] std::int64_t units() const { return (static_cast<std::int64_t>(segments_.size()) - 1) / choice_.parts; }
   [[nodiscard]] std::int64_t shares_of(const RunPlace& place) const {
     return parts_of_each(tiles_of(place) * place.images, units(), place.threads);
   }
   [[nodiscard]] std::int64_t cost_before(std::int64_t unit) const {
-    return segments()[static_cast<std::size_t>(unit)] + unit * kChannelCost;
+    return segments_[static_cast<std::size_t>(unit * choice_.parts)] + unit * kChannelCost;
   }
   // Units of about equal cost.
   [[nodiscard]] Range units_of(std::int64_t share, std::int64_t shares) const {
@@ -229,7 +262,7 @@ class ConvOf final : public Step {
     return {first(share), first(share + 1)};
   }
 
-  void gather(const RunPlace& place, std::int64_t image, Range tiles, Range units) const {
+  void gather(const RunPlace& place, std::int64_t image, Range tiles, Range units, float* kept) const {
     PlaneGatherJob job{};
     job.x = x_.at(place, image);
     job.y = y_.at(place, image);
@@ -238,7 +271,9 @@ class ConvOf final : public Step {
     }
     job.grouped = choice_.grouped;
     job.entries = choice_.grouped ? static_cast<const void*>(groups_.entries.data()) : pairs_.entries.data();
-    job.segments = segments().data();
+    job.segments = segments_.data();
+    job.parts = choice_.parts;
+    job.kept = kept;
     job.bias = bias_.data();
     job.low = clamp_.low;
     job.high = clamp_.high;
@@ -255,6 +290,9 @@ class ConvOf final : public Step {
   Clamp clamp_;
   std::shared_ptr<const Inside> inside_;
   Choice choice_{};
+  std::vector<std::int32_t> segments_;  // of the choice
+  std::int64_t channels_ = 0;
+  bool parts_pay_ = false, settled_ = false;
 };
 
 }  // namespace

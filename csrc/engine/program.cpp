@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <new>
+#include <thread>
 
 #include "core/error.hpp"
 #include "engine/walk.hpp"
@@ -12,15 +14,37 @@
 namespace mezzotint {
 namespace {
 
-// Runs body(context) on a team.
+// Runs body(kept) on a team, each thread with so many floats of its own. A thread that gets none stays away: the caller
+// has some.
 template <class Body>
-void on_team(int threads, const Body& body) {
+void on_team(int threads, std::int64_t floats, const Body& body) {
+  const Scratch<float> own(floats);
   if (threads <= 1) {
-    body();
-    return;
+    return body(own.get());
   }
+  struct Team {
+    const Body& body;
+    float* own;
+    std::int64_t floats;
+    std::thread::id caller;
+  };
+  Team team{body, own.get(), floats, std::this_thread::get_id()};
   Pool::instance().run(
-      threads, [](void* context) { (*static_cast<const Body*>(context))(); }, const_cast<Body*>(&body));
+      threads,
+      [](void* context) {
+        const Team& team = *static_cast<const Team*>(context);
+        if (std::this_thread::get_id() == team.caller) {
+          return team.body(team.own);
+        }
+        Scratch<float> kept;
+        try {
+          kept = Scratch<float>(team.floats);
+        } catch (const std::bad_alloc&) {
+          return;
+        }
+        team.body(kept.get());
+      },
+      &team);
 }
 
 }  // namespace
@@ -60,10 +84,14 @@ void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>
     return places[static_cast<std::size_t>(item / size())];
   };
   const auto step = [&](std::int64_t item) -> const Step& { return *steps_[static_cast<std::size_t>(item % size())]; };
-  on_team(threads, [&] {
+  std::int64_t kept_floats = 0;
+  for (const auto& one : steps_) {
+    kept_floats = std::max(kept_floats, one->kept_floats(active()));
+  }
+  on_team(threads, kept_floats, [&](float* kept) {
     walk.join(
         count, [&](std::int64_t item) { return step(item).tasks(place(item)); },
-        [&](std::int64_t item, std::int64_t task) { step(item).work(place(item), task); });
+        [&](std::int64_t item, std::int64_t task) { step(item).work(place(item), task, kept); });
   });
   give_arena(std::move(arena));
 }
@@ -78,14 +106,14 @@ double Program::time(std::int64_t number, std::int64_t images, int threads, int 
   std::vector<double> seconds(static_cast<std::size_t>(std::max(repeats, 1)) + 1);
   Walk walk(static_cast<std::int64_t>(seconds.size()));
   Clock::time_point begin = Clock::now();
-  on_team(threads, [&] {
+  on_team(threads, timed.kept_floats(active()), [&](float* kept) {
     walk.join(
         static_cast<std::int64_t>(seconds.size()), [&](std::int64_t) { return timed.tasks(place); },
         [&](std::int64_t repeat, std::int64_t task) {
           if (task == 0) {  // drawn right after the last task of the repeat before
             seconds[static_cast<std::size_t>(repeat)] = std::chrono::duration<double>(Clock::now() - begin).count();
           }
-          timed.work(place, task);
+          timed.work(place, task, kept);
         });
   });
   const double end = std::chrono::duration<double>(Clock::now() - begin).count();

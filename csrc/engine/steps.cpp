@@ -18,13 +18,13 @@ class ChannelStep : public Step {
  public:
   explicit ChannelStep(std::int64_t channels) : channels_(channels) {}
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const final { return place.images * parts(place); }
-  void work(const RunPlace& place, std::int64_t task) const final {
+  void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const final {
     const Range range = share_of(channels_, task % parts(place), parts(place));
-    work(place, task / parts(place), range);
+    do_channels(place, task / parts(place), range);
   }
 
  protected:
-  virtual void work(const RunPlace& place, std::int64_t image, Range channels) const = 0;
+  virtual void do_channels(const RunPlace& place, std::int64_t image, Range channels) const = 0;
 
  private:
   [[nodiscard]] std::int64_t parts(const RunPlace& place) const {
@@ -46,7 +46,7 @@ class Split final : public ChannelStep {
   }
 
  protected:
-  void work(const RunPlace& place, std::int64_t image, Range channels) const override {
+  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
     PlaneSplitJob job = job_;
     if (x_.input >= 0) {
       const std::int64_t size = x_.channels * x_.height * x_.width;
@@ -58,6 +58,7 @@ class Split final : public ChannelStep {
       const Planes from = x_.planes.at(place, image);
       job.x = pixels_of(from, 0, 0);
       job.x_dtype = from.dtype;
+      job.in_planes = true;
       job.channel = from.stride;
       job.row = from.pitch;
     }
@@ -84,7 +85,7 @@ class Max final : public ChannelStep {
   }
 
  protected:
-  void work(const RunPlace& place, std::int64_t image, Range channels) const override {
+  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
     const PlaneMaxJob job{
         x_.at(place, image), y_.at(place, image), 1, offsets_.data(), static_cast<std::int64_t>(offsets_.size()),
         inside_->view()};
@@ -104,7 +105,7 @@ class Average final : public ChannelStep {
   Average(const ArenaPlanes& x, const ArenaPlanes& y) : ChannelStep(y.shape.channels), x_(x), y_(y) {}
 
  protected:
-  void work(const RunPlace& place, std::int64_t image, Range channels) const override {
+  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
     const PlaneAverageJob job{x_.at(place, image), y_.at(place, image)};
     for (std::int64_t c = channels.first; c < channels.last; ++c) {
       place.kernels->plane_average(job, c);
@@ -126,7 +127,7 @@ class Flatten final : public Step {
  public:
   Flatten(const ArenaPlanes& x, const RowsOrOutput& y) : x_(x), y_(y) {}
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override { return place.images; }
-  void work(const RunPlace& place, std::int64_t image) const override {
+  void work(const RunPlace& place, std::int64_t image, float* /*kept*/) const override {
     const Planes& shape = x_.shape;
     PlaneFlattenJob job{x_.at(place, image), nullptr, shape.dtype, shape.height * shape.width, shape.width, 1};
     if (y_.output >= 0) {
@@ -150,7 +151,7 @@ class Rows final : public Step {
   Rows(Dtype dtype, std::int64_t input, std::int64_t size, const ArenaRows& y)
       : dtype_(dtype), input_(input), size_(size), y_(y) {}
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override { return place.images; }
-  void work(const RunPlace& place, std::int64_t image) const override {
+  void work(const RunPlace& place, std::int64_t image, float* /*kept*/) const override {
     const float* x = (*place.inputs)[static_cast<std::size_t>(input_)] + image * size_;
     std::uint8_t* y = cleared_row(place, y_, image);
     for (std::int64_t i = 0; i < size_; ++i) {
@@ -182,7 +183,7 @@ class Product final : public Step {
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
     return parts_of_each(1, y_.size / kOutputsAtOnce, place.threads);
   }
-  void work(const RunPlace& place, std::int64_t task) const override {
+  void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const override {
     const Range outputs = share_of(y_.size, task, tasks(place));
     RowsProductJob job{};
     job.dtype = dtype_;

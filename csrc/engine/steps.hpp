@@ -41,10 +41,12 @@ struct RowsOrOutput {
   std::int64_t size = 0;     // numbers of an image
 };
 
-// How a convolution is summed: for groups of output channels at once or for each alone, so many cells at once.
+// How a convolution is summed: for groups of output channels at once or for each alone, so many cells at once, the
+// input channels in so many parts.
 struct Choice {
   bool grouped = false;
   std::int64_t tile = 0;
+  std::int64_t parts = 1;
 };
 
 class Step {
@@ -55,7 +57,9 @@ class Step {
   virtual ~Step() = default;
   // Independent parts of the work; depends on the place's images and threads, results do not.
   [[nodiscard]] virtual std::int64_t tasks(const RunPlace& place) const = 0;
-  virtual void work(const RunPlace& place, std::int64_t task) const = 0;
+  // kept: memory of the thread, kept_floats() of them.
+  virtual void work(const RunPlace& place, std::int64_t task, float* kept) const = 0;
+  [[nodiscard]] virtual std::int64_t kept_floats(const Kernels& /*kernels*/) const { return 0; }
   // The kernels that can do it, where there are several; not to be changed while it runs. settle() forgets the others.
   [[nodiscard]] virtual std::vector<Choice> choices(const Kernels& /*kernels*/) const { return {}; }
   [[nodiscard]] virtual Choice choice() const { return {}; }

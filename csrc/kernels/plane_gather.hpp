@@ -280,37 +280,55 @@ inline MEZZOTINT_INLINE void fill(Wide<T> (&sums)[kCells], float value) {
 template <class T, int kCells>
 void gather_cells(const PlaneGatherJob& job, std::int64_t first_cell, std::int64_t first, std::int64_t last) {
   using Product = PairProduct<T>;
+  using Sums = Wide<T>[kCells];
   constexpr int kTurns = kSets<T, kCells>;
   const std::uint8_t* const x = pixels_of(job.x, 0, 0) + first_cell * kCellBytes;
   const auto* const entries = static_cast<const typename Product::Entry*>(job.entries);
-  for (std::int64_t channel = first; channel < last; ++channel) {
-    Wide<T> sums[kTurns][kCells] = {};
-    fill(sums[0], job.bias[channel]);
-    const auto add = [&](int turn, const Product& product) MEZZOTINT_INLINE {
+  auto* const kept = reinterpret_cast<Sums*>(job.kept);
+  for (std::int64_t part = 0; part < job.parts; ++part) {
+    for (std::int64_t channel = first; channel < last; ++channel) {
+      Wide<T> sums[kTurns][kCells] = {};
+      if (part == 0) {
+        fill(sums[0], job.bias[channel]);
+      } else {
 #pragma GCC unroll 32
-      for (int c = 0; c < kCells; ++c) {
-        product.add_to(sums[turn][c], c * kCellBytes);
+        for (int c = 0; c < kCells; ++c) {
+          sums[0][c] = kept[channel - first][c];
+        }
       }
-    };
-    const auto* entry = entries + job.segments[channel];
-    const auto* const end = entries + job.segments[channel + 1];
-    for (; end - entry >= kTurns; entry += kTurns) {
-#pragma GCC unroll 4
-      for (int turn = 0; turn < kTurns; ++turn) {
-        add(turn, Product(x, entry[turn]));
-      }
-    }
-    for (; kTurns > 1 && entry != end; ++entry) {
-      add(0, Product(x, *entry));
-    }
-#pragma GCC unroll 4
-    for (int turn = 1; turn < kTurns; ++turn) {
+      const auto add = [&](int turn, const Product& product) MEZZOTINT_INLINE {
 #pragma GCC unroll 32
-      for (int c = 0; c < kCells; ++c) {
-        each_vec(sums[0][c], sums[turn][c], [](Vec& v, Vec other) MEZZOTINT_INLINE { v += other; });
+        for (int c = 0; c < kCells; ++c) {
+          product.add_to(sums[turn][c], c * kCellBytes);
+        }
+      };
+      const auto* entry = entries + job.segments[channel * job.parts + part];
+      const auto* const end = entries + job.segments[channel * job.parts + part + 1];
+      for (; end - entry >= kTurns; entry += kTurns) {
+#pragma GCC unroll 4
+        for (int turn = 0; turn < kTurns; ++turn) {
+          add(turn, Product(x, entry[turn]));
+        }
+      }
+      for (; kTurns > 1 && entry != end; ++entry) {
+        add(0, Product(x, *entry));
+      }
+#pragma GCC unroll 4
+      for (int turn = 1; turn < kTurns; ++turn) {
+#pragma GCC unroll 32
+        for (int c = 0; c < kCells; ++c) {
+          each_vec(sums[0][c], sums[turn][c], [](Vec& v, Vec other) MEZZOTINT_INLINE { v += other; });
+        }
+      }
+      if (part + 1 == job.parts) {
+        finish_cells<T, kCells>(job, channel, first_cell, sums[0]);
+      } else {
+#pragma GCC unroll 32
+        for (int c = 0; c < kCells; ++c) {
+          kept[channel - first][c] = sums[0][c];
+        }
       }
     }
-    finish_cells<T, kCells>(job, channel, first_cell, sums[0]);
   }
 }
 

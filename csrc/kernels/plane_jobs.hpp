@@ -43,8 +43,13 @@ struct PlaneGatherJob {
   Planes residual;  // data null: absent; its pitch is that of y
   bool grouped;     // entries are of kGroup channels each
   const void* entries;
-  const std::int32_t* segments;  // the entries of channel (or group) i are segments[i] up to segments[i + 1]
-  const float* bias;             // [channels], or whole groups
+  // The entries of part p of channel (or group) i are segments[i * parts + p] up to the next one. A part is a range of
+  // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
+  // their sums wait in `kept` in between, kCells cells in FP32 for each. Groups have one part.
+  const std::int32_t* segments;
+  std::int64_t parts;
+  float* kept;
+  const float* bias;  // [channels], or whole groups
   float low, high;
   InsideView inside;
   std::int64_t tile;  // cells that are summed at once, at most
@@ -65,6 +70,7 @@ struct PlaneSplitJob {
   const void* x;  // the first pixel of channel 0
   Dtype x_dtype;
   std::int64_t channels, height, width;
+  bool in_planes;                     // x lies in planes: a little behind its rows may be read
   std::int64_t channel, row, column;  // strides of x in elements
   std::int64_t stride_h, stride_w;
   Planes y;

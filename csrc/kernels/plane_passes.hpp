@@ -59,8 +59,27 @@ void take_every(const From* __restrict from, std::int64_t step, To* __restrict t
   }
 }
 
+constexpr std::int64_t kChunk = 16;
+
+// Every second number, in whole chunks: up to kChunk - 1 more than asked for are read and written.
+template <class T>
+void take_chunks(const T* __restrict from, T* __restrict to, std::int64_t count) {
+  for (std::int64_t first = 0; first < count; first += kChunk) {
+#pragma GCC unroll 16
+    for (std::int64_t i = 0; i < kChunk; ++i) {
+      to[first + i] = from[2 * (first + i)];
+    }
+  }
+}
+
+// room: numbers from `to` on that may be written; what lies behind a row of planes may be read.
 template <class From, class To>
-void split_row(const From* from, std::int64_t step, To* to, std::int64_t count) {
+void split_row(const From* from, std::int64_t step, To* to, std::int64_t count, std::int64_t room) {
+  if constexpr (sizeof(From) == sizeof(To)) {
+    if (step == 2 && (count + kChunk - 1) / kChunk * kChunk <= room) {
+      return take_chunks(from, to, count);
+    }
+  }
   step == 1   ? take_every<From, To, 1>(from, step, to, count)
   : step == 2 ? take_every<From, To, 2>(from, step, to, count)
               : take_every<From, To, 0>(from, step, to, count);
@@ -79,7 +98,8 @@ void plane_split_channel(const PlaneSplitJob& job, std::int64_t channel) {
   fill_pixels(y - job.y.lead, job.y.lead, fill);
   for (std::int64_t h = 0; h < job.y.height; ++h) {
     const std::int64_t count = h < rows ? columns : 0;
-    split_row(x + h * job.stride_h * job.row, job.stride_w * job.column, y + h * job.y.pitch, count);
+    const std::int64_t room = job.in_planes ? (job.y.height - h) * job.y.pitch : 0;
+    split_row(x + h * job.stride_h * job.row, job.stride_w * job.column, y + h * job.y.pitch, count, room);
     fill_pixels(y + h * job.y.pitch + count, job.y.pitch - count, fill);
   }
   const std::int64_t body = job.y.height * job.y.pitch;

@@ -70,8 +70,9 @@ std::vector<float> numbers(const OwnedTensor& tensor) {
 
 void run(const Step& step, const RunPlace& place) {
   const std::int64_t tasks = step.tasks(place);
+  const Scratch<float> kept(step.kept_floats(*place.kernels));
   for (std::int64_t task = tasks; task-- > 0;) {  // in any order
-    step.work(place, task);
+    step.work(place, task, kept.get());
   }
 }
 
@@ -142,7 +143,8 @@ void check_conv(const Case& c, Random& random) {
   }
   for (const Choice choice : step->choices(c.kernels)) {
     const std::string what = std::string(choice.grouped ? "grouped" : "pairs") + ", tile " +
-                             std::to_string(choice.tile) + ": " + describe(conv, x.view(), c.dtype);
+                             std::to_string(choice.tile) + ", parts " + std::to_string(choice.parts) + ": " +
+                             describe(conv, x.view(), c.dtype);
     step->choose(choice);
     place.threads = 1;
     run(*step, place);
@@ -282,10 +284,21 @@ Case any_case(const Kernels& kernels, Random& random) {
   return c;
 }
 
+// Enough input channels for parts.
+Case many_channels(const Kernels& kernels, Random& random) {
+  Conv conv;
+  conv.in_per_group = 130;
+  conv.out = 7;
+  conv.kernel_h = conv.kernel_w = 3;
+  conv.top = conv.bottom = conv.left = conv.right = 1;
+  return {kernels, with_nonzeros(conv, 0.1, random), Dtype::kBFloat16, 2, 6, 7};
+}
+
 }  // namespace
 
 void test_planes(const Kernels& kernels) {
   Random random(7);
+  check_conv(many_channels(kernels, random), random);
   for (int i = 0; i < 60; ++i) {
     check_conv(any_case(kernels, random), random);
     check_max_and_average(any_case(kernels, random), random);

@@ -6,14 +6,14 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from deploy_networks import DESCRIPTION, resnet20, settle
+from deploy_networks import DESCRIPTION, own, resnet20, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -22,7 +22,9 @@ import mezzotint as mz
 from mezzotint.deploy import Description, Session
 from mezzotint.deploy.engine import EngineModel
 from mezzotint.deploy.engine.buffers import Planes, Rows, place
+from mezzotint.deploy.engine.shapes import note_shapes
 from mezzotint.kernels import native
+from mezzotint.lowering.trace import record_shapes, traced
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -63,15 +65,15 @@ class Everything(nn.Module):
         self.down = nn.Conv2d(12, 12, 1, stride=2)
         self.beside = nn.Conv2d(12, 12, 3, stride=2, padding=1, groups=2)
         self.average = nn.AvgPool2d(2, stride=1)
-        self.last = nn.BatchNorm2d(12)
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 5, bias=False))
+        self.last = nn.BatchNorm2d(16)
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 9), nn.ReLU(), nn.Linear(9, 5, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.stem(x))
         x = torch.relu(self.norm(self.depthwise(x)) + x)
         x = self.wide(x)
         x = nn.functional.relu(self.down(x) + self.beside(x))
-        x = self.average(x)
+        x = nn.functional.pad(self.average(x), (0, 0, 0, 0, 1, 3))[:, :, ::1, ::2]
         x = self.last(x).relu_() + x
         return self.head(nn.functional.adaptive_avg_pool2d(x, 1))
 
@@ -137,6 +139,18 @@ def test_other_sizes_share_a_session() -> None:
         assert difference(session, model, images(2, 3, *size)) < 1e-4
 
 
+@pytest.mark.parametrize("make", [lambda: everything(0.3), resnet20, own])
+def test_shapes_are_derived_as_a_run_shows_them(make: Callable[[], nn.Module]) -> None:
+    inputs = (torch.zeros(2, 2 if make is own else 3, 37, 30),)
+    one, two = traced(make()), traced(make())
+    note_shapes(one, inputs)
+    record_shapes(two, inputs)
+    for derived, recorded in zip(one.graph.nodes, two.graph.nodes, strict=True):
+        if derived.op != "output":
+            assert derived.meta == {**derived.meta, **recorded.meta}, derived.name
+    assert all("shape" in node.meta for node in one.graph.nodes if node.op == "call_module")
+
+
 def test_what_the_engine_does_not_know_runs_in_pytorch() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:
@@ -183,7 +197,7 @@ class TestPlanFile:
         assert content["format"] == 1
         # Another choice than any measurement would make shows that the file is read.
         for key, choices in content["programs"].items():
-            content["programs"][key] = [None if choice is None else [choice[0], 1] for choice in choices]
+            content["programs"][key] = [None if choice is None else [choice[0], 1, 1] for choice in choices]
         del content["sha256"]
         from mezzotint.deploy.engine.plan_file import _digest
 

@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -100,12 +101,18 @@ def settings(
 
 
 def export_onnx(network: str, file: Path) -> None:
-    """Write the dense network for the engines that read ONNX."""
+    """Write the dense network for the engines that read ONNX; PyTorch's older exporter needs no further package."""
+    import torch
+
     from mezzotint.bench import infer_engines
-    from mezzotint.deploy import Description, export
 
     model = infer_engines.network(network, 1.0)
-    export(model, "onnx", file, description=Description(input_shape=(3, 224, 224)))
+    example = (torch.zeros(1, 3, 224, 224),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            model, example, file, dynamo=False, input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}}
+        )
 
 
 def measure(wanted: Sequence[Setting], rounds: int, calls: int) -> list[dict[str, Any]]:

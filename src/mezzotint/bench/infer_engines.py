@@ -48,8 +48,8 @@ def network(name: str, density: float) -> Any:
         model = mz.sparsify(model, density, "uniform", exclude=_dense_layers(name, model), layout="plain")
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean, std=0.1)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            module.running_mean = 0.1 * torch.randn(module.num_features)
+            module.running_var = 0.5 + torch.rand(module.num_features)
     return model.eval()
 
 
@@ -98,8 +98,7 @@ def _pytorch(setting: Setting) -> Call:
         import torch._inductor.config as config
 
         config.freezing = True
-        compiled = torch.compile(model)
-        return torch.inference_mode()(lambda: compiled(x))
+        return _without_gradient(torch.compile(model), x)
     traced = torch.fx.symbolic_trace(model)
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
@@ -110,8 +109,20 @@ def _pytorch(setting: Setting) -> Call:
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
     traced.recompile()
-    fused = traced.to(memory_format=torch.channels_last)
-    return torch.inference_mode()(lambda: fused(x))
+    for parameter in traced.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return _without_gradient(traced, x)
+
+
+def _without_gradient(model: Any, x: Any) -> Call:
+    import torch
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return model(x)
+
+    return call
 
 
 def _onnx_runtime(setting: Setting) -> Call:

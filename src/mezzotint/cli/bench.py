@@ -151,9 +151,9 @@ def _kernels(arguments: argparse.Namespace, densities: list[float], batches: lis
 def _known(action: str) -> Any:
     """Network -> an entry with its usual ``batch``."""
     if action == "infer":
-        from mezzotint.bench.infer import SUBJECTS
+        from mezzotint.bench import infer
 
-        return SUBJECTS
+        return infer.SUBJECTS
     if action == "train":
         from mezzotint.bench.train import SUBJECTS
 

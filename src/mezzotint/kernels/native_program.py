@@ -19,8 +19,9 @@ PlanesCode = tuple[int, ...]
 RowsCode = tuple[int, int]
 Tail = tuple[list[float], tuple[float, float]]
 """Bias and the bounds of the result."""
-Choice = tuple[bool, int]
-"""Whether groups of output channels are summed together, and the cells that are summed at once."""
+Choice = tuple[bool, int, int]
+"""Whether groups of output channels are summed together, the cells that are summed at once, and the parts that the
+input channels are summed in."""
 Target = tuple[RowsCode | None, int, int]
 """Rows in the arena, or the number of an output (else -1); the numbers of an image."""
 
@@ -99,12 +100,12 @@ class NativeProgram:
 
     def choices(self, step: int) -> list[Choice]:
         """The kernels that can do a convolution; none for other steps."""
-        return [(bool(grouped), int(tile)) for grouped, tile in self._program.choices(step)]
+        return [(bool(grouped), int(tile), int(parts)) for grouped, tile, parts in self._program.choices(step)]
 
     def choice(self, step: int) -> Choice:
         """The kernel that does a convolution."""
-        grouped, tile = self._program.choice(step)
-        return grouped, tile
+        grouped, tile, parts = self._program.choice(step)
+        return grouped, tile, parts
 
     def choose(self, step: int, choice: Choice) -> None:
         """Take another kernel; not while the program runs.

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from mezzotint.deploy.engine.compile import Compiled, check_float32, compile_steps
 from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
+from mezzotint.deploy.engine.shapes import note_shapes
 from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
 from mezzotint.deploy.engine.tune import apply, fits, tune
 from mezzotint.kernels import native
@@ -22,7 +23,7 @@ from mezzotint.lowering.attach import detach
 from mezzotint.lowering.explain import title
 from mezzotint.lowering.plan import Plan
 from mezzotint.lowering.segments import Segment, schedule
-from mezzotint.lowering.trace import Untraceable, record_shapes, traced
+from mezzotint.lowering.trace import Untraceable, traced
 
 _log = logging.getLogger(__name__)
 #: Images that go through a network together: a larger batch is done in rounds, so that activations stay in the caches.
@@ -78,8 +79,7 @@ class EngineModel(nn.Module):
             if self._native is not None or not isinstance(self.plain, fx.GraphModule):
                 return
             try:
-                with torch.autocast("cpu", enabled=False):
-                    record_shapes(self.plain, inputs)
+                note_shapes(self.plain, inputs)
                 make_pure(self.plain)
                 drop_idle(self.plain)
                 self._steps = make_steps(self.plain)
@@ -163,10 +163,11 @@ class NativeSegment(nn.Module):
         return [f"  {what.name}: {self._kernel(compiled, at)}" for at, what in enumerate(compiled.steps)]
 
     def _kernel(self, compiled: Compiled, step: int) -> str:
-        what, (grouped, tile) = compiled.steps[step], compiled.program.choice(step)
+        what, (grouped, tile, parts) = compiled.steps[step], compiled.program.choice(step)
         if not tile:
             return what.kernel
         kernel = f"{GROUP} output channels at once, all weights" if grouped else "pairs of nonzeros"
+        kernel += f", input channels in {parts} parts" if parts > 1 else ""
         return f"{what.kernel}: {kernel}, {tile} cells at once, the fastest of those measured"
 
     def _threads(self) -> int:

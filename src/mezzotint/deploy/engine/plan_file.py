@@ -106,7 +106,7 @@ def _checked(whole: Any, bound: dict[str, Any]) -> dict[str, list[Choice | None]
         other = [name for name in bound if not isinstance(made_for, dict) or made_for.get(name) != bound[name]]
         raise _Unusable(f"it was made for another {', '.join(other)}")
     return {
-        key: [None if choice is None else (bool(choice[0]), int(choice[1])) for choice in choices]
+        key: [None if choice is None else (bool(choice[0]), int(choice[1]), int(choice[2])) for choice in choices]
         for key, choices in content["programs"].items()
     }
 

@@ -31,17 +31,23 @@ class Role(Enum):
     AVERAGE_POOL = "average pooling"
     GLOBAL_AVERAGE = "global average"
     FLATTEN = "flatten"
+    SUBSAMPLE = "every n-th pixel"
+    CHANNEL_PAD = "channels of zeros"
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A node's role; for a pooling also its module, for an activation its bounds."""
+    """A node's role; for a pooling also its module, for an activation its bounds.
+
+    ``sizes``: the stride of a subsampling, or the channels of zeros before and behind.
+    """
 
     role: Role
     pool: nn.Module | None = None
     low: float = -math.inf
     high: float = math.inf
+    sizes: tuple[int, int] = (0, 0)
 
 
 _RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
@@ -55,13 +61,17 @@ _RANKS: Final = {Role.LINEAR: (2,), Role.CLAMP: (2, 4)}
 
 def task_of(node: fx.Node, graph_module: fx.GraphModule) -> Task | str:
     """What ``node``, whose shape must be recorded, does; or why the engine leaves it to PyTorch."""
-    if node.op == "call_module":
-        found = _of_module(graph_module.get_submodule(str(node.target)))
-    elif node.op in ("call_function", "call_method"):
-        found = _of_call(node)
-    else:
-        return "it computes nothing"
+    found = raw_task(node, graph_module)
     return found if isinstance(found, str) else _checked(found, node)
+
+
+def raw_task(node: fx.Node, graph_module: fx.GraphModule) -> Task | str:
+    """The same without a look at shapes and types, which need not be recorded."""
+    if node.op == "call_module":
+        return _of_module(graph_module.get_submodule(str(node.target)))
+    if node.op in ("call_function", "call_method"):
+        return _of_call(node)
+    return "it computes nothing"
 
 
 def tensor_inputs(node: fx.Node) -> list[fx.Node]:
@@ -97,6 +107,10 @@ def _of_call(node: fx.Node) -> Task | str:
         axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
         known = isinstance(axes, list | tuple) and sorted(axis % 4 for axis in axes if isinstance(axis, int)) == [2, 3]
         return Task(Role.GLOBAL_AVERAGE) if known else "it averages over other axes than height and width"
+    if target is operator.getitem:
+        return _subsample(node.args[1])
+    if target is F.pad:
+        return _channel_pad(node)
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     return f"the engine has no {name}"
 
@@ -111,6 +125,27 @@ def _norm(norm: nn.Module) -> Task | str:
     if not isinstance(norm, nn.BatchNorm2d) or uses_batch(norm):
         return "it uses the statistics of the batch"
     return _float32(norm) or Task(Role.NORM)
+
+
+def _subsample(index: Any) -> Task | str:
+    """``x[:, :, ::n, ::m]``."""
+    slices = index if isinstance(index, tuple) and all(isinstance(one, slice) for one in index) else ()
+    whole = all(one.start in (None, 0) and one.stop is None for one in slices)
+    steps = [1 if one.step is None else one.step for one in slices]
+    if not whole or len(steps) != 4 or steps[:2] != [1, 1] or not all(isinstance(step, int) for step in steps):
+        return "it takes other parts than every n-th row and column"
+    return Task(Role.SUBSAMPLE, sizes=(steps[2], steps[3]))
+
+
+def _channel_pad(node: fx.Node) -> Task | str:
+    """``F.pad(x, (0, 0, 0, 0, before, behind))``."""
+    given = dict(zip(("pad", "mode", "value"), node.args[1:], strict=False)) | dict(node.kwargs)
+    sizes = given.get("pad")
+    known = isinstance(sizes, list | tuple) and len(sizes) == 6 and all(isinstance(size, int) for size in sizes)
+    zeros = given.get("mode", "constant") == "constant" and not given.get("value")
+    if not known or not zeros or not isinstance(sizes, list | tuple) or any(sizes[:4]) or min(sizes[4:]) < 0:
+        return "it pads other things than channels with zeros"
+    return Task(Role.CHANNEL_PAD, sizes=(sizes[4], sizes[5]))
 
 
 def _float32(module: nn.Module) -> str | None:

@@ -27,12 +27,14 @@ class EngineStep(Step):
         role: of its first node; a batch norm, an activation or an add that follows no convolution begins a step, too.
         module: of a pooling.
         low, high: bounds of the result.
+        sizes: as in a task.
     """
 
     role: Role
     module: nn.Module | None = None
     low: float = -math.inf
     high: float = math.inf
+    sizes: tuple[int, int] = (0, 0)
 
     @property
     def clamps(self) -> bool:
@@ -114,6 +116,7 @@ def _grown(nodes: Iterable[fx.Node], tasks: Mapping[fx.Node, Task]) -> list[Step
 def _begun(node: fx.Node, task: Task) -> EngineStep:
     reads = tensor_inputs(node)
     step = EngineStep(nodes=[node], source=reads[0], role=task.role, module=task.pool, low=task.low, high=task.high)
+    step.sizes = task.sizes
     if task.role is Role.ADD:
         step.residual = reads[1]
     elif task.role is Role.CONV:

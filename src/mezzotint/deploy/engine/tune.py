@@ -16,13 +16,22 @@ def tune(compiled: Compiled, threads: int) -> list[Choice | None]:
     found: list[Choice | None] = []
     for step in range(len(program)):
         choices = [choice for choice in program.choices(step) if choice[1] in _TILES]
-        times = {}
-        for choice in choices:
-            program.choose(step, choice)
-            times[choice] = program.time(step, compiled.images, threads, _REPEATS)
-        found.append(min(choices, key=lambda choice: times[choice]) if choices else None)
+        times: dict[Choice, float] = {}
+        _measure(compiled, step, threads, [choice for choice in choices if choice[2] == 1], times)
+        # Parts let larger tiles stay in level 1.
+        best = min(times, key=lambda choice: times[choice], default=None)
+        if best is not None:
+            near = {best[1], 2 * best[1]}
+            _measure(compiled, step, threads, [one for one in choices if one[2] > 1 and one[1] in near], times)
+        found.append(min(times, key=lambda choice: times[choice], default=None))
     apply(compiled, found)
     return found
+
+
+def _measure(compiled: Compiled, step: int, threads: int, choices: list[Choice], times: dict[Choice, float]) -> None:
+    for choice in choices:
+        compiled.program.choose(step, choice)
+        times[choice] = compiled.program.time(step, compiled.images, threads, _REPEATS)
 
 
 def apply(compiled: Compiled, choices: list[Choice | None]) -> None:

@@ -41,7 +41,13 @@ def of_conv(step: EngineStep, modules: nn.Module, channels: int) -> ConvWeights:
         return _folded(geometry_of(layer), values, indices, weights.bias, norm)
     if step.role is Role.AVERAGE_POOL and isinstance(step.module, nn.AvgPool2d):
         return _average(step.module, channels)
-    geometry = ConvGeometry((channels, 1, 1, 1), groups=channels)
+    if step.role is Role.CHANNEL_PAD:
+        before, behind = step.sizes
+        wide = ConvGeometry((before + channels + behind, channels, 1, 1))
+        places = torch.arange(channels, dtype=torch.int32)
+        return _folded(wide, torch.ones(channels), (before + places) * channels + places, None, None)
+    stride = step.sizes if step.role is Role.SUBSAMPLE else (1, 1)
+    geometry = ConvGeometry((channels, 1, 1, 1), stride, groups=channels)
     return _folded(geometry, torch.ones(channels), torch.arange(channels, dtype=torch.int32), None, norm)
 
 
@@ -80,17 +86,17 @@ def _folded(
     return ConvWeights(geometry, scaled, indices, constants.shift)
 
 
-def _average(pool: nn.AvgPool2d, channels: int) -> ConvWeights:
-    height, width = _pair(pool.kernel_size)
+def average_geometry(pool: nn.AvgPool2d, channels: int) -> ConvGeometry:
+    """The convolution that an average pooling is."""
     vertical, horizontal = _pair(pool.padding)
-    geometry = ConvGeometry(
-        (channels, 1, height, width),
-        _pair(pool.stride),
-        (vertical, vertical, horizontal, horizontal),
-        groups=channels,
-    )
-    count = channels * height * width
-    values = torch.full((count,), 1.0 / (height * width))
+    padding = (vertical, vertical, horizontal, horizontal)
+    return ConvGeometry((channels, 1, *_pair(pool.kernel_size)), _pair(pool.stride), padding, groups=channels)
+
+
+def _average(pool: nn.AvgPool2d, channels: int) -> ConvWeights:
+    geometry = average_geometry(pool, channels)
+    count = torch.Size(geometry.weight_shape).numel()
+    values = torch.full((count,), channels / count)
     return ConvWeights(geometry, values, torch.arange(count, dtype=torch.int32), torch.zeros(channels))
 
 
