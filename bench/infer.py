@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,11 +43,11 @@ def main() -> None:
         wanted = infer.settings(arguments.network, densities, arguments.batch, arguments.threads, engines, models)
         rows = infer.measure(wanted, arguments.rounds, arguments.calls)
     Console().print(tables.infer_table(arguments.network, rows))
-    ratios = infer.ratios(rows)
+    ratios = {f"others_over_ours, {of}": infer.ratios(rows, of) for of in ("median_ms", "least_ms", "computed_ms")}
     print(json.dumps(ratios, indent=1))
     if arguments.write:
         name = f"{arguments.network}, batch {arguments.batch}"
-        add_run(name, {"machine": machine(), "rows": rows, "others_over_ours": ratios})
+        add_run(name, {"machine": {**machine(), "load": os.getloadavg()[0]}, "rows": rows, **ratios})
 
 
 def add_run(name: str, run: dict[str, Any]) -> None:

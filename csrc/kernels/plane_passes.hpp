@@ -60,14 +60,15 @@ void take_every(const From* __restrict from, std::int64_t step, To* __restrict t
 }
 
 constexpr std::int64_t kChunk = 16;
+typedef std::uint32_t LooseHalves __attribute__((aligned(2), may_alias));
 
-// Every second number, in whole chunks: up to kChunk - 1 more than asked for are read and written.
-template <class T>
-void take_chunks(const T* __restrict from, T* __restrict to, std::int64_t count) {
+// The lower halves of pairs of 16-bit numbers, in whole chunks: up to kChunk - 1 more than asked for are read and
+// written, so that short rows need no loop for a rest.
+void take_lower(const BFloat16* __restrict from, BFloat16* __restrict to, std::int64_t count) {
+  const auto* const pairs = reinterpret_cast<const LooseHalves*>(from);
   for (std::int64_t first = 0; first < count; first += kChunk) {
-#pragma GCC unroll 16
     for (std::int64_t i = 0; i < kChunk; ++i) {
-      to[first + i] = from[2 * (first + i)];
+      to[first + i].bits = static_cast<std::uint16_t>(pairs[first + i]);
     }
   }
 }
@@ -75,9 +76,9 @@ void take_chunks(const T* __restrict from, T* __restrict to, std::int64_t count)
 // room: numbers from `to` on that may be written; what lies behind a row of planes may be read.
 template <class From, class To>
 void split_row(const From* from, std::int64_t step, To* to, std::int64_t count, std::int64_t room) {
-  if constexpr (sizeof(From) == sizeof(To)) {
+  if constexpr (sizeof(From) == sizeof(BFloat16)) {
     if (step == 2 && (count + kChunk - 1) / kChunk * kChunk <= room) {
-      return take_chunks(from, to, count);
+      return take_lower(from, to, count);
     }
   }
   step == 1   ? take_every<From, To, 1>(from, step, to, count)

@@ -45,9 +45,10 @@ class EngineProcess:
         """Seconds from the first import to the first result."""
         return float(self._answer()["cold_start_s"])
 
-    def run(self, calls: int) -> list[float]:
-        """Milliseconds of so many calls."""
-        return [float(taken) for taken in self._ask(f"run {calls}")["milliseconds"]]
+    def run(self, calls: int) -> list[tuple[float, float]]:
+        """Milliseconds of so many calls, and of computing in all threads together."""
+        answer = self._ask(f"run {calls}")
+        return [(float(a), float(b)) for a, b in zip(answer["milliseconds"], answer["computed"], strict=True)]
 
     def end(self) -> float:
         """Its peak of resident memory in MB; the process is gone then."""
@@ -132,7 +133,7 @@ def measure(wanted: Sequence[Setting], rounds: int, calls: int) -> list[dict[str
             row["refused"] = str(refused)
             continue
         running.append((process, row))
-    taken: list[list[float]] = [[] for _ in running]
+    taken: list[list[tuple[float, float]]] = [[] for _ in running]
     for _ in range(rounds):
         for (process, _row), times in zip(running, taken, strict=True):
             times += process.run(calls)
@@ -142,7 +143,8 @@ def measure(wanted: Sequence[Setting], rounds: int, calls: int) -> list[dict[str
     return rows
 
 
-def _summary(times: list[float], batch: int) -> dict[str, Any]:
+def _summary(calls: list[tuple[float, float]], batch: int) -> dict[str, Any]:
+    times = [taken for taken, _ in calls]
     cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
     median = cuts[49]
     return {
@@ -152,11 +154,15 @@ def _summary(times: list[float], batch: int) -> dict[str, Any]:
         "p90_ms": cuts[89],
         "p99_ms": cuts[98],
         "images_per_second": 1e3 * batch / median,
+        "computed_ms": statistics.median(computed for _, computed in calls),
     }
 
 
-def ratios(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Each engine's median time over ours: ``"openvino bf16" -> {"bf16, density 0.1, batch 1": 2.4, ...}``."""
+def ratios(rows: Sequence[dict[str, Any]], of: str = "median_ms") -> dict[str, dict[str, float]]:
+    """Each engine's time over ours: ``"openvino bf16" -> {"resnet50, bf16, density 0.1, batch 1": 2.4, ...}``.
+
+    ``of``: ``median_ms``, ``least_ms`` or ``computed_ms``, which counts all threads and no waiting for other programs.
+    """
     timed = [row for row in rows if "median_ms" in row]
     ours = [row for row in timed if row["engine"].startswith("mezzotint")]
     found: dict[str, dict[str, float]] = {}
@@ -170,5 +176,5 @@ def ratios(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
             if same and not other["engine"].startswith("mezzotint"):
                 kind = mine["engine"].split()[1]
                 key = f"{mine['network']}, {kind}, density {mine['density']:g}, batch {mine['batch']}"
-                found.setdefault(other["engine"], {})[key] = round(other["median_ms"] / mine["median_ms"], 3)
+                found.setdefault(other["engine"], {})[key] = round(other[of] / mine[of], 3)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -80,9 +81,10 @@ def _folded(
         return ConvWeights(geometry, values, indices, torch.zeros(out) if bias is None else bias)
     constants: Normalised = from_running(norm, bias)
     row = torch.Size(geometry.weight_shape[1:]).numel()
-    ends = torch.searchsorted(indices, torch.arange(1, out + 1, dtype=torch.int32) * row)
-    counts = torch.diff(ends, prepend=torch.zeros(1, dtype=ends.dtype))
-    scaled = values * torch.repeat_interleave(constants.scale, counts)
+    # In NumPy: many short operations, for which PyTorch would wake its threads each time.
+    ends = np.searchsorted(indices.numpy(), np.arange(1, out + 1) * row)
+    counts = np.diff(ends, prepend=0)
+    scaled = torch.from_numpy(values.numpy() * np.repeat(constants.scale.numpy(), counts))
     return ConvWeights(geometry, scaled, indices, constants.shift)
 
 
