@@ -11,6 +11,9 @@ add_library(
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp
+  csrc/engine/conv_step.cpp
+  csrc/engine/program.cpp
+  csrc/engine/steps.cpp
   csrc/image/entropy.cpp
   csrc/image/jpeg.cpp
   csrc/image/libjpeg.cpp

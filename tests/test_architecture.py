@@ -22,9 +22,9 @@ ALLOWED: dict[str, set[str]] = {
     "sparse": {"ops", "precision"},
     "lowering": {"sparse", "ops", "kernels", "precision"},
     "train": {"data", "models", "sparse", "precision", "lowering", "ops", "kernels"},
-    "deploy": {"sparse", "lowering", "ops", "data", "models"},
+    "deploy": {"sparse", "lowering", "ops", "kernels", "data", "models"},
     "report": set(),
-    "bench": {"models", "lowering", "sparse", "kernels", "precision"},
+    "bench": {"models", "lowering", "sparse", "kernels", "precision", "deploy"},
     "cli": {
         "bench",
         "train",

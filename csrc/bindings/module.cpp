@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
+#include "bindings/engine.hpp"
 #include "bindings/images.hpp"
 #include "drive/activations.hpp"
 #include "drive/batch_norm.hpp"
@@ -236,4 +237,5 @@ NB_MODULE(_native, m) {
   m.def("thread_pool", [] { return std::string(mezzotint::thread_pool()); });
   m.def("release_scratch", &mezzotint::release_scratch);
   b::add_image_functions(m);
+  b::add_engine(m);
 }

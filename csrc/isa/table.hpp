@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/jobs.hpp"
+#include "kernels/plane_jobs.hpp"
 
 namespace mezzotint {
 
@@ -31,6 +32,18 @@ struct Kernels {
   void (*average_grad_row)(const AverageJob& job, std::int64_t block, std::int64_t stored_row);
   void (*pack_row)(const PackJob& job, std::int64_t block, std::int64_t stored_row);
   void (*unpack_row)(const PackJob& job, std::int64_t block, std::int64_t row);
+  // The plane layout. Cells that are summed at once, at most; then tiles of the job for output channels (or groups of
+  // them) [first, last).
+  std::int64_t (*plane_tile_cells)(Dtype dtype, bool grouped);
+  void (*plane_gather)(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
+                       std::int64_t last);
+  // One channel of y (of x in the last two), its borders included.
+  void (*plane_max)(const PlaneMaxJob& job, std::int64_t channel);
+  void (*plane_split)(const PlaneSplitJob& job, std::int64_t channel);
+  void (*plane_average)(const PlaneAverageJob& job, std::int64_t channel);
+  void (*plane_flatten)(const PlaneFlattenJob& job, std::int64_t channel);
+  // Outputs [first_output, last_output) of all rows.
+  void (*rows_product)(const RowsProductJob& job, std::int64_t first_output, std::int64_t last_output);
   // 8-bit images. Sixteen rows; scratch: 16 bytes for each byte of a row of the input, and of the output.
   void (*resample_rows)(const ResampleJob& job, std::int64_t block, std::uint8_t* scratch);
   // Row y of the output, of so many bytes.

@@ -30,6 +30,7 @@ void test_conv2d(const Kernels& kernels);
 void test_packed(const Kernels& kernels);
 void test_pool(const Kernels& kernels);
 void test_levels(const Kernels& kernels);
+void test_planes(const Kernels& kernels);
 void test_jpeg_without_library();
 void test_entropy();
 void test_tone();

@@ -35,6 +35,7 @@ int main(int count, char** arguments) {
     test_packed(*kernels);
     test_pool(*kernels);
     test_levels(*kernels);
+    test_planes(*kernels);
     std::printf("%-16s %s\n", kernels->name, failures == before ? "passed" : "FAILED");
   }
   std::printf("%ld checks, %d failures\n", checks, failures);

@@ -38,6 +38,29 @@ def step_table(name: str, mode: str, rows: Sequence[dict[str, Any]], memory: Seq
     return table
 
 
+def infer_table(name: str, rows: Sequence[dict[str, Any]]) -> Table:
+    """One line an engine, density and batch."""
+    table = Table(box=SIMPLE_HEAD, title=f"{name}: inference")
+    for heading in ("engine", "density", "batch", "median", "90 %", "images/s", "cold start", "memory"):
+        table.add_column(heading, justify="left" if heading == "engine" else "right")
+    for row in rows:
+        density = "dense" if row["density"] == 1 else f"{row['density']:g}"
+        if "refused" in row:
+            table.add_row(row["engine"], density, str(row["batch"]), "refused")
+            continue
+        table.add_row(
+            row["engine"],
+            density,
+            str(row["batch"]),
+            f"{row['median_ms']:.2f} ms",
+            f"{row['p90_ms']:.2f} ms",
+            f"{row['images_per_second']:.0f}",
+            f"{row['cold_start_s']:.1f} s",
+            f"{row['peak_memory_mb']:.0f} MB",
+        )
+    return table
+
+
 def ratio_table(name: str, rows: Sequence[Row]) -> Table:
     """One line a layer, one column a density: dense BF16 time / ours for output / input / weight gradient."""
     table = Table(box=SIMPLE_HEAD, title=f"{name}: dense BF16 time / ours, by {'/'.join(DIRECTIONS)}")

@@ -14,6 +14,7 @@ EXAMPLES = """\
   mezzotint bench train --network resnet50 --batch 1,8,32 --memory
   mezzotint bench train --network resnet50 --batch 64 --mode eval
   mezzotint bench kernels --network resnet50 --fp32
+  mezzotint bench infer --network resnet50 --batch 1,64
 
 Both sides run in one process, in turn; medians are compared. Leave the machine alone meanwhile.
 """
@@ -23,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
         "action",
-        choices=("kernels", "train"),
-        help="kernels: every convolution and direction alone; train: whole training steps, or forward passes",
+        choices=("kernels", "train", "infer"),
+        help="kernels: every convolution and direction alone; train: whole training steps, or forward passes; "
+        "infer: sessions beside PyTorch, ONNX Runtime and OpenVINO where they are installed",
     )
     parser.add_argument("--network", default="resnet50", help="which one (default: resnet50)")
     parser.add_argument("--densities", default="0.2,0.1,0.05", help="between 0 and 1 (default: 0.2,0.1,0.05)")
@@ -52,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(message("--densities", received=arguments.densities, allowed="numbers between 0 and 1"))
     batches = _numbers("--batch", arguments.batch or str(known[name].batch), int, "whole numbers from 1, as 1,8,32")
     _check(arguments, batches)
+    if arguments.action == "infer":
+        line(f"written: {_infer(arguments, densities, batches)}")
+        return 0
 
     from mezzotint.bench import allocator, machine, plots
 
@@ -87,6 +92,25 @@ def _train(arguments: argparse.Namespace, densities: list[float], batches: list[
         machine.write_result(stem.with_suffix(".json"), {**content, "rows": rows, "memory": peaks}),
         plots.draw_steps(stem.with_suffix(".png"), name, mode, rows),
     ]
+
+
+def _infer(arguments: argparse.Namespace, densities: list[float], batches: list[int]) -> Path:
+    from tempfile import TemporaryDirectory
+
+    from rich.progress import track
+
+    from mezzotint.bench import infer, machine, tables
+
+    name, out = arguments.network, console()
+    rows: list[dict[str, Any]] = []
+    with TemporaryDirectory() as folder:
+        for batch in track(batches, "measuring", console=out, transient=True):
+            engines = infer.available()
+            wanted = infer.settings(name, densities, batch, arguments.threads, engines, Path(folder))
+            rows += infer.measure(wanted, arguments.rounds, 10 if batch < 8 else 2)
+    out.print(tables.infer_table(name, rows))
+    content = {"network": name, "rounds": arguments.rounds, "rows": rows, "others_over_ours": infer.ratios(rows)}
+    return machine.write_result(arguments.output / f"infer_{name}.json", content)
 
 
 def _kernels(arguments: argparse.Namespace, densities: list[float], batches: list[int]) -> list[Path]:
@@ -126,6 +150,10 @@ def _kernels(arguments: argparse.Namespace, densities: list[float], batches: lis
 
 def _known(action: str) -> Any:
     """Network -> an entry with its usual ``batch``."""
+    if action == "infer":
+        from mezzotint.bench import infer
+
+        return infer.SUBJECTS
     if action == "train":
         from mezzotint.bench.train import SUBJECTS
 
@@ -149,6 +177,11 @@ def _check(arguments: argparse.Namespace, batches: list[int]) -> None:
     for option, value in (*counts, ("--rounds", arguments.rounds), ("--threads", arguments.threads)):
         if value < 1:
             raise InputError(message(option, received=value, allowed="whole numbers from 1"))
+    if arguments.action == "infer":
+        for option, given in (("--mode", arguments.mode), ("--memory", arguments.memory), ("--fp32", arguments.fp32)):
+            if given:
+                raise InputError(message(option, received="it with `bench infer`", allowed="with another action"))
+        return
     kernels = arguments.action == "kernels"
     if kernels and len(batches) > 1:
         raise InputError(message("--batch", received=arguments.batch, allowed="one size with `bench kernels`"))

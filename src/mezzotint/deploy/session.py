@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,17 +16,21 @@ from torch.utils import _pytree as pytree
 
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.engine import EngineModel
 from mezzotint.deploy.tensor_info import TensorInfo
 from mezzotint.deploy.threads import using_threads
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message, suggest
-from mezzotint.lowering import LoweredModel, lower
 
 _DTYPES: Final = ("fp32", "bf16")
 Array = NDArray[Any]
 
 
 class Session:
-    """An inference session: the network of a file, a run or a module, lowered to the native layout.
+    """An inference session: the network of a file, a run or a module, compiled to one native call.
+
+    Convolutions, sparse or dense, with the batch norm, residual and activation behind them, poolings and linear layers
+    run in the inference engine; what it does not know runs in PyTorch, and :meth:`explain` says what and why. Sizes are
+    compiled at their first use; batches of any size share a program.
 
     Safe to call from several threads at once; the GIL is released while it computes. PyTorch's number of threads is
     left as it was. The network is a snapshot: later changes of a module do not reach the session.
@@ -34,13 +39,15 @@ class Session:
         source: a ``.safetensors`` file of ours, an ``.onnx`` file, a run folder (its newest checkpoint), a checkpoint
             folder, or a module.
         threads: of the arithmetic; None: PyTorch's own number.
-        dtype: ``"fp32"``, or ``"bf16"``: convolutions and linear layers take 16-bit numbers and sum in float32, in the
-            plain layout (the native one is float32). Arrays are float32 in both.
+        dtype: ``"fp32"``, or ``"bf16"``: activations and weights are 16-bit numbers, sums float32. Arrays are float32
+            in both.
         description: for a module: what is known of it. With an ``input_shape``, inputs are checked against it and the
             outputs are known from the start. For an ``.onnx`` file, whose names and shapes are its own: an
             ``input_shape`` frees the batch of one that was written for a fixed one.
         fallback: ``"onnxruntime"``: an ``.onnx`` file with nodes that cannot be run here is run by ONNX Runtime, which
             must be installed; None: it is an error that names them all.
+        plan: a file that remembers which kernels were fastest on this machine, so that the next session need not
+            measure. It is made, and made anew where it is damaged or of another network or machine; the log says so.
 
     Example::
 
@@ -56,6 +63,7 @@ class Session:
         *,
         description: Description | None = None,
         fallback: str | None = None,
+        plan: str | Path | None = None,
     ) -> None:
         if dtype not in _DTYPES:
             raise NotRegistered(
@@ -68,7 +76,9 @@ class Session:
         self._threads, self._dtype = threads, dtype
         self._inputs = bundle.inputs or _input_infos(bundle.model, bundle.description)
         self._outputs: tuple[TensorInfo, ...] | None = bundle.outputs
-        self._model: LoweredModel = lower(copy.deepcopy(bundle.model).cpu().eval())
+        own = copy.deepcopy(bundle.model).cpu().eval()
+        working = torch.bfloat16 if dtype == "bf16" else torch.float32
+        self._model = EngineModel(own, working, threads, None if plan is None else Path(plan))
         if self._outputs is None and all(info.shape is not None for info in self._inputs):
             self._compute([torch.zeros(1, *self.description.input_shape or ())])
 
@@ -113,9 +123,7 @@ class Session:
         return [_array(tensor) for tensor in self._compute(tensors)]
 
     def explain(self) -> str:
-        """Which parts run in the native layout, and why the others do not."""
-        if self._dtype == "bf16":
-            return "bf16 runs in the plain layout: the native layout is float32."
+        """Which kernel does each step and why, and why the rest runs in PyTorch."""
         return self._model.explain()
 
     def __repr__(self) -> str:

@@ -1,0 +1,194 @@
+#include "bindings/engine.hpp"
+
+#include <tuple>
+
+#include "bindings/arguments.hpp"
+#include "engine/program.hpp"
+#include "isa/select.hpp"
+
+namespace nb = nanobind;
+
+namespace mezzotint::bindings {
+namespace {
+
+// (offset, bytes of an image, channels, height, width, pitch, lead, stride), as in ArenaPlanes.
+using PlanesArgument = std::array<std::int64_t, 8>;
+// (offset, cells).
+using RowsArgument = std::array<std::int64_t, 2>;
+// (rows or nothing, output, size), as in RowsOrOutput.
+using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
+// (grouped, tile, parts), as in Choice.
+using ChoiceArgument = std::tuple<bool, std::int64_t, std::int64_t>;
+using ClampArgument = std::array<float, 2>;
+// (bias [O], clamp).
+using TailArgument = std::tuple<std::vector<float>, ClampArgument>;
+
+// A program and the type of its activations.
+class PythonProgram {
+ public:
+  PythonProgram(int code, std::int64_t arena_bytes, std::int64_t margin, std::int64_t images)
+      : dtype_(code == 1 ? Dtype::kBFloat16 : Dtype::kFloat32), program_(arena_bytes, margin, images) {
+    if (code != 0 && code != 1) {
+      throw InvalidInput("type of a program: received code " + std::to_string(code) +
+                         "; allowed: 0 (float32) or 1 (bfloat16)");
+    }
+    if (arena_bytes < 0 || margin < 0 || margin % kCellBytes != 0 || images < 1) {
+      throw InvalidInput(
+          "arena of a program: received a size below zero or a margin of no whole cells; allowed: others");
+    }
+  }
+
+  void split_input(std::int64_t input, const std::array<std::int64_t, 3>& size,
+                   const std::array<std::int64_t, 2>& stride, const PlanesArgument& y, float fill) {
+    program_.add(make_split({input, {}, size[0], size[1], size[2]}, stride[0], stride[1], planes(y), fill));
+  }
+
+  void split(const PlanesArgument& x, const std::array<std::int64_t, 2>& stride, const PlanesArgument& y, float fill) {
+    const ArenaPlanes from = planes(x);
+    const Planes& shape = from.shape;
+    program_.add(
+        make_split({-1, from, shape.channels, shape.height, shape.width}, stride[0], stride[1], planes(y), fill));
+  }
+
+  void conv(const PlanesArgument& x, const PlanesArgument& y, const std::optional<PlanesArgument>& residual,
+            const TensorArgument& values, const TensorArgument& indices, const ConvArgument& shape,
+            const Ints& tap_offsets, const TailArgument& tail) {
+    const ArenaPlanes beside = residual ? planes(*residual) : ArenaPlanes{};
+    const auto& [bias, clamp] = tail;
+    const Conv conv = conv_of(shape);
+    const SparseWeight weight = weight_of(values, indices, {}, Dtype::kFloat32);
+    const bool fits = static_cast<std::int64_t>(tap_offsets.size()) == conv.taps() &&
+                      static_cast<std::int64_t>(bias.size()) == conv.out && weight.dtype == Dtype::kFloat32;
+    if (!fits) {
+      throw InvalidInput(
+          "convolution of a program: received taps, a bias or values of another size or type; allowed: "
+          "one offset a tap, one bias a channel, float32 values");
+    }
+    program_.add(make_conv(
+        {planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias, {clamp[0], clamp[1]}}));
+  }
+
+  void max(const PlanesArgument& x, const PlanesArgument& y, const Ints& tap_offsets) {
+    program_.add(make_max(planes(x), planes(y), tap_offsets));
+  }
+
+  void average(const PlanesArgument& x, const PlanesArgument& y) { program_.add(make_average(planes(x), planes(y))); }
+
+  void flatten(const PlanesArgument& x, const TargetArgument& y) { program_.add(make_flatten(planes(x), target(y))); }
+
+  void rows(std::int64_t input, std::int64_t size, const RowsArgument& y) {
+    program_.add(make_rows(dtype_, input, size, {y[0], y[1]}));
+  }
+
+  void product(const RowsArgument& x, const TensorArgument& weight, const TailArgument& tail, const TargetArgument& y) {
+    const auto& [bias, clamp] = tail;
+    const auto& [address, code, shape, strides] = weight;
+    const RowsOrOutput to = target(y);
+    const bool fits = code == 0 && shape.size() == 2 && shape[0] == to.size && strides[0] == shape[1] &&
+                      strides[1] == 1 && static_cast<std::int64_t>(bias.size()) == to.size &&
+                      shape[1] <= x[1] * lanes_of(dtype_);
+    if (!fits) {
+      throw InvalidInput(
+          "product of a program: received a weight or bias of another shape; allowed: contiguous float32 "
+          "[outputs, inputs] and [outputs]");
+    }
+    program_.add(make_product(dtype_, {x[0], x[1]}, reinterpret_cast<const float*>(address), shape[1], bias,
+                              {clamp[0], clamp[1]}, to));
+  }
+
+  void run(const std::vector<TensorArgument>& inputs, const std::vector<TensorArgument>& outputs, std::int64_t batch,
+           int threads) {
+    const std::vector<Numbers> from = numbers(inputs, batch), to = numbers(outputs, batch);
+    const nb::gil_scoped_release release;
+    program_.run(from, to, batch, threads);
+  }
+
+  double time(std::int64_t step, std::int64_t images, int threads, int repeats) {
+    const nb::gil_scoped_release release;
+    return program_.time(step, images, threads, repeats);
+  }
+
+  [[nodiscard]] std::int64_t size() const { return program_.size(); }
+  [[nodiscard]] std::vector<ChoiceArgument> choices(std::int64_t step) {
+    std::vector<ChoiceArgument> found;
+    for (const Choice choice : program_.step(step).choices(active())) {
+      found.emplace_back(choice.grouped, choice.tile, choice.parts);
+    }
+    return found;
+  }
+  ChoiceArgument choice(std::int64_t step) {
+    const Choice choice = program_.step(step).choice();
+    return {choice.grouped, choice.tile, choice.parts};
+  }
+  void choose(std::int64_t step, const ChoiceArgument& choice) {
+    program_.step(step).choose({std::get<0>(choice), std::get<1>(choice), std::get<2>(choice)});
+  }
+  void settle(std::int64_t step) { program_.step(step).settle(); }
+
+ private:
+  [[nodiscard]] ArenaPlanes planes(const PlanesArgument& a) const {
+    ArenaPlanes found{a[0], {nullptr, dtype_, a[1], a[2], a[3], a[4], a[5], a[6], a[7]}};
+    const Planes& shape = found.shape;
+    const std::int64_t lanes = lanes_of(dtype_);
+    const bool good = a[0] >= 0 && a[0] % kCellBytes == 0 && shape.image % kCellBytes == 0 && shape.lead % lanes == 0 &&
+                      shape.stride % lanes == 0 && shape.pitch >= shape.width &&
+                      shape.stride >= shape.lead + plane_cells(shape) * lanes && shape.image >= image_bytes(shape);
+    if (!good) {
+      throw InvalidInput(
+          "planes: received a geometry that does not hold together; allowed: whole cells, a pitch of at "
+          "least the width, a stride of at least a plane");
+    }
+    return found;
+  }
+
+  static RowsOrOutput target(const TargetArgument& argument) {
+    const auto& [rows, output, size] = argument;
+    return {rows ? ArenaRows{(*rows)[0], (*rows)[1]} : ArenaRows{}, output, size};
+  }
+
+  static std::vector<Numbers> numbers(const std::vector<TensorArgument>& arguments, std::int64_t batch) {
+    std::vector<Numbers> found;
+    for (const auto& [address, code, shape, strides] : arguments) {
+      std::int64_t size = 1;
+      for (std::size_t axis = shape.size(); axis-- > 1;) {
+        if (shape[axis] != 1 && strides[axis] != size) {
+          throw InvalidInput("numbers of a run: received an array with gaps; allowed: contiguous float32");
+        }
+        size *= shape[axis];
+      }
+      if (code != 0 || shape.empty() || shape[0] != batch || (batch > 1 && strides[0] != size)) {
+        throw InvalidInput("numbers of a run: received another type, layout or batch; allowed: contiguous float32");
+      }
+      found.push_back({reinterpret_cast<float*>(address), size});
+    }
+    return found;
+  }
+
+  Dtype dtype_;
+  Program program_;
+};
+
+}  // namespace
+
+void add_engine(nb::module_& m) {
+  nb::class_<PythonProgram>(m, "Program")
+      .def(nb::init<int, std::int64_t, std::int64_t, std::int64_t>())
+      .def("split_input", &PythonProgram::split_input)
+      .def("split", &PythonProgram::split)
+      .def("conv", &PythonProgram::conv, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(),
+           nb::arg(), nb::arg())
+      .def("max", &PythonProgram::max)
+      .def("average", &PythonProgram::average)
+      .def("flatten", &PythonProgram::flatten)
+      .def("rows", &PythonProgram::rows)
+      .def("product", &PythonProgram::product)
+      .def("run", &PythonProgram::run)
+      .def("time", &PythonProgram::time)
+      .def("size", &PythonProgram::size)
+      .def("choices", &PythonProgram::choices)
+      .def("choice", &PythonProgram::choice)
+      .def("choose", &PythonProgram::choose)
+      .def("settle", &PythonProgram::settle);
+}
+
+}  // namespace mezzotint::bindings

@@ -1,0 +1,307 @@
+// How does a convolution become a step? Its nonzeros become pairs of offsets and weights, once; where most weights are
+// there, or all, they become pairs for groups of output channels. The tasks of a step are tiles, or tiles and shares of
+// the output channels.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/error.hpp"
+#include "engine/masks.hpp"
+#include "engine/share.hpp"
+#include "engine/steps.hpp"
+
+namespace mezzotint {
+namespace {
+
+// What an output channel costs beside its pairs, in pairs: the sums' way to memory.
+constexpr std::int64_t kChannelCost = 3;
+// From this density on, all weights of a group of channels may cost less than the nonzeros: it is a choice.
+constexpr double kLeastShared = 0.25;
+constexpr std::int64_t kLeastPart = 32;  // input channels
+constexpr std::int64_t kFirstTile = 4;   // until another one is chosen
+
+std::uint32_t joined(float first, float second) {
+  BFloat16 low, high;
+  narrow(first, low);
+  narrow(second, high);
+  return low.bits | static_cast<std::uint32_t>(high.bits) << 16;
+}
+
+void set_weights(HalfPairEntry& entry, float first, float second) {
+  entry.weights = joined(first, second);
+}
+void set_weights(PairEntry& entry, float first, float second) {
+  entry.first_weight = first;
+  entry.second_weight = second;
+}
+void set_weights(HalfGroupEntry& entry, int channel, float first, float second) {
+  entry.weights[channel] = joined(first, second);
+}
+void set_weights(GroupEntry& entry, int channel, float first, float second) {
+  entry.first_weights[channel] = first;
+  entry.second_weights[channel] = second;
+}
+
+float value_at(const SparseWeight& weight, std::int64_t k) {
+  return static_cast<const float*>(weight.values)[k * weight.stride];
+}
+
+std::int32_t offset_of(const ConvStep& s, std::int64_t index, std::int64_t size) {
+  const std::int64_t out = index / s.conv.row(), within = index % s.conv.row();
+  const std::int64_t channel = out / s.conv.out_per_group() * s.conv.in_per_group + within / s.conv.taps();
+  const std::int64_t tap = within % s.conv.taps();
+  const std::int64_t bytes = (channel * s.x.shape.stride + s.tap_offsets[static_cast<std::size_t>(tap)]) * size;
+  if (std::abs(bytes) > std::numeric_limits<std::int32_t>::max()) {
+    throw InvalidInput("convolution: received an image of more than 2 GiB; allowed: less");
+  }
+  return static_cast<std::int32_t>(bytes);
+}
+
+// Where the nonzeros of each output channel begin.
+std::vector<std::int64_t> starts_of(const ConvStep& s) {
+  const auto* const end = s.weight.indices + s.weight.nnz;
+  std::vector<std::int64_t> starts{0};
+  for (std::int64_t out = 1; out <= s.conv.out; ++out) {
+    starts.push_back(std::lower_bound(s.weight.indices + starts.back(), end, out * s.conv.row()) - s.weight.indices);
+  }
+  return starts;
+}
+
+// Entries by output channel, or by group of them.
+template <class Entry>
+struct EntryList {
+  std::vector<Entry> entries;
+  std::vector<std::int32_t> segments;
+  std::vector<std::int32_t> channels;  // input channel of an entry's first number
+
+  void close() { segments.push_back(static_cast<std::int32_t>(entries.size())); }
+};
+
+template <class T, class Entry>
+EntryList<Entry> pairs_of(const ConvStep& s, const std::vector<std::int64_t>& starts) {
+  EntryList<Entry> list;
+  list.entries.reserve(static_cast<std::size_t>((s.weight.nnz + s.conv.out) / 2));
+  list.close();
+  for (std::size_t out = 0; out + 1 < starts.size(); ++out) {
+    for (std::int64_t k = starts[out]; k < starts[out + 1]; k += 2) {
+      const bool alone = k + 1 == starts[out + 1];
+      Entry entry{};
+      entry.first = offset_of(s, s.weight.indices[k], sizeof(T));
+      entry.second = alone ? entry.first : offset_of(s, s.weight.indices[k + 1], sizeof(T));
+      set_weights(entry, value_at(s.weight, k), alone ? 0.0f : value_at(s.weight, k + 1));
+      list.entries.push_back(entry);
+      list.channels.push_back(static_cast<std::int32_t>(s.weight.indices[k] % s.conv.row() / s.conv.taps()));
+    }
+    list.close();
+  }
+  return list;
+}
+
+// All weights of a convolution of one group of input channels, zeros included.
+template <class T, class Entry>
+EntryList<Entry> groups_of(const ConvStep& s, const std::vector<std::int64_t>& starts) {
+  const std::int64_t row = s.conv.row();
+  EntryList<Entry> list;
+  list.close();
+  std::vector<float> dense(static_cast<std::size_t>(kGroup * (row + 1)));
+  for (std::int64_t first = 0; first < s.conv.out; first += kGroup) {
+    std::fill(dense.begin(), dense.end(), 0.0f);
+    for (std::int64_t out = first; out < std::min(first + kGroup, s.conv.out); ++out) {
+      const auto at = static_cast<std::size_t>(out);
+      for (std::int64_t k = starts[at]; k < starts[at + 1]; ++k) {
+        const std::int64_t place = (out - first) * (row + 1) + s.weight.indices[k] % row;
+        dense[static_cast<std::size_t>(place)] = value_at(s.weight, k);
+      }
+    }
+    for (std::int64_t i = 0; i < row; i += 2) {
+      Entry entry{};
+      entry.first = offset_of(s, i, sizeof(T));
+      entry.second = i + 1 < row ? offset_of(s, i + 1, sizeof(T)) : entry.first;
+      for (int o = 0; o < kGroup; ++o) {
+        const auto place = static_cast<std::size_t>(o * (row + 1) + i);
+        set_weights(entry, o, dense[place], dense[place + 1]);
+      }
+      list.entries.push_back(entry);
+    }
+    list.close();
+  }
+  return list;
+}
+
+template <class T, class Pair, class Group>
+class ConvOf final : public Step {
+ public:
+  explicit ConvOf(const ConvStep& s)
+      : x_(s.x), y_(s.y), has_residual_(s.residual != nullptr), bias_(s.bias), clamp_(s.clamp) {
+    if (s.residual) {
+      residual_ = *s.residual;
+    }
+    inside_ = inside_of(y_.shape);
+    bias_.resize(bias_.size() + kGroup);  // whole groups
+    const double density =
+        static_cast<double>(s.weight.nnz) / static_cast<double>(std::max<std::int64_t>(s.conv.out * s.conv.row(), 1));
+    const std::vector<std::int64_t> starts = starts_of(s);
+    const bool shares = s.conv.groups == 1 && density >= kLeastShared;
+    if (shares) {
+      groups_ = groups_of<T, Group>(s, starts);
+    }
+    if (!shares || density < 1.0) {
+      pairs_ = pairs_of<T, Pair>(s, starts);
+    }
+    channels_ = s.conv.in_per_group;
+    parts_pay_ = s.conv.groups == 1 && s.conv.in_per_group >= kLeastPart * 2;
+    choose({pairs_.segments.empty(), kFirstTile, 1});
+  }
+
+  [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
+    const std::int64_t tiles = tiles_of(place) * place.images;
+    const std::int64_t shares = shares_of(place);
+    return shares > 1 ? tiles * shares : std::min(tiles, 2 * tasks_wanted(place.threads));
+  }
+
+  void work(const RunPlace& place, std::int64_t task, float* kept) const override {
+    const std::int64_t tiles = tiles_of(place);
+    const std::int64_t shares = shares_of(place);
+    if (shares > 1) {
+      const std::int64_t tile = task / shares;
+      gather(place, tile / tiles, {tile % tiles, tile % tiles + 1}, units_of(task % shares, shares), kept);
+      return;
+    }
+    Range all = share_of(tiles * place.images, task, tasks(place));
+    while (all.first < all.last) {
+      const std::int64_t image = all.first / tiles;
+      const std::int64_t last = std::min(all.last, (image + 1) * tiles);
+      gather(place, image, {all.first - image * tiles, last - image * tiles}, {0, units()}, kept);
+      all.first = last;
+    }
+  }
+
+  [[nodiscard]] std::int64_t kept_floats(const Kernels& kernels) const override {
+    const std::int64_t tile = std::min(choice_.tile, kernels.plane_tile_cells(y_.shape.dtype, choice_.grouped));
+    return choice_.parts > 1 ? units() * tile * lanes_of(y_.shape.dtype) : 0;
+  }
+
+  [[nodiscard]] std::vector<Choice> choices(const Kernels& kernels) const override {
+    if (settled_) {
+      return {choice_};
+    }
+    std::vector<Choice> found;
+    for (const bool grouped : {false, true}) {
+      const bool there = !(grouped ? groups_.segments : pairs_.segments).empty();
+      for (std::int64_t tile = 1; there && tile <= kernels.plane_tile_cells(y_.shape.dtype, grouped); ++tile) {
+        for (const std::int64_t parts : {1, 2, 4}) {
+          if (parts == 1 || (!grouped && parts_pay_ && channels_ >= parts * kLeastPart)) {
+            found.push_back({grouped, tile, parts});
+          }
+        }
+      }
+    }
+    return found;
+  }
+  [[nodiscard]] Choice choice() const override { return choice_; }
+  void choose(Choice choice) override {
+    const bool there = !(choice.grouped ? groups_.segments : pairs_.segments).empty();
+    if (settled_ || !there || choice.tile < 1 || choice.parts < 1 || (choice.grouped && choice.parts > 1)) {
+      throw InvalidInput("kernel of a convolution: received one that it does not have; allowed: one of choices()");
+    }
+    choice_ = choice;
+    segments_ = choice.grouped ? groups_.segments : parted(choice.parts);
+  }
+  void settle() override {
+    settled_ = true;
+    pairs_.channels = {};
+    if (choice_.grouped) {
+      pairs_ = {};
+    } else {
+      groups_ = {};
+    }
+  }
+
+ private:
+  [[nodiscard]] std::int64_t tile_of(const RunPlace& place) const {
+    return std::min(choice_.tile, place.kernels->plane_tile_cells(y_.shape.dtype, choice_.grouped));
+  }
+  [[nodiscard]] std::int64_t tiles_of(const RunPlace& place) const {
+    const std::int64_t tile = tile_of(place);
+    return (plane_cells(y_.shape) + tile - 1) / tile;
+  }
+  // The segments of the pairs with the input channels in parts.
+  [[nodiscard]] std::vector<std::int32_t> parted(std::int64_t parts) const {
+    std::vector<std::int32_t> segments;
+    for (std::size_t out = 0; out + 1 < pairs_.segments.size(); ++out) {
+      const auto* const first = pairs_.channels.data() + pairs_.segments[out];
+      const auto* const last = pairs_.channels.data() + pairs_.segments[out + 1];
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const auto* const begin = std::lower_bound(first, last, channels_ * part / parts);
+        segments.push_back(static_cast<std::int32_t>(begin - pairs_.channels.data()));
+      }
+    }
+    segments.push_back(pairs_.segments.back());
+    return segments;
+  }
+
+  // Output channels, or groups of them: what a task can take a share of.
+  [[nodiscard]] std::int64_t units() const { return (static_cast<std::int64_t>(segments_.size()) - 1) / choice_.parts; }
+  [[nodiscard]] std::int64_t shares_of(const RunPlace& place) const {
+    return parts_of_each(tiles_of(place) * place.images, units(), place.threads);
+  }
+  [[nodiscard]] std::int64_t cost_before(std::int64_t unit) const {
+    return segments_[static_cast<std::size_t>(unit * choice_.parts)] + unit * kChannelCost;
+  }
+  // Units of about equal cost.
+  [[nodiscard]] Range units_of(std::int64_t share, std::int64_t shares) const {
+    const auto first = [&](std::int64_t s) {
+      const std::int64_t wanted = cost_before(units()) * s / shares;
+      std::int64_t low = 0, high = units();
+      while (low < high) {
+        const std::int64_t middle = (low + high) / 2;
+        cost_before(middle) < wanted ? low = middle + 1 : high = middle;
+      }
+      return s == shares ? units() : low;
+    };
+    return {first(share), first(share + 1)};
+  }
+
+  void gather(const RunPlace& place, std::int64_t image, Range tiles, Range units, float* kept) const {
+    PlaneGatherJob job{};
+    job.x = x_.at(place, image);
+    job.y = y_.at(place, image);
+    if (has_residual_) {
+      job.residual = residual_.at(place, image);
+    }
+    job.grouped = choice_.grouped;
+    job.entries = choice_.grouped ? static_cast<const void*>(groups_.entries.data()) : pairs_.entries.data();
+    job.segments = segments_.data();
+    job.parts = choice_.parts;
+    job.kept = kept;
+    job.bias = bias_.data();
+    job.low = clamp_.low;
+    job.high = clamp_.high;
+    job.inside = inside_->view();
+    job.tile = tile_of(place);
+    place.kernels->plane_gather(job, tiles.first, tiles.last, units.first, units.last);
+  }
+
+  ArenaPlanes x_, y_, residual_;
+  bool has_residual_;
+  EntryList<Pair> pairs_;    // empty: not a choice
+  EntryList<Group> groups_;  // the same
+  std::vector<float> bias_;
+  Clamp clamp_;
+  std::shared_ptr<const Inside> inside_;
+  Choice choice_{};
+  std::vector<std::int32_t> segments_;  // of the choice
+  std::int64_t channels_ = 0;
+  bool parts_pay_ = false, settled_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_conv(const ConvStep& conv) {
+  if (conv.y.shape.dtype == Dtype::kBFloat16) {
+    return std::make_unique<ConvOf<BFloat16, HalfPairEntry, HalfGroupEntry>>(conv);
+  }
+  return std::make_unique<ConvOf<float, PairEntry, GroupEntry>>(conv);
+}
+
+}  // namespace mezzotint

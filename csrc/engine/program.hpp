@@ -1,0 +1,48 @@
+// What is a network ready to run? A list of steps over one arena; one call runs it on a batch of any size.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engine/steps.hpp"
+#include "runtime/scratch.hpp"
+
+namespace mezzotint {
+
+// An input or output of a run: FP32, contiguous.
+struct Numbers {
+  float* data;
+  std::int64_t size;  // numbers of an image
+};
+
+class Program {
+ public:
+  // arena_bytes: what `images` images need at once; a larger batch is done in several rounds. `margin` bytes before and
+  // behind may be read, as taps of what is no pixel lie there.
+  Program(std::int64_t arena_bytes, std::int64_t margin, std::int64_t images)
+      : arena_bytes_(arena_bytes), margin_(margin), images_(images) {}
+
+  void add(std::unique_ptr<Step> step) { steps_.push_back(std::move(step)); }
+  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(steps_.size()); }
+  [[nodiscard]] Step& step(std::int64_t number);
+
+  // Safe to call from several threads once all steps are there; threads >= 1, the caller's included.
+  void run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch, int threads);
+
+  // Seconds of one step, the least of `repeats`, on numbers of no meaning: zeros that the arena is filled with.
+  double time(std::int64_t number, std::int64_t images, int threads, int repeats);
+
+ private:
+  // Memory of one run. The next run takes it again.
+  Scratch<std::uint8_t> take_arena();
+  void give_arena(Scratch<std::uint8_t> arena);
+
+  std::int64_t arena_bytes_, margin_, images_;
+  std::vector<std::unique_ptr<Step>> steps_;
+  std::mutex mutex_;
+  std::vector<Scratch<std::uint8_t>> arenas_;
+};
+
+}  // namespace mezzotint

@@ -1,0 +1,107 @@
+// What can a compiled network do? One step for each pass over memory, with all that it needs but the memory itself.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/planes.hpp"
+#include "core/tensor.hpp"
+#include "isa/table.hpp"
+
+namespace mezzotint {
+
+// Where a run finds its numbers.
+struct RunPlace {
+  const Kernels* kernels = nullptr;
+  std::uint8_t* arena = nullptr;
+  const std::vector<const float*>* inputs = nullptr;  // at the first image
+  const std::vector<float*>* outputs = nullptr;
+  std::int64_t images = 0;
+  int threads = 1;
+};
+
+// Planes in the arena: `data` of the shape is null, `offset` counts bytes.
+struct ArenaPlanes {
+  std::int64_t offset = 0;
+  Planes shape;
+
+  [[nodiscard]] Planes at(const RunPlace& place, std::int64_t image) const;
+};
+
+// Numbers of images as rows of cells in the arena, filled up with zeros.
+struct ArenaRows {
+  std::int64_t offset = 0, cells = 0;
+};
+
+// Where the numbers of a step go that leave the planes: rows in the arena, or an output of the network in FP32.
+struct RowsOrOutput {
+  ArenaRows rows;
+  std::int64_t output = -1;  // its number, or -1
+  std::int64_t size = 0;     // numbers of an image
+};
+
+// How a convolution is summed: for groups of output channels at once or for each alone, so many cells at once, the
+// input channels in so many parts.
+struct Choice {
+  bool grouped = false;
+  std::int64_t tile = 0;
+  std::int64_t parts = 1;
+};
+
+class Step {
+ public:
+  Step() = default;
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+  virtual ~Step() = default;
+  // Independent parts of the work; depends on the place's images and threads, results do not.
+  [[nodiscard]] virtual std::int64_t tasks(const RunPlace& place) const = 0;
+  // kept: memory of the thread, kept_floats() of them.
+  virtual void work(const RunPlace& place, std::int64_t task, float* kept) const = 0;
+  [[nodiscard]] virtual std::int64_t kept_floats(const Kernels& /*kernels*/) const { return 0; }
+  // The kernels that can do it, where there are several; not to be changed while it runs. settle() forgets the others.
+  [[nodiscard]] virtual std::vector<Choice> choices(const Kernels& /*kernels*/) const { return {}; }
+  [[nodiscard]] virtual Choice choice() const { return {}; }
+  virtual void choose(Choice /*choice*/) {}
+  virtual void settle() {}
+};
+
+// The phases of an input (number `input` of the network), or of planes if that is -1.
+struct SplitSource {
+  std::int64_t input = -1;
+  ArenaPlanes planes;
+  std::int64_t channels = 0, height = 0, width = 0;
+};
+std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, std::int64_t stride_w,
+                                 const ArenaPlanes& y, float fill);
+
+struct Clamp {
+  float low, high;
+};
+
+// A convolution of phases: weight.values are FP32; tap_offsets[tap] is where a tap lies relative to the output's pixel
+// in the input channel 0, in elements, its phase included.
+struct ConvStep {
+  ArenaPlanes x, y;
+  const ArenaPlanes* residual;  // or null
+  SparseWeight weight;
+  Conv conv;
+  std::vector<std::int64_t> tap_offsets;
+  std::vector<float> bias;
+  Clamp clamp;
+};
+std::unique_ptr<Step> make_conv(const ConvStep& conv);
+
+// The maximum over taps, each of so many elements from the output's pixel.
+std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
+                               const std::vector<std::int64_t>& tap_offsets);
+std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y);
+std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y);
+// Rows of an input [N, size].
+std::unique_ptr<Step> make_rows(Dtype dtype, std::int64_t input, std::int64_t size, const ArenaRows& y);
+// weight: [y.size, size], contiguous.
+std::unique_ptr<Step> make_product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size,
+                                   const std::vector<float>& bias, Clamp clamp, const RowsOrOutput& y);
+
+}  // namespace mezzotint

@@ -1,0 +1,425 @@
+// How is a sparse convolution summed where neighbours are pixels? A tile of cells of one output channel stays in
+// registers while its nonzeros pass by, two at a time; each reads the input at its offset, aligned or not.
+//
+// Dense convolutions take a group of output channels at once, which share what is read.
+//
+// Short tiles keep the input of all channels in level 1 of the cache, but leave too few sums at once to hide the
+// latency of a multiply-add: they are summed in several sets, taking turns, which are added in the end.
+#pragma once
+
+#include "kernels/cell.hpp"
+#include "kernels/plane_jobs.hpp"
+
+namespace mezzotint {
+namespace {
+
+typedef std::uint32_t LooseBits __attribute__((vector_size(sizeof(Bits)), aligned(2), may_alias));
+typedef float LooseVec __attribute__((vector_size(sizeof(Vec)), aligned(4), may_alias));
+
+// What one step along the entries adds to a tile.
+template <class T>
+struct PairProduct;
+
+template <>
+struct PairProduct<float> {
+  using Entry = PairEntry;
+  const std::uint8_t *first, *second;
+  Vec first_weight, second_weight;
+  MEZZOTINT_INLINE PairProduct(const std::uint8_t* x, const Entry& entry)
+      : first(x + entry.first),
+        second(x + entry.second),
+        first_weight(broadcast(entry.first_weight)),
+        second_weight(broadcast(entry.second_weight)) {}
+  inline MEZZOTINT_INLINE void add_to(Wide<float>& sum, std::int64_t at) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<float>; ++i) {
+      sum.v[i] += first_weight * reinterpret_cast<const LooseVec*>(first + at)[i];
+      sum.v[i] += second_weight * reinterpret_cast<const LooseVec*>(second + at)[i];
+    }
+  }
+};
+
+#ifdef __AVX512BF16__
+template <>
+struct PairProduct<BFloat16> {
+  using Entry = HalfPairEntry;
+  const std::uint8_t *first, *second;
+  __m512bh weights;
+  MEZZOTINT_INLINE PairProduct(const std::uint8_t* x, const Entry& entry)
+      : first(x + entry.first),
+        second(x + entry.second),
+        weights((__m512bh)_mm512_set1_epi32(static_cast<int>(entry.weights))) {}
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
+    const __m512i a = (__m512i)once((Bits)_mm512_loadu_si512(first + at));
+    const __m512i b = (__m512i)once((Bits)_mm512_loadu_si512(second + at));
+    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], (__m512bh)_mm512_unpacklo_epi16(a, b), weights);
+    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], (__m512bh)_mm512_unpackhi_epi16(a, b), weights);
+  }
+};
+#elif defined(MEZZOTINT_NEON_BF16)
+template <>
+struct PairProduct<BFloat16> {
+  using Entry = HalfPairEntry;
+  const std::uint8_t *first, *second;
+  bfloat16x8_t first_weight, second_weight;
+  MEZZOTINT_INLINE PairProduct(const std::uint8_t* x, const Entry& entry)
+      : first(x + entry.first),
+        second(x + entry.second),
+        first_weight(vreinterpretq_bf16_u16(vdupq_n_u16(static_cast<std::uint16_t>(entry.weights)))),
+        second_weight(vreinterpretq_bf16_u16(vdupq_n_u16(static_cast<std::uint16_t>(entry.weights >> 16)))) {}
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      const bfloat16x8_t a = (bfloat16x8_t) reinterpret_cast<const LooseBits*>(first + at)[i / 2];
+      const bfloat16x8_t b = (bfloat16x8_t) reinterpret_cast<const LooseBits*>(second + at)[i / 2];
+      sum.v[i] = (Vec)vbfmlalbq_f32((float32x4_t)sum.v[i], a, first_weight);
+      sum.v[i + 1] = (Vec)vbfmlaltq_f32((float32x4_t)sum.v[i + 1], a, first_weight);
+      sum.v[i] = (Vec)vbfmlalbq_f32((float32x4_t)sum.v[i], b, second_weight);
+      sum.v[i + 1] = (Vec)vbfmlaltq_f32((float32x4_t)sum.v[i + 1], b, second_weight);
+    }
+  }
+};
+#else
+template <>
+struct PairProduct<BFloat16> {
+  using Entry = HalfPairEntry;
+  const std::uint8_t *first, *second;
+  Vec first_weight, second_weight;
+  MEZZOTINT_INLINE PairProduct(const std::uint8_t* x, const Entry& entry)
+      : first(x + entry.first),
+        second(x + entry.second),
+        first_weight(broadcast(float_of(entry.weights << 16))),
+        second_weight(broadcast(float_of(entry.weights & 0xffff0000u))) {}
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      const Bits a = once((Bits) reinterpret_cast<const LooseBits*>(first + at)[i / 2]);
+      sum.v[i] += first_weight * reinterpret_cast<Vec>(a << 16);
+      sum.v[i + 1] += first_weight * reinterpret_cast<Vec>(a & 0xffff0000u);
+      const Bits b = once((Bits) reinterpret_cast<const LooseBits*>(second + at)[i / 2]);
+      sum.v[i] += second_weight * reinterpret_cast<Vec>(b << 16);
+      sum.v[i + 1] += second_weight * reinterpret_cast<Vec>(b & 0xffff0000u);
+    }
+  }
+};
+#endif
+
+// What one entry of a group adds: what it reads is made ready once for all its output channels.
+template <class T>
+struct GroupProduct;
+
+template <>
+struct GroupProduct<float> {
+  using Entry = GroupEntry;
+  struct Read {
+    Wide<float> first, second;
+  };
+  const std::uint8_t *first, *second;
+  const Entry& entry;
+  MEZZOTINT_INLINE GroupProduct(const std::uint8_t* x, const Entry& of)
+      : first(x + of.first), second(x + of.second), entry(of) {}
+  [[nodiscard]] inline MEZZOTINT_INLINE Read read(std::int64_t at) const {
+    Read found;
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<float>; ++i) {
+      found.first.v[i] = reinterpret_cast<const LooseVec*>(first + at)[i];
+      found.second.v[i] = reinterpret_cast<const LooseVec*>(second + at)[i];
+    }
+    return found;
+  }
+  inline MEZZOTINT_INLINE void add_to(Wide<float>& sum, const Read& from, std::int64_t channel) const {
+    const Vec one = broadcast(entry.first_weights[channel]), two = broadcast(entry.second_weights[channel]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<float>; ++i) {
+      sum.v[i] += one * from.first.v[i];
+      sum.v[i] += two * from.second.v[i];
+    }
+  }
+};
+
+#ifdef __AVX512BF16__
+template <>
+struct GroupProduct<BFloat16> {
+  using Entry = HalfGroupEntry;
+  struct Read {
+    __m512bh low, high;
+  };
+  const std::uint8_t *first, *second;
+  const Entry& entry;
+  MEZZOTINT_INLINE GroupProduct(const std::uint8_t* x, const Entry& of)
+      : first(x + of.first), second(x + of.second), entry(of) {}
+  [[nodiscard]] inline MEZZOTINT_INLINE Read read(std::int64_t at) const {
+    const __m512i a = (__m512i)once((Bits)_mm512_loadu_si512(first + at));
+    const __m512i b = (__m512i)once((Bits)_mm512_loadu_si512(second + at));
+    return {(__m512bh)_mm512_unpacklo_epi16(a, b), (__m512bh)_mm512_unpackhi_epi16(a, b)};
+  }
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, const Read& from, std::int64_t channel) const {
+    const __m512bh weights = (__m512bh)_mm512_set1_epi32(static_cast<int>(entry.weights[channel]));
+    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], from.low, weights);
+    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], from.high, weights);
+  }
+};
+#else
+template <>
+struct GroupProduct<BFloat16> {
+  using Entry = HalfGroupEntry;
+  struct Read {
+    Wide<BFloat16> first, second;
+  };
+  const std::uint8_t *first, *second;
+  const Entry& entry;
+  MEZZOTINT_INLINE GroupProduct(const std::uint8_t* x, const Entry& of)
+      : first(x + of.first), second(x + of.second), entry(of) {}
+  [[nodiscard]] inline MEZZOTINT_INLINE Read read(std::int64_t at) const {
+    Read found;
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
+      const Bits a = once((Bits) reinterpret_cast<const LooseBits*>(first + at)[i / 2]);
+      const Bits b = once((Bits) reinterpret_cast<const LooseBits*>(second + at)[i / 2]);
+      found.first.v[i] = reinterpret_cast<Vec>(a << 16);
+      found.first.v[i + 1] = reinterpret_cast<Vec>(a & 0xffff0000u);
+      found.second.v[i] = reinterpret_cast<Vec>(b << 16);
+      found.second.v[i + 1] = reinterpret_cast<Vec>(b & 0xffff0000u);
+    }
+    return found;
+  }
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, const Read& from, std::int64_t channel) const {
+    const Vec one = broadcast(float_of(entry.weights[channel] << 16));
+    const Vec two = broadcast(float_of(entry.weights[channel] & 0xffff0000u));
+    each_vec(sum, from.first, [&](Vec& v, Vec x) MEZZOTINT_INLINE { v += one * x; });
+    each_vec(sum, from.second, [&](Vec& v, Vec x) MEZZOTINT_INLINE { v += two * x; });
+  }
+};
+#endif
+
+// Vectors of sums that leave room for what is multiplied, and that hide the latency of a multiply-add.
+constexpr int kSumVecs = MEZZOTINT_REGISTERS == 32 ? 24 : 10;
+constexpr int kBusyVecs = 10;
+
+template <class T>
+constexpr int kPlaneCells = kSumVecs / kVecsOf<T>;
+template <class T, int kCells>
+constexpr int kSets = kCells * kVecsOf<T> >= kBusyVecs                                             ? 1
+                      : 4 * kCells * kVecsOf<T> <= kSumVecs && 2 * kCells * kVecsOf<T> < kBusyVecs ? 4
+                      : 2 * kCells * kVecsOf<T> <= kSumVecs                                        ? 2
+                                                                                                   : 1;
+
+inline MEZZOTINT_INLINE Cell* cell_of(const std::uint8_t* pixels, std::int64_t cell) {
+  return reinterpret_cast<Cell*>(const_cast<std::uint8_t*>(pixels)) + cell;
+}
+
+// Writes a cell: zero wherever there is no pixel, whatever was summed there.
+template <class T>
+inline MEZZOTINT_INLINE void put_inside(Cell* to, Wide<T> sum, const InsideView& inside, std::int64_t cell) {
+#ifdef __AVX512BF16__
+  if constexpr (sizeof(T) == sizeof(BFloat16)) {
+    // As CellOf<BFloat16>::store, word by word.
+    const __m512i order = _mm512_set_epi16(31, 30, 29, 28, 15, 14, 13, 12, 27, 26, 25, 24, 11, 10, 9, 8, 23, 22, 21, 20,
+                                           7, 6, 5, 4, 19, 18, 17, 16, 3, 2, 1, 0);
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)sum.v[1], (__m512)sum.v[0]);
+    _mm512_store_si512(to, _mm512_maskz_permutexvar_epi16(inside.bits[cell], order, halves));
+    return;
+  }
+#endif
+  each_vec(sum, CellOf<T>::load(static_cast<const Cell*>(inside.ones) + cell),
+           [](Vec& v, Vec m) MEZZOTINT_INLINE { v = m > 0.0f ? v : Vec{}; });
+  CellOf<T>::template store<false>(to, sum);
+}
+
+void clear(std::uint8_t* from, std::int64_t cells) {
+  for (std::int64_t i = 0; i < cells * (kCellBytes / static_cast<std::int64_t>(sizeof(Bits))); ++i) {
+    reinterpret_cast<Bits*>(from)[i] = Bits{};
+  }
+}
+
+// The zeros before the first row of a channel, and those behind the last channel.
+void clear_borders(const Planes& y, std::uint8_t* pixels, std::int64_t channel) {
+  const std::int64_t size = size_of(y.dtype);
+  const std::int64_t lead = y.lead * size / kCellBytes;
+  clear(pixels - lead * kCellBytes, lead);
+  const std::int64_t body = plane_cells(y) * kCellBytes;
+  const std::int64_t spare = (y.stride - y.lead) * size - body;  // that keeps planes from sharing cache sets
+  clear(pixels + body, spare / kCellBytes + (channel + 1 == y.channels ? lead : 0));
+}
+
+// What follows the sums of a tile of a channel.
+template <class T, int kCells>
+inline MEZZOTINT_INLINE void finish_cells(const PlaneGatherJob& job, std::int64_t channel, std::int64_t first_cell,
+                                          Wide<T> (&sums)[kCells]) {
+  std::uint8_t* const y = pixels_of(job.y, 0, channel);
+  if (job.residual.data) {
+    const std::uint8_t* const residual = pixels_of(job.residual, 0, channel);
+#pragma GCC unroll 32
+    for (int c = 0; c < kCells; ++c) {
+      each_vec(sums[c], CellOf<T>::load(cell_of(residual, first_cell + c)),
+               [](Vec& v, Vec r) MEZZOTINT_INLINE { v += r; });
+    }
+  }
+  const Vec low = broadcast(job.low), high = broadcast(job.high);
+#pragma GCC unroll 32
+  for (int c = 0; c < kCells; ++c) {
+    each_vec(sums[c], [&](Vec& v) MEZZOTINT_INLINE {
+      v = v < low ? low : v;  // keeps NaN
+      v = v > high ? high : v;
+    });
+    put_inside(cell_of(y, first_cell + c), sums[c], job.inside, first_cell + c);
+  }
+  if (first_cell == 0) {
+    clear_borders(job.y, y, channel);
+  }
+}
+
+template <class T, int kCells>
+inline MEZZOTINT_INLINE void fill(Wide<T> (&sums)[kCells], float value) {
+#pragma GCC unroll 32
+  for (int c = 0; c < kCells; ++c) {
+    each_vec(sums[c], [&](Vec& v) MEZZOTINT_INLINE { v = broadcast(value); });
+  }
+}
+
+template <class T, int kCells>
+void gather_cells(const PlaneGatherJob& job, std::int64_t first_cell, std::int64_t first, std::int64_t last) {
+  using Product = PairProduct<T>;
+  using Sums = Wide<T>[kCells];
+  constexpr int kTurns = kSets<T, kCells>;
+  const std::uint8_t* const x = pixels_of(job.x, 0, 0) + first_cell * kCellBytes;
+  const auto* const entries = static_cast<const typename Product::Entry*>(job.entries);
+  auto* const kept = reinterpret_cast<Sums*>(job.kept);
+  for (std::int64_t part = 0; part < job.parts; ++part) {
+    for (std::int64_t channel = first; channel < last; ++channel) {
+      Wide<T> sums[kTurns][kCells] = {};
+      if (part == 0) {
+        fill(sums[0], job.bias[channel]);
+      } else {
+#pragma GCC unroll 32
+        for (int c = 0; c < kCells; ++c) {
+          sums[0][c] = kept[channel - first][c];
+        }
+      }
+      const auto add = [&](int turn, const Product& product) MEZZOTINT_INLINE {
+#pragma GCC unroll 32
+        for (int c = 0; c < kCells; ++c) {
+          product.add_to(sums[turn][c], c * kCellBytes);
+        }
+      };
+      const auto* entry = entries + job.segments[channel * job.parts + part];
+      const auto* const end = entries + job.segments[channel * job.parts + part + 1];
+      for (; end - entry >= kTurns; entry += kTurns) {
+#pragma GCC unroll 4
+        for (int turn = 0; turn < kTurns; ++turn) {
+          add(turn, Product(x, entry[turn]));
+        }
+      }
+      for (; kTurns > 1 && entry != end; ++entry) {
+        add(0, Product(x, *entry));
+      }
+#pragma GCC unroll 4
+      for (int turn = 1; turn < kTurns; ++turn) {
+#pragma GCC unroll 32
+        for (int c = 0; c < kCells; ++c) {
+          each_vec(sums[0][c], sums[turn][c], [](Vec& v, Vec other) MEZZOTINT_INLINE { v += other; });
+        }
+      }
+      if (part + 1 == job.parts) {
+        finish_cells<T, kCells>(job, channel, first_cell, sums[0]);
+      } else {
+#pragma GCC unroll 32
+        for (int c = 0; c < kCells; ++c) {
+          kept[channel - first][c] = sums[0][c];
+        }
+      }
+    }
+  }
+}
+
+// Output channels that share what is read, and their cells.
+template <class T>
+constexpr int kShared = kSumVecs / kVecsOf<T> >= kGroup ? kGroup
+                        : kSumVecs / kVecsOf<T> >= 2    ? 2
+                                                        : 1;
+template <class T>
+constexpr int kSharedCells = kSumVecs / kVecsOf<T> / kShared<T>;
+
+template <class T, int kCells>
+void gather_group(const PlaneGatherJob& job, std::int64_t first_cell, std::int64_t first, std::int64_t last) {
+  using Product = GroupProduct<T>;
+  const std::uint8_t* const x = pixels_of(job.x, 0, 0) + first_cell * kCellBytes;
+  const auto* const entries = static_cast<const typename Product::Entry*>(job.entries);
+  for (std::int64_t channel = first * kGroup; channel < last * kGroup; channel += kShared<T>) {
+    const std::int64_t group = channel / kGroup, within = channel % kGroup;
+    Wide<T> sums[kShared<T>][kCells];
+#pragma GCC unroll 4
+    for (int o = 0; o < kShared<T>; ++o) {
+      fill(sums[o], job.bias[channel + o]);
+    }
+    const auto* const end = entries + job.segments[group + 1];
+    for (const auto* entry = entries + job.segments[group]; entry != end; ++entry) {
+      const Product product(x, *entry);
+#pragma GCC unroll 32
+      for (int c = 0; c < kCells; ++c) {
+        const auto read = product.read(c * kCellBytes);
+#pragma GCC unroll 4
+        for (int o = 0; o < kShared<T>; ++o) {
+          product.add_to(sums[o][c], read, within + o);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int o = 0; o < kShared<T>; ++o) {
+      if (channel + o < job.y.channels) {
+        finish_cells<T, kCells>(job, channel + o, first_cell, sums[o]);
+      }
+    }
+  }
+}
+
+using PlaneFunction = void (*)(const PlaneGatherJob&, std::int64_t, std::int64_t, std::int64_t);
+
+template <class T, int kCells = kPlaneCells<T>>
+PlaneFunction find_cells(std::int64_t cells) {
+  if constexpr (kCells == 0) {
+    return nullptr;
+  } else {
+    return cells == kCells ? &gather_cells<T, kCells> : find_cells<T, kCells - 1>(cells);
+  }
+}
+
+template <class T, int kCells = kSharedCells<T>>
+PlaneFunction find_group(std::int64_t cells) {
+  if constexpr (kCells == 0) {
+    return nullptr;
+  } else {
+    return cells == kCells ? &gather_group<T, kCells> : find_group<T, kCells - 1>(cells);
+  }
+}
+
+std::int64_t plane_tile_cells(Dtype dtype, bool grouped) {
+  if (dtype == Dtype::kBFloat16) {
+    return grouped ? kSharedCells<BFloat16> : kPlaneCells<BFloat16>;
+  }
+  return grouped ? kSharedCells<float> : kPlaneCells<float>;
+}
+
+// Tiles are cut evenly, as in gather.hpp. Channels run fastest: all of them read the same input.
+template <class T>
+void plane_gather_tiles(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
+                        std::int64_t last) {
+  const std::int64_t cells = plane_cells(job.y);
+  const std::int64_t tiles = (cells + job.tile - 1) / job.tile;
+  for (std::int64_t t = first_tile; t < last_tile; ++t) {
+    const std::int64_t begin = t * cells / tiles, count = (t + 1) * cells / tiles - begin;
+    (job.grouped ? find_group<T>(count) : find_cells<T>(count))(job, begin, first, last);
+  }
+}
+
+void plane_gather(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
+                  std::int64_t last) {
+  if (job.y.dtype == Dtype::kBFloat16) {
+    plane_gather_tiles<BFloat16>(job, first_tile, last_tile, first, last);
+  } else {
+    plane_gather_tiles<float>(job, first_tile, last_tile, first, last);
+  }
+}
+
+}  // namespace
+}  // namespace mezzotint

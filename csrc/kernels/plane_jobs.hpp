@@ -1,0 +1,106 @@
+// What are the kernels of the plane layout asked to do? Plain descriptions, as in jobs.hpp; a job is about one image.
+#pragma once
+
+#include <cstdint>
+
+#include "core/planes.hpp"
+
+namespace mezzotint {
+
+// Two nonzeros of an output channel: where their inputs lie relative to the output's pixel in channel 0, in bytes, and
+// their weights. An odd last one has a partner of weight zero.
+struct PairEntry {
+  std::int32_t first, second;
+  float first_weight, second_weight;
+};
+// The same for BF16 activations: the first weight in the lower half.
+struct HalfPairEntry {
+  std::int32_t first, second;
+  std::uint32_t weights;
+};
+
+// Two inputs of kGroup output channels, which have all of them in common: a dense convolution.
+constexpr int kGroup = 4;
+struct GroupEntry {
+  std::int32_t first, second;
+  float first_weights[kGroup], second_weights[kGroup];
+};
+struct HalfGroupEntry {
+  std::int32_t first, second;
+  std::uint32_t weights[kGroup];
+};
+
+// Which numbers of a plane are pixels: 1 or 0 in the type of the plane, and a bit for each.
+struct InsideView {
+  const void* ones;
+  const std::uint32_t* bits;  // of a cell
+};
+
+// y[o] = clamp(bias[o] + sum over the entries of o of weight * x at its offset + residual[o], low, high), and zero
+// where there is no pixel. A NaN stays one.
+struct PlaneGatherJob {
+  Planes x, y;
+  Planes residual;  // data null: absent; its pitch is that of y
+  bool grouped;     // entries are of kGroup channels each
+  const void* entries;
+  // The entries of part p of channel (or group) i are segments[i * parts + p] up to the next one. A part is a range of
+  // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
+  // their sums wait in `kept` in between, kCells cells in FP32 for each. Groups have one part.
+  const std::int32_t* segments;
+  std::int64_t parts;
+  float* kept;
+  const float* bias;  // [channels], or whole groups
+  float low, high;
+  InsideView inside;
+  std::int64_t tile;  // cells that are summed at once, at most
+};
+
+// y = the maximum of x at the offsets given, in bytes, channel by channel.
+struct PlaneMaxJob {
+  Planes x, y;
+  std::int64_t x_step;  // of x's channels for one of y
+  const std::int32_t* offsets;
+  std::int64_t taps;
+  InsideView inside;
+};
+
+// Writes phases of an image: phase (a, b) of channel c is y's channel (a * stride_w + b) * channels + c. What is no
+// pixel becomes `fill`: zero before a sum, minus infinity before a maximum.
+struct PlaneSplitJob {
+  const void* x;  // the first pixel of channel 0
+  Dtype x_dtype;
+  std::int64_t channels, height, width;
+  bool in_planes;                     // x lies in planes: a little behind its rows may be read
+  std::int64_t channel, row, column;  // strides of x in elements
+  std::int64_t stride_h, stride_w;
+  Planes y;
+  float fill;
+};
+
+// y[c] = the average over the pixels of x's channel c, a plane of one pixel.
+struct PlaneAverageJob {
+  Planes x, y;
+};
+
+// Copies the pixels of a channel to y[h * row + w * column], in FP32 or in the type of x.
+struct PlaneFlattenJob {
+  Planes x;
+  void* y;
+  Dtype y_dtype;
+  std::int64_t channel, row, column;  // strides of y in elements
+};
+
+// y[n][o] = clamp(bias[o] + sum of x[n] * weight[o], low, high). x and weight have rows of `cells` cells.
+struct RowsProductJob {
+  Dtype dtype;
+  const Cell* x;
+  const Cell* weight;
+  std::int64_t cells, rows, outputs;
+  const float* bias;
+  float low, high;
+  void* y;
+  Dtype y_dtype;
+  std::int64_t y_row;  // elements
+};
+
+}  // namespace mezzotint

@@ -1,0 +1,237 @@
+// What happens between convolutions in the plane layout? Phases, maxima, averages, flattening, and dense products.
+#pragma once
+
+#include "kernels/plane_gather.hpp"
+
+namespace mezzotint {
+namespace {
+
+// A cell that may lie between those of a plane.
+template <class T>
+inline MEZZOTINT_INLINE Wide<T> load_loose(const std::uint8_t* from) {
+  Cell cell;
+  __builtin_memcpy(&cell, from, sizeof cell);
+  return CellOf<T>::load(&cell);
+}
+
+template <class T>
+void plane_max_channel(const PlaneMaxJob& job, std::int64_t channel) {
+  const std::uint8_t* x = pixels_of(job.x, 0, channel * job.x_step);
+  std::uint8_t* y = pixels_of(job.y, 0, channel);
+  const std::int64_t cells = plane_cells(job.y);
+  for (std::int64_t cell = 0; cell < cells; ++cell) {
+    const auto at = [&](std::int64_t tap)
+                        MEZZOTINT_INLINE { return load_loose<T>(x + job.offsets[tap] + cell * kCellBytes); };
+    Wide<T> best = at(0);
+    for (std::int64_t tap = 1; tap < job.taps; ++tap) {
+      each_vec(best, at(tap), [](Vec& v, Vec o) MEZZOTINT_INLINE { v = o > v || o != o ? o : v; });  // NaN wins
+    }
+    put_inside(cell_of(y, cell), best, job.inside, cell);
+  }
+  clear_borders(job.y, y, channel);
+}
+
+void plane_max(const PlaneMaxJob& job, std::int64_t channel) {
+  job.y.dtype == Dtype::kBFloat16 ? plane_max_channel<BFloat16>(job, channel) : plane_max_channel<float>(job, channel);
+}
+
+template <class T>
+void fill_pixels(T* to, std::int64_t count, T value) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    to[i] = value;
+  }
+}
+
+template <class T>
+void copy_number(T from, T& to) {
+  to = from;
+}
+void copy_number(float from, BFloat16& to) {
+  narrow(from, to);
+}
+
+// Steps of 1 and 2 are code of their own, so that the compiler can use vectors.
+template <class From, class To, int kStep>
+void take_every(const From* __restrict from, std::int64_t step, To* __restrict to, std::int64_t count) {
+  const std::int64_t wide = kStep ? kStep : step;
+  for (std::int64_t i = 0; i < count; ++i) {
+    copy_number(from[i * wide], to[i]);
+  }
+}
+
+constexpr std::int64_t kChunk = 16;
+typedef std::uint32_t LooseHalves __attribute__((aligned(2), may_alias));
+
+// The lower halves of pairs of 16-bit numbers, in whole chunks: up to kChunk - 1 more than asked for are read and
+// written, so that short rows need no loop for a rest.
+void take_lower(const BFloat16* __restrict from, BFloat16* __restrict to, std::int64_t count) {
+  const auto* const pairs = reinterpret_cast<const LooseHalves*>(from);
+  for (std::int64_t first = 0; first < count; first += kChunk) {
+    for (std::int64_t i = 0; i < kChunk; ++i) {
+      to[first + i].bits = static_cast<std::uint16_t>(pairs[first + i]);
+    }
+  }
+}
+
+// room: numbers from `to` on that may be written; what lies behind a row of planes may be read.
+template <class From, class To>
+void split_row(const From* from, std::int64_t step, To* to, std::int64_t count, std::int64_t room) {
+  if constexpr (sizeof(From) == sizeof(BFloat16)) {
+    if (step == 2 && (count + kChunk - 1) / kChunk * kChunk <= room) {
+      return take_lower(from, to, count);
+    }
+  }
+  step == 1   ? take_every<From, To, 1>(from, step, to, count)
+  : step == 2 ? take_every<From, To, 2>(from, step, to, count)
+              : take_every<From, To, 0>(from, step, to, count);
+}
+
+template <class From, class To>
+void plane_split_channel(const PlaneSplitJob& job, std::int64_t channel) {
+  const std::int64_t phase = channel / job.channels;
+  const std::int64_t a = phase / job.stride_w, b = phase % job.stride_w;
+  const std::int64_t rows = (job.height - a + job.stride_h - 1) / job.stride_h;
+  const std::int64_t columns = (job.width - b + job.stride_w - 1) / job.stride_w;
+  const From* x = static_cast<const From*>(job.x) + channel % job.channels * job.channel + a * job.row + b * job.column;
+  To* y = reinterpret_cast<To*>(pixels_of(job.y, 0, channel));
+  To fill;
+  narrow(job.fill, fill);
+  fill_pixels(y - job.y.lead, job.y.lead, fill);
+  for (std::int64_t h = 0; h < job.y.height; ++h) {
+    const std::int64_t count = h < rows ? columns : 0;
+    const std::int64_t room = job.in_planes ? (job.y.height - h) * job.y.pitch : 0;
+    split_row(x + h * job.stride_h * job.row, job.stride_w * job.column, y + h * job.y.pitch, count, room);
+    fill_pixels(y + h * job.y.pitch + count, job.y.pitch - count, fill);
+  }
+  const std::int64_t body = job.y.height * job.y.pitch;
+  const std::int64_t behind = channel + 1 == job.y.channels ? job.y.lead : 0;
+  fill_pixels(y + body, job.y.stride - job.y.lead - body + behind, fill);
+}
+
+void plane_split(const PlaneSplitJob& job, std::int64_t channel) {
+  if (job.y.dtype == Dtype::kFloat32) {
+    plane_split_channel<float, float>(job, channel);
+  } else if (job.x_dtype == Dtype::kFloat32) {
+    plane_split_channel<float, BFloat16>(job, channel);
+  } else {
+    plane_split_channel<BFloat16, BFloat16>(job, channel);
+  }
+}
+
+inline MEZZOTINT_INLINE float sum_of(Vec value) {
+  const Vec4 quarters = fold(value);
+  return (quarters[0] + quarters[1]) + (quarters[2] + quarters[3]);
+}
+
+template <class T>
+void plane_average_channel(const PlaneAverageJob& job, std::int64_t channel) {
+  const std::uint8_t* x = pixels_of(job.x, 0, channel);
+  Wide<T> sum = {};
+  for (std::int64_t cell = 0; cell < plane_cells(job.x); ++cell) {  // what is no pixel is zero
+    each_vec(sum, CellOf<T>::load(cell_of(x, cell)), [](Vec& v, Vec o) MEZZOTINT_INLINE { v += o; });
+  }
+  Vec all = {};
+  each_vec(sum, [&](Vec& v) MEZZOTINT_INLINE { all += v; });
+  std::uint8_t* y = pixels_of(job.y, 0, channel);
+  clear(y, plane_cells(job.y));
+  clear_borders(job.y, y, channel);
+  narrow(sum_of(all) / static_cast<float>(job.x.height * job.x.width), *reinterpret_cast<T*>(y));
+}
+
+void plane_average(const PlaneAverageJob& job, std::int64_t channel) {
+  job.x.dtype == Dtype::kBFloat16 ? plane_average_channel<BFloat16>(job, channel)
+                                  : plane_average_channel<float>(job, channel);
+}
+
+template <class From, class To>
+void plane_flatten_channel(const PlaneFlattenJob& job, std::int64_t channel) {
+  const From* x = reinterpret_cast<const From*>(pixels_of(job.x, 0, channel));
+  To* y = static_cast<To*>(job.y) + channel * job.channel;
+  for (std::int64_t h = 0; h < job.x.height; ++h) {
+    for (std::int64_t w = 0; w < job.x.width; ++w) {
+      narrow(widen(x[h * job.x.pitch + w]), y[h * job.row + w * job.column]);
+    }
+  }
+}
+
+void plane_flatten(const PlaneFlattenJob& job, std::int64_t channel) {
+  if (job.x.dtype == Dtype::kFloat32) {
+    plane_flatten_channel<float, float>(job, channel);
+  } else if (job.y_dtype == Dtype::kFloat32) {
+    plane_flatten_channel<BFloat16, float>(job, channel);
+  } else {
+    plane_flatten_channel<BFloat16, BFloat16>(job, channel);
+  }
+}
+
+// Adds the products of two cells, in an order of its own that never changes.
+template <class T>
+inline MEZZOTINT_INLINE void add_products(Vec& sum, const Cell* a, const Cell* b) {
+#ifdef __AVX512BF16__
+  if constexpr (sizeof(T) == sizeof(BFloat16)) {
+    sum = (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_load_si512(a), (__m512bh)_mm512_load_si512(b));
+    return;
+  }
+#endif
+  Wide<T> products = CellOf<T>::load(a);
+  each_vec(products, CellOf<T>::load(b), [&](Vec& v, Vec o) MEZZOTINT_INLINE { sum += v * o; });
+}
+
+constexpr int kProductOutputs = MEZZOTINT_REGISTERS == 32 ? 6 : 4;
+constexpr int kProductRows = MEZZOTINT_REGISTERS == 32 ? 4 : 2;
+
+template <class T, int kRows, int kOutputs>
+void product_tile(const RowsProductJob& job, std::int64_t row, std::int64_t output) {
+  Vec sums[kRows][kOutputs] = {};
+  for (std::int64_t cell = 0; cell < job.cells; ++cell) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int o = 0; o < kOutputs; ++o) {
+        add_products<T>(sums[r][o], job.x + (row + r) * job.cells + cell, job.weight + (output + o) * job.cells + cell);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int o = 0; o < kOutputs; ++o) {
+      float v = sum_of(sums[r][o]) + job.bias[output + o];
+      v = v < job.low ? job.low : v;
+      v = v > job.high ? job.high : v;
+      const std::int64_t at = (row + r) * job.y_row + output + o;
+      if (job.y_dtype == Dtype::kFloat32) {
+        static_cast<float*>(job.y)[at] = v;
+      } else {
+        narrow(v, static_cast<BFloat16*>(job.y)[at]);
+      }
+    }
+  }
+}
+
+template <class T, int kRows>
+void product_rows(const RowsProductJob& job, std::int64_t row, std::int64_t first, std::int64_t last) {
+  for (; last - first >= kProductOutputs; first += kProductOutputs) {
+    product_tile<T, kRows, kProductOutputs>(job, row, first);
+  }
+  for (; first < last; ++first) {
+    product_tile<T, kRows, 1>(job, row, first);
+  }
+}
+
+template <class T>
+void product_all(const RowsProductJob& job, std::int64_t first, std::int64_t last) {
+  std::int64_t row = 0;
+  for (; job.rows - row >= kProductRows; row += kProductRows) {
+    product_rows<T, kProductRows>(job, row, first, last);
+  }
+  for (; row < job.rows; ++row) {
+    product_rows<T, 1>(job, row, first, last);
+  }
+}
+
+void rows_product(const RowsProductJob& job, std::int64_t first_output, std::int64_t last_output) {
+  job.dtype == Dtype::kBFloat16 ? product_all<BFloat16>(job, first_output, last_output)
+                                : product_all<float>(job, first_output, last_output);
+}
+
+}  // namespace
+}  // namespace mezzotint

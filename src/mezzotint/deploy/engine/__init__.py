@@ -1,0 +1,7 @@
+"""How does a network become a list of native steps that one call runs? The inference engine behind a session."""
+
+from __future__ import annotations
+
+from mezzotint.deploy.engine.model import EngineModel
+
+__all__ = ["EngineModel"]

@@ -1,0 +1,142 @@
+"""Where in one arena do activations lie? Geometry of planes and rows, and offsets by lifetime.
+
+Planes are described in ``csrc/core/planes.hpp``. Tensors that a convolution of stride 1, a residual or a pooling links
+share the distance between rows, so that a tap is one offset for all pixels; tensors that are not alive at once share
+memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+#: Bytes of a cell, a cache line.
+CELL = 64
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory that step ``born`` writes and step ``dies`` reads last; ``offset`` in bytes is found at the end."""
+
+    item: int
+    born: int = -1
+    dies: int = -1
+    offset: int = 0
+
+    def use(self, step: int) -> None:
+        """Note that a step reads or writes it."""
+        self.born = step if self.born < 0 else self.born
+        self.dies = max(self.dies, step)
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a cell."""
+        return CELL // self.item
+
+    @property
+    def image_bytes(self) -> int:
+        """Of one image."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Rows(Buffer):
+    """Numbers of an image side by side, filled up to whole cells."""
+
+    size: int = 0
+
+    @property
+    def cells(self) -> int:
+        """Cells of an image."""
+        return max(1, -(-self.size // self.lanes))
+
+    @property
+    def image_bytes(self) -> int:
+        return self.cells * CELL
+
+    def code(self) -> tuple[int, int]:
+        """What the extension takes for it."""
+        return self.offset, self.cells
+
+
+@dataclass(eq=False)
+class Planes(Buffer):
+    """Channels of an image.
+
+    Attributes:
+        channels, height, width: of what is stored; ``channels`` counts all phases.
+        border: rows above or below, and columns left or right, that readers want to be there.
+        linked: one of the planes whose pitch is the same, as in a union-find forest.
+    """
+
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+    border: tuple[int, int] = (0, 0)
+    linked: Planes | None = None
+    pitch: int = field(default=0, repr=False)
+
+    def root(self) -> Planes:
+        """Who stands for all linked planes."""
+        return self if self.linked is None else self.linked.root()
+
+    def link(self, other: Planes) -> None:
+        """Give both the same pitch."""
+        one, two = self.root(), other.root()
+        if one is not two:
+            one.linked = two
+
+    def widen(self, rows: int, columns: int) -> None:
+        """Ask for a border."""
+        self.border = (max(self.border[0], rows), max(self.border[1], columns))
+
+    @property
+    def lead(self) -> int:
+        """Zeros before the first row, in numbers."""
+        wanted = self.border[0] * self.pitch + self.border[1]
+        return -(-wanted // self.lanes) * self.lanes
+
+    @property
+    def cells(self) -> int:
+        """Cells of a channel's rows."""
+        return -(-self.height * self.pitch // self.lanes)
+
+    @property
+    def stride(self) -> int:
+        """Numbers from channel to channel: an odd number of cells, so that channels do not share cache sets."""
+        cells = self.lead // self.lanes + self.cells
+        return (cells | 1) * self.lanes
+
+    @property
+    def image_bytes(self) -> int:
+        return (self.channels * self.stride + self.lead) * self.item
+
+    def code(self) -> tuple[int, ...]:
+        """What the extension takes for it."""
+        sizes = (self.channels, self.height, self.width, self.pitch, self.lead, self.stride)
+        return (self.offset, self.image_bytes, *sizes)
+
+
+def set_pitches(planes: Sequence[Planes]) -> None:
+    """The least pitch that holds the rows and borders of all linked planes."""
+    widest: dict[Planes, int] = {}
+    for one in planes:
+        root = one.root()
+        widest[root] = max(widest.get(root, 0), one.width + one.border[1])
+    for one in planes:
+        one.pitch = widest[one.root()]
+
+
+def place(buffers: Sequence[Buffer], images: int) -> int:
+    """Offsets for ``images`` images, the largest buffers first, each at the lowest place that is free; bytes in all."""
+    placed: list[tuple[int, int, Buffer]] = []
+    for one in sorted(buffers, key=lambda buffer: -buffer.image_bytes):
+        size = one.image_bytes * images
+        alive = sorted((at, end) for at, end, other in placed if other.born <= one.dies and one.born <= other.dies)
+        one.offset = 0
+        for at, end in alive:
+            if one.offset + size <= at:
+                break
+            one.offset = max(one.offset, end)
+        placed.append((one.offset, one.offset + size, one))
+    return max((end for _, end, _ in placed), default=0)

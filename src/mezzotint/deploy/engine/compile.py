@@ -1,0 +1,333 @@
+"""How do steps become a native program for inputs of one size? Shapes first, then memory, then the steps themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx, nn
+
+from mezzotint.deploy.engine.buffers import CELL, Buffer, Planes, Rows, place, set_pitches
+from mezzotint.deploy.engine.roles import Role
+from mezzotint.deploy.engine.steps import EngineStep
+from mezzotint.deploy.engine.weights import ConvWeights, of_conv, of_linear
+from mezzotint.errors import ShapeError, message
+from mezzotint.kernels.native_program import NativeProgram
+from mezzotint.lowering.pooling import Window, window_of
+
+Shape = tuple[int, ...]
+_MINUS_INFINITY = -math.inf
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A native step: what it is for, in words, its kernel, and the multiply-adds of one image."""
+
+    name: str
+    kernel: str
+    multiply_adds: int = 0
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program with what its steps are, and the shapes of its outputs without the batch."""
+
+    program: NativeProgram
+    steps: tuple[Emitted, ...]
+    outputs: tuple[Shape, ...]
+    images: int
+
+
+@dataclass
+class _Draft:
+    what: Emitted
+    emit: Callable[[NativeProgram], None]
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """A tap of a window: its phase, and rows and columns from the output's pixel within that phase."""
+
+    phase: int
+    row: int
+    column: int
+
+
+@dataclass
+class _Compiler:
+    steps: Sequence[EngineStep]
+    modules: nn.Module
+    item: int
+    shapes: dict[fx.Node, Shape]
+    inputs: dict[fx.Node, int]
+    outputs: dict[fx.Node, int]
+    drafts: list[_Draft] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    planes: dict[tuple[fx.Node, tuple[int, int], float], Planes] = field(default_factory=dict)
+    rows: dict[fx.Node, Rows] = field(default_factory=dict)
+
+    # -- memory -----------------------------------------------------------------------------------------------------
+
+    def new_planes(self, channels: int, height: int, width: int) -> Planes:
+        made = Planes(self.item, channels=channels, height=height, width=width)
+        self.buffers.append(made)
+        return made
+
+    def result_planes(self, node: fx.Node, shape: Shape) -> Planes:
+        channels, height, width = shape
+        self.shapes[node] = shape
+        made = self.new_planes(channels, height, width)
+        self.planes[node, (1, 1), 0.0] = made
+        return made
+
+    def phases(self, node: fx.Node, stride: tuple[int, int], count: int, fill: float) -> Planes:
+        """The planes of a value, taken apart where a stride or another border than zeros asks for it."""
+        key = (node, stride, fill)
+        channels, height, width = self.image_shape(node)
+        found = self.planes.get(key)
+        if found is None:
+            found = self.new_planes(count * channels, -(-height // stride[0]), -(-width // stride[1]))
+            self.planes[key] = found
+            self.split(node, found, stride, fill)
+        # Only phases that are read are stored; those who ask first do not know of later readers.
+        found.channels = max(found.channels, count * channels)
+        return found
+
+    def split(self, node: fx.Node, to: Planes, stride: tuple[int, int], fill: float) -> None:
+        name = f"{node.name}: {'phases' if stride != (1, 1) else 'planes'}"
+        if node in self.inputs:
+            number, shape = self.inputs[node], self.image_shape(node)
+            self.draft(
+                Emitted(name, "split"), [], [to], lambda p: p.split_input(number, shape, stride, to.code(), fill)
+            )
+        else:
+            source = self.planes[node, (1, 1), 0.0]
+            self.draft(
+                Emitted(name, "split"), [source], [to], lambda p: p.split(source.code(), stride, to.code(), fill)
+            )
+
+    def draft(
+        self, what: Emitted, reads: Sequence[Buffer], writes: Sequence[Buffer], emit: Callable[[NativeProgram], None]
+    ) -> None:
+        for buffer in (*reads, *writes):
+            buffer.use(len(self.drafts))
+        self.drafts.append(_Draft(what, emit))
+
+    def image_shape(self, node: fx.Node) -> tuple[int, int, int]:
+        shape = self.shapes[node]
+        if len(shape) != 3:
+            raise ShapeError(message(f"input of {node.name}", received=list(shape), allowed="[C, H, W] and a batch"))
+        return shape[0], shape[1], shape[2]
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def add(self, step: EngineStep) -> None:
+        if step.role is Role.LINEAR:
+            self.linear(step)
+        elif step.role is Role.FLATTEN:
+            self.flatten(step.source, step.result)
+        elif step.role is Role.MAX_POOL:
+            self.max_pool(step)
+        elif step.role is Role.GLOBAL_AVERAGE:
+            self.global_average(step)
+        else:
+            self.conv(step)
+        if step.result in self.outputs and step.role is not Role.LINEAR:
+            self.leave(step.result)
+
+    def conv(self, step: EngineStep) -> None:
+        weights = of_conv(step, self.modules, self.image_shape(step.source)[0])
+        geometry = weights.geometry
+        channels, height, width = self.image_shape(step.source)
+        wanted = geometry.weight_shape[1] * geometry.groups
+        if channels != wanted:
+            raise ShapeError(message("input channels of a convolution", received=channels, allowed=str(wanted)))
+        shape = (geometry.weight_shape[0], *geometry.output_size((height, width)))
+        taps = _taps(geometry.weight_shape[2:], geometry.stride, geometry.padding[::2], geometry.dilation)
+        x = self.window(step.source, taps, geometry.stride, shape[1:], 0.0)
+        residual = None if step.residual is None else self.phases(step.residual, (1, 1), 1, 0.0)
+        y = self.result_planes(step.result, shape)
+        x.link(y)
+        if residual is not None:
+            if self.shapes[step.residual or step.source] != shape:
+                received = list(self.shapes[step.residual or step.source])
+                raise ShapeError(message("residual", received=received, allowed=str(list(shape))))
+            residual.link(y)
+        what = Emitted(_name(step), _conv_kernel(weights), weights.values.numel() * shape[1] * shape[2])
+        reads = [x] if residual is None else [x, residual]
+
+        def emit(program: NativeProgram) -> None:
+            offsets = [_offset(tap, x, channels) for tap in taps]
+            beside = None if residual is None else residual.code()
+            tail = (weights.bias.tolist(), (step.low, step.high))
+            program.conv(x.code(), y.code(), beside, weights.values, weights.indices, geometry.code, offsets, tail)
+
+        self.draft(what, reads, [y], emit)
+
+    def window(
+        self, source: fx.Node, taps: Sequence[_Tap], stride: tuple[int, int], size: tuple[int, int], fill: float
+    ) -> Planes:
+        """The planes that a window reads for an output of ``size``, with the border that it needs."""
+        planes = self.phases(source, stride, max(tap.phase for tap in taps) + 1, fill)
+        rows, columns = [tap.row for tap in taps], [tap.column for tap in taps]
+        below = size[0] - 1 + max(rows) - (planes.height - 1)
+        right = size[1] - 1 + max(columns) - (planes.width - 1)
+        planes.widen(max(0, -min(rows), below), max(0, -min(columns), right))
+        return planes
+
+    def max_pool(self, step: EngineStep) -> None:
+        if not isinstance(step.module, nn.MaxPool2d):
+            raise TypeError("a max pooling without its module")
+        window: Window = window_of(step.module)
+        channels, height, width = self.image_shape(step.source)
+        shape = (channels, *window.output_size((height, width)))
+        taps = _taps(window.kernel, window.stride, window.padding, window.dilation)
+        padded = window.padding != (0, 0) or window.stride != (1, 1)
+        x = self.window(step.source, taps, window.stride, shape[1:], _MINUS_INFINITY if padded else 0.0)
+        y = self.result_planes(step.result, shape)
+        x.link(y)
+        self.draft(
+            Emitted(_name(step), "maximum of taps"),
+            [x],
+            [y],
+            lambda p: p.max(x.code(), y.code(), [_offset(tap, x, channels) for tap in taps]),
+        )
+
+    def global_average(self, step: EngineStep) -> None:
+        x = self.phases(step.source, (1, 1), 1, 0.0)
+        channels = x.channels
+        y = self.result_planes(step.result, (channels, 1, 1))
+        self.draft(Emitted(_name(step), "average"), [x], [y], lambda p: p.average(x.code(), y.code()))
+        if len(step.result.meta["shape"]) == 2:
+            self.flatten(step.result, step.result)
+
+    def flatten(self, source: fx.Node, result: fx.Node) -> None:
+        size = math.prod(self.image_shape(source))
+        x = self.phases(source, (1, 1), 1, 0.0)
+        y = self.new_rows(result, size)
+        self.draft(
+            Emitted(f"{result.name}: rows", "flatten"), [x], [y], lambda p: p.flatten(x.code(), (y.code(), -1, size))
+        )
+
+    def new_rows(self, node: fx.Node, size: int) -> Rows:
+        made = Rows(self.item, size=size)
+        self.buffers.append(made)
+        self.rows[node] = made
+        self.shapes[node] = (size,)
+        return made
+
+    def linear(self, step: EngineStep) -> None:
+        weight, bias = of_linear(step.nodes[0], self.modules)
+        x = self.input_rows(step.source)
+        if x.size != weight.shape[1]:
+            raise ShapeError(message("features of a linear layer", received=x.size, allowed=str(weight.shape[1])))
+        tail = (bias.tolist(), (step.low, step.high))
+        size = weight.shape[0]
+        self.shapes[step.result] = (size,)
+        what = Emitted(_name(step), "rows times rows", weight.numel())
+        if step.result in self.outputs:
+            number = self.outputs[step.result]
+            self.draft(what, [x], [], lambda p: p.product(x.code(), weight, tail, (None, number, size)))
+        if any(step.result in (other.source, other.residual) for other in self.steps):
+            y = self.new_rows(step.result, size)
+            self.draft(what, [x], [y], lambda p: p.product(x.code(), weight, tail, (y.code(), -1, size)))
+
+    def input_rows(self, node: fx.Node) -> Rows:
+        found = self.rows.get(node)
+        if found is None:
+            number, (size,) = self.inputs[node], self.shapes[node]
+            made = found = self.new_rows(node, size)
+            self.draft(Emitted(f"{node.name}: rows", "rows"), [], [made], lambda p: p.rows(number, size, made.code()))
+        return found
+
+    def leave(self, node: fx.Node) -> None:
+        """Write a result as an output of the program."""
+        number, size = self.outputs[node], math.prod(self.shapes[node])
+        x = self.planes.get((node, (1, 1), 0.0))
+        source = node if x is not None else self._flattened_from(node)
+        planes = self.planes[source, (1, 1), 0.0]
+        what = Emitted(f"{node.name}: output", "flatten")
+        self.draft(what, [planes], [], lambda p: p.flatten(planes.code(), (None, number, size)))
+
+    def _flattened_from(self, node: fx.Node) -> fx.Node:
+        return next(step.source for step in self.steps if step.result is node)
+
+    # -- end --------------------------------------------------------------------------------------------------------
+
+    def program(self, images: int) -> NativeProgram:
+        planes = [buffer for buffer in self.buffers if isinstance(buffer, Planes)]
+        set_pitches(planes)
+        arena = place(self.buffers, images)
+        margin = max((one.lead for one in planes), default=0) * self.item + 16 * CELL
+        made = NativeProgram(torch.bfloat16 if self.item == 2 else torch.float32, arena, margin, images)
+        for draft in self.drafts:
+            draft.emit(made)
+        return made
+
+
+def compile_steps(
+    steps: Sequence[EngineStep],
+    modules: nn.Module,
+    inputs: Sequence[tuple[fx.Node, Shape]],
+    outputs: Sequence[fx.Node],
+    dtype: torch.dtype,
+    images: int,
+) -> Compiled:
+    """A program for the steps.
+
+    Args:
+        inputs: nodes and their shapes without the batch.
+        outputs: nodes whose tensors are wanted.
+        dtype: of activations and weights between input and output: float32 or bfloat16.
+        images: that are done at once; a larger batch is done in rounds.
+
+    Raises:
+        ShapeError: the input does not fit the network.
+    """
+    compiler = _Compiler(
+        steps=steps,
+        modules=modules,
+        item=dtype.itemsize,
+        shapes=dict(inputs),
+        inputs={node: at for at, (node, _) in enumerate(inputs)},
+        outputs={node: at for at, node in enumerate(outputs)},
+    )
+    for step in steps:
+        compiler.add(step)
+    program = compiler.program(images)
+    shapes = tuple(compiler.shapes[node] for node in outputs)
+    return Compiled(program, tuple(draft.what for draft in compiler.drafts), shapes, images)
+
+
+def _taps(
+    kernel: tuple[int, ...], stride: tuple[int, int], before: tuple[int, ...], dilation: tuple[int, int]
+) -> list[_Tap]:
+    """In row-major order; ``before``: padding at the top and at the left."""
+    found = []
+    for i in range(kernel[0]):
+        row, above = divmod(i * dilation[0] - before[0], stride[0])
+        for j in range(kernel[1]):
+            column, left = divmod(j * dilation[1] - before[1], stride[1])
+            found.append(_Tap(above * stride[1] + left, row, column))
+    return found
+
+
+def _offset(tap: _Tap, planes: Planes, channels: int) -> int:
+    return tap.phase * channels * planes.stride + tap.row * planes.pitch + tap.column
+
+
+def _name(step: EngineStep) -> str:
+    node = step.nodes[0]
+    title = str(node.target) if node.op == "call_module" else node.name
+    return f"{title}: {step.describe()}"
+
+
+def _conv_kernel(weights: ConvWeights) -> str:
+    return f"density {weights.density:.3g}" if weights.density < 1 else "dense"
+
+
+def check_float32(x: Tensor) -> Tensor:
+    """What a program takes: float32, contiguous."""
+    return x.float().contiguous()

@@ -1,0 +1,201 @@
+"""What runs in a session? The network's graph, its native parts as one call each, the rest as PyTorch's nodes."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from mezzotint.deploy.engine.compile import Compiled, check_float32, compile_steps
+from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
+from mezzotint.deploy.engine.shapes import note_shapes
+from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
+from mezzotint.deploy.engine.tune import apply, fits, tune
+from mezzotint.kernels import native
+from mezzotint.kernels.native_program import GROUP
+from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.attach import detach
+from mezzotint.lowering.explain import title
+from mezzotint.lowering.plan import Plan
+from mezzotint.lowering.segments import Segment, schedule
+from mezzotint.lowering.trace import Untraceable, traced
+
+_log = logging.getLogger(__name__)
+#: Images that go through a network together: a larger batch is done in rounds, so that activations stay in the caches.
+IMAGES = 4
+#: Input sizes whose programs are kept, the newest ones.
+_SIZES_KEPT = 8
+
+
+class EngineModel(nn.Module):
+    """A network for inference: snapshot of ``model``, which must be in evaluation mode and is changed.
+
+    Args:
+        model: the network.
+        dtype: float32 or bfloat16, of activations and weights in the native parts.
+        threads: of a call; None: PyTorch's number at the time of the call.
+        plan: file in which the measured choices of kernels are kept.
+
+    The first call, or :meth:`plan`, decides for the shapes that it sees; other batches and image sizes work too.
+    """
+
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, threads: int | None = None, plan: Path | None = None
+    ) -> None:
+        super().__init__()
+        self.training = False
+        self._plan_path = plan
+        self.plan_file: PlanFile | None = None
+        self.dtype, self.threads = dtype, threads
+        self._name = type(model).__name__
+        self._reason: str | None = None
+        self._lock = threading.Lock()
+        self._steps: Plan | None = None
+        self._native: fx.GraphModule | None = None
+        self.segments: list[NativeSegment] = []
+        self.plain: nn.Module = detach(model).requires_grad_(False)
+        try:
+            missing = native.unavailable()
+            if missing is not None:
+                raise Untraceable(missing)
+            self.plain = traced(self.plain)
+        except Untraceable as reason:
+            self._refuse(str(reason))
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the model's own forward, on float32 tensors."""
+        if self._native is None and self._reason is None:
+            self.plan(*inputs)
+        return (self.plain if self._native is None else self._native)(*inputs)
+
+    def plan(self, *inputs: Any) -> None:
+        """Decide what is native, once."""
+        with self._lock:
+            if self._native is not None or not isinstance(self.plain, fx.GraphModule):
+                return
+            try:
+                note_shapes(self.plain, inputs)
+                make_pure(self.plain)
+                drop_idle(self.plain)
+                self._steps = make_steps(self.plain)
+                if self._plan_path is not None:
+                    threads = self.threads or torch.get_num_threads()
+                    self.plan_file = PlanFile(self._plan_path, fingerprint(self.plain), self.dtype, threads)
+                self._native = self._rewritten(self.plain, self._steps)
+            except Untraceable as reason:
+                self._refuse(str(reason))
+
+    def explain(self) -> str:
+        """One line a step: the kernel and why; and the nodes that PyTorch runs, with the reason."""
+        if self._reason is not None:
+            return f"{self._name}: runs in PyTorch, because {self._reason}."
+        if self._steps is None or not isinstance(self.plain, fx.GraphModule):
+            return f"{self._name}: not planned yet: run it once, or describe its input's shape."
+        calls = [n for n in self.plain.graph.nodes if n.op in ("call_module", "call_function", "call_method")]
+        inside = {node for step in self._steps.steps for node in step.nodes}
+        lines = [f"{self._name}: {len(inside)} of {len(calls)} nodes in {len(self.segments)} native programs"]
+        for segment in self.segments:
+            lines += segment.explain()
+        lines += [f"  {title(node)}: PyTorch: {self._steps.reasons[node]}" for node in calls if node not in inside]
+        return "\n".join(lines)
+
+    def _refuse(self, reason: str) -> None:
+        self._reason = reason
+        _log.warning("%s runs in PyTorch alone, because %s.", self._name, reason)
+
+    def _rewritten(self, graph_module: fx.GraphModule, plan: Plan) -> fx.GraphModule:
+        graph = fx.Graph()
+        root = nn.Module()
+        for name, child in graph_module.named_children():
+            root.add_module(name, child)
+        for store in (graph_module._parameters, graph_module._buffers):
+            for name, tensor in store.items():
+                setattr(root, name, tensor)
+        holder = nn.Module()
+        root.add_module("native_programs", holder)
+        found: dict[fx.Node, fx.Node] = {}
+        for item in schedule(graph_module.graph, plan).items:
+            if isinstance(item, fx.Node):
+                found[item] = graph.node_copy(item, found.__getitem__)
+                continue
+            segment = NativeSegment(len(self.segments), item, graph_module, self)
+            self.segments.append(segment)
+            holder.add_module(f"program{len(self.segments)}", segment)
+            name = f"native_programs.program{len(self.segments)}"
+            results = graph.call_module(name, tuple(found[node] for node in item.inputs))
+            for at, node in enumerate(item.outputs):
+                found[node] = graph.call_function(operator.getitem, (results, at))
+        root.training = False
+        return fx.GraphModule(root, graph, self._name)
+
+
+class NativeSegment(nn.Module):
+    """Steps that hand native tensors to each other; compiled for each size of the inputs, at the first such call."""
+
+    def __init__(self, number: int, segment: Segment, modules: nn.Module, owner: EngineModel) -> None:
+        super().__init__()
+        self.training = False
+        self._number, self._segment = number, segment
+        self._source, self._owner = [modules], [owner]  # in lists: neither is a child of this module
+        self._lock = threading.Lock()
+        self.compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """float32 tensors to new float32 tensors."""
+        arrays = [check_float32(x) for x in inputs]
+        compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in arrays))
+        batch = arrays[0].shape[0]
+        results = tuple(torch.empty(batch, *shape) for shape in compiled.outputs)
+        if batch:
+            compiled.program.run(arrays, results, batch, self._threads())
+        return results
+
+    def explain(self) -> list[str]:
+        """One line a step of the newest program."""
+        if not self.compiled:
+            return ["  not compiled yet"]
+        compiled = next(reversed(self.compiled.values()))
+        return [f"  {what.name}: {self._kernel(compiled, at)}" for at, what in enumerate(compiled.steps)]
+
+    def _kernel(self, compiled: Compiled, step: int) -> str:
+        what, (grouped, tile, parts) = compiled.steps[step], compiled.program.choice(step)
+        if not tile:
+            return what.kernel
+        kernel = f"{GROUP} output channels at once, all weights" if grouped else "pairs of nonzeros"
+        kernel += f", input channels in {parts} parts" if parts > 1 else ""
+        return f"{what.kernel}: {kernel}, {tile} cells at once, the fastest of those measured"
+
+    def _threads(self) -> int:
+        return self._owner[0].threads or torch.get_num_threads()
+
+    def _compiled_for(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
+        found = self.compiled.get(shapes)
+        if found is None:
+            with self._lock:
+                found = self.compiled.get(shapes)
+                if found is None:
+                    found = self._compile(shapes)
+                    if len(self.compiled) >= _SIZES_KEPT:
+                        del self.compiled[next(iter(self.compiled))]
+                    self.compiled[shapes] = found
+        return found
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
+        segment, owner = self._segment, self._owner[0]
+        steps = [cast(EngineStep, step) for step in segment.steps]
+        inputs = list(zip(segment.inputs, shapes, strict=True))
+        compiled = compile_steps(steps, self._source[0], inputs, segment.outputs, owner.dtype, images=IMAGES)
+        key = f"program {self._number}, inputs " + ", ".join("x".join(map(str, shape)) for shape in shapes)
+        known = None if owner.plan_file is None else owner.plan_file.get(key)
+        if known is not None and fits(compiled, known):
+            apply(compiled, known)
+            return compiled
+        chosen = tune(compiled, self._threads())
+        if owner.plan_file is not None:
+            owner.plan_file.put(key, chosen)
+        return compiled

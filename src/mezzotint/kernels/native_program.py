@@ -1,0 +1,125 @@
+"""How is a whole network run by one native call? A program of steps over one arena of planes and rows.
+
+A step's memory is named by codes, made by :mod:`mezzotint.deploy.engine.buffers`; ``csrc/engine/steps.hpp`` says what
+each step computes. Arrays that enter and leave are float32; between them activations are float32 or bfloat16, sums
+float32. A finished program may be run from several threads at once: each run has an arena of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mezzotint.kernels import native
+from mezzotint.kernels.native import argument, require
+
+PlanesCode = tuple[int, ...]
+RowsCode = tuple[int, int]
+Tail = tuple[list[float], tuple[float, float]]
+"""Bias and the bounds of the result."""
+Choice = tuple[bool, int, int]
+"""Whether groups of output channels are summed together, the cells that are summed at once, and the parts that the
+input channels are summed in."""
+Target = tuple[RowsCode | None, int, int]
+"""Rows in the arena, or the number of an output (else -1); the numbers of an image."""
+
+#: Output channels that a grouped kernel sums together (``kGroup`` in ``csrc/kernels/plane_jobs.hpp``).
+GROUP = 4
+
+
+class NativeProgram:
+    """Steps, in the order in which they are added.
+
+    Args:
+        dtype: of activations: float32 or bfloat16.
+        arena: bytes that ``images`` images need.
+        margin: bytes before and behind the arena that may be read.
+        images: that are done at once.
+    """
+
+    def __init__(self, dtype: torch.dtype, arena: int, margin: int, images: int) -> None:
+        require()
+        self.dtype, self.arena_bytes = dtype, arena
+        self._program = native.extension().Program(int(dtype == torch.bfloat16), arena, margin, images)
+
+    def split_input(
+        self, number: int, shape: tuple[int, int, int], stride: tuple[int, int], y: PlanesCode, fill: float
+    ) -> None:
+        """The phases of an input."""
+        self._program.split_input(number, shape, stride, y, fill)
+
+    def split(self, x: PlanesCode, stride: tuple[int, int], y: PlanesCode, fill: float) -> None:
+        """The phases of planes."""
+        self._program.split(x, stride, y, fill)
+
+    def conv(
+        self,
+        x: PlanesCode,
+        y: PlanesCode,
+        residual: PlanesCode | None,
+        values: Tensor,
+        indices: Tensor,
+        geometry: tuple[int, ...],
+        tap_offsets: Sequence[int],
+        tail: Tail,
+    ) -> None:
+        """A convolution; the values are copied."""
+        weights = argument(values.contiguous()), argument(indices.contiguous())
+        self._program.conv(x, y, residual, *weights, geometry, tap_offsets, tail)
+
+    def max(self, x: PlanesCode, y: PlanesCode, tap_offsets: Sequence[int]) -> None:
+        """The maximum over taps."""
+        self._program.max(x, y, tap_offsets)
+
+    def average(self, x: PlanesCode, y: PlanesCode) -> None:
+        """The average over all pixels."""
+        self._program.average(x, y)
+
+    def flatten(self, x: PlanesCode, y: Target) -> None:
+        """Pixels side by side, channel after channel."""
+        self._program.flatten(x, y)
+
+    def rows(self, number: int, size: int, y: RowsCode) -> None:
+        """An input that is rows already."""
+        self._program.rows(number, size, y)
+
+    def product(self, x: RowsCode, weight: Tensor, tail: Tail, y: Target) -> None:
+        """Rows times the rows of ``weight [O, K]``, which is copied."""
+        self._program.product(x, argument(weight.contiguous()), tail, y)
+
+    def run(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int) -> None:
+        """Run on contiguous float32 tensors ``[batch, ...]``; outputs are overwritten. The GIL is released."""
+        self._program.run([argument(x) for x in inputs], [argument(y) for y in outputs], batch, threads)
+
+    def time(self, step: int, images: int, threads: int, repeats: int) -> float:
+        """Seconds of a step on numbers of no meaning, the least of some repeats; of one that reads no input."""
+        seconds: float = self._program.time(step, images, threads, repeats)
+        return seconds
+
+    def choices(self, step: int) -> list[Choice]:
+        """The kernels that can do a convolution; none for other steps."""
+        return [(bool(grouped), int(tile), int(parts)) for grouped, tile, parts in self._program.choices(step)]
+
+    def choice(self, step: int) -> Choice:
+        """The kernel that does a convolution."""
+        grouped, tile, parts = self._program.choice(step)
+        return grouped, tile, parts
+
+    def choose(self, step: int, choice: Choice) -> None:
+        """Take another kernel; not while the program runs.
+
+        Raises:
+            InputError: none of :meth:`choices`.
+        """
+        self._program.choose(step, choice)
+
+    def settle(self) -> None:
+        """Forget what other kernels than the chosen ones need."""
+        for step in range(len(self)):
+            self._program.settle(step)
+
+    def __len__(self) -> int:
+        size: int = self._program.size()
+        return size

@@ -1,0 +1,270 @@
+"""Does the inference engine compute what PyTorch computes, for any layer that it knows, and remember its choices?"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from deploy_networks import DESCRIPTION, own, resnet20, settle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import mezzotint as mz
+from mezzotint.deploy import Description, Session
+from mezzotint.deploy.engine import EngineModel
+from mezzotint.deploy.engine.buffers import Planes, Rows, place
+from mezzotint.deploy.engine.shapes import note_shapes
+from mezzotint.kernels import native
+from mezzotint.lowering.trace import record_shapes, traced
+
+pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+#: Of a bfloat16 session against float32: eight bits of each activation and weight, at each of a few layers.
+HALF_BOUND = 0.04
+
+
+def difference(session: Session, model: nn.Module, *arrays: np.ndarray) -> float:
+    """The largest error, relative to the largest number."""
+    with torch.no_grad():
+        wanted = model(*(torch.from_numpy(array) for array in arrays)).numpy()
+    (result,) = session.run(list(arrays))
+    assert result.shape == wanted.shape
+    return float(np.abs(result - wanted).max(initial=0.0) / np.abs(wanted).max(initial=1e-6))
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
+
+
+@pytest.fixture(params=native.isas() if native.unavailable() is None else ())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    native.force_isa(request.param)
+    yield request.param
+    native.force_isa(None)
+
+
+class Everything(nn.Module):
+    """Each kind of step: strides, "same", dilation, depthwise, residuals, all poolings, activations, rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU6(inplace=True))
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.depthwise = nn.Conv2d(8, 8, 3, 1, "same", groups=8)
+        self.norm = nn.BatchNorm2d(8)
+        self.wide = nn.Conv2d(8, 12, (3, 1), dilation=(2, 1), padding=(2, 0))
+        self.down = nn.Conv2d(12, 12, 1, stride=2)
+        self.beside = nn.Conv2d(12, 12, 3, stride=2, padding=1, groups=2)
+        self.average = nn.AvgPool2d(2, stride=1)
+        self.last = nn.BatchNorm2d(16)
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 9), nn.ReLU(), nn.Linear(9, 5, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.stem(x))
+        x = torch.relu(self.norm(self.depthwise(x)) + x)
+        x = self.wide(x)
+        x = nn.functional.relu(self.down(x) + self.beside(x))
+        x = nn.functional.pad(self.average(x), (0, 0, 0, 0, 1, 3))[:, :, ::1, ::2]
+        x = self.last(x).relu_() + x
+        return self.head(nn.functional.adaptive_avg_pool2d(x, 1))
+
+
+def everything(density: float) -> nn.Module:
+    torch.manual_seed(3)
+    model = Everything()
+    return settle(mz.sparsify(model, density, "uniform", layout="plain") if density < 1 else model)
+
+
+@pytest.mark.parametrize("density", [0.3, 1.0])
+@pytest.mark.parametrize(("dtype", "bound"), [("fp32", 1e-4), ("bf16", HALF_BOUND)])
+def test_every_kind_of_step_on_every_instruction_set(isa: str, dtype: str, bound: float, density: float) -> None:
+    model = everything(density)
+    session = Session(model, 2, dtype, description=Description(input_shape=(3, 37, 30)))
+    told = session.explain()
+    assert "in 1 native programs" in told
+    assert "PyTorch" not in told
+    for batch in (0, 1, 3, 9):
+        assert difference(session, model, images(batch, 3, 37, 30)) < bound
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_convolution(data: st.DataObject) -> None:
+    def draw(least: int, most: int) -> int:
+        return data.draw(st.integers(least, most))
+
+    groups = draw(1, 3)
+    kernel, stride, dilation = (draw(1, 4), draw(1, 4)), (draw(1, 3), draw(1, 3)), (draw(1, 2), draw(1, 2))
+    padding = (draw(0, 4), draw(0, 4))
+    torch.manual_seed(0)
+    conv = nn.Conv2d(groups * draw(1, 3), groups * draw(1, 5), kernel, stride, padding, dilation, groups)
+    density = data.draw(st.sampled_from([0.2, 0.6, 1.0]))
+    model = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU())
+    model = settle(mz.sparsify(model, density, "uniform", layout="plain") if density < 1 else model)
+    size = [draw(1, 20) + (k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    array = images(draw(1, 5), conv.in_channels, *size)
+    half = data.draw(st.booleans())
+    session = Session(model, draw(1, 3), "bf16" if half else "fp32")
+    assert difference(session, model, array) < (0.03 if half else 1e-5)
+
+
+def test_threads_and_rounds_do_not_change_a_bit() -> None:
+    model = everything(0.5)
+    one = EngineModel(model, torch.bfloat16, 1)
+    x = torch.from_numpy(images(6, 3, 33, 40))
+    with torch.inference_mode():
+        alone = one(x)
+        segment = one.segments[0]
+        compiled = next(iter(segment.compiled.values()))
+        three = torch.empty_like(alone)
+        compiled.program.run([x.contiguous()], [three], 6, 3)
+        assert torch.equal(alone, three)
+        singly = torch.cat([one(x[at : at + 1]) for at in range(6)])
+    assert torch.equal(alone, singly)
+
+
+def test_other_sizes_share_a_session() -> None:
+    model = resnet20()
+    session = Session(model, 1)
+    for size in ((8, 8), (16, 12), (9, 31)):
+        assert difference(session, model, images(2, 3, *size)) < 1e-4
+
+
+@pytest.mark.parametrize("make", [lambda: everything(0.3), resnet20, own])
+def test_shapes_are_derived_as_a_run_shows_them(make: Callable[[], nn.Module]) -> None:
+    inputs = (torch.zeros(2, 2 if make is own else 3, 37, 30),)
+    one, two = traced(make()), traced(make())
+    note_shapes(one, inputs)
+    record_shapes(two, inputs)
+    for derived, recorded in zip(one.graph.nodes, two.graph.nodes, strict=True):
+        if derived.op != "output":
+            assert derived.meta == {**derived.meta, **recorded.meta}, derived.name
+    assert all("shape" in node.meta for node in one.graph.nodes if node.op == "call_module")
+
+
+def test_what_the_engine_does_not_know_runs_in_pytorch() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(8, 5, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.one(x).relu()
+            return self.two(torch.cat([y, y.sigmoid()], 1)).mean((2, 3)).relu()
+
+    model = Mixed().eval()
+    session = Session(model, 2, description=Description(input_shape=(3, 10, 10)))
+    assert difference(session, model, images(3, 3, 10, 10)) < 1e-5
+    told = session.explain()
+    assert "in 2 native programs" in told
+    assert "the engine has no sigmoid" in told
+    assert "no linear layer is before it" in told
+
+
+def test_a_session_and_its_threads_under_load() -> None:
+    model = resnet20()
+    sessions = [Session(model, 2, description=DESCRIPTION), Session(model, 1, description=DESCRIPTION)]
+    arrays = [images(1 + number % 6, 3, 8, 8) for number in range(32)]
+    wanted = [sessions[0].run([array])[0] for array in arrays]
+    together = threading.Barrier(8)
+
+    def work(lane: int) -> None:
+        together.wait()
+        for number in range(lane, len(arrays), 8):
+            np.testing.assert_allclose(sessions[number % 2].run([arrays[number]])[0], wanted[number], atol=1e-5)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+class TestPlanFile:
+    def session(self, path: Path, model: nn.Module | None = None, threads: int = 1) -> Session:
+        return Session(model or resnet20(), threads, description=DESCRIPTION, plan=path)
+
+    def test_it_is_made_and_used(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        path = tmp_path / "net.plan"
+        first = self.session(path)
+        content = json.loads(path.read_text())
+        assert content["format"] == 1
+        # Another choice than any measurement would make shows that the file is read.
+        for key, choices in content["programs"].items():
+            content["programs"][key] = [None if choice is None else [choice[0], 1, 1] for choice in choices]
+        del content["sha256"]
+        from mezzotint.deploy.engine.plan_file import _digest
+
+        path.write_text(json.dumps({**content, "sha256": _digest(content)}))
+        second = self.session(path)
+        assert set(re.findall(r"(\d+) cells at once", second.explain())) == {"1"}
+        np.testing.assert_allclose(second.run([images(2, 3, 8, 8)])[0], first.run([images(2, 3, 8, 8)])[0], atol=1e-5)
+        assert not caplog.records
+
+    @pytest.mark.parametrize(
+        ("damage", "told"),
+        [
+            (lambda text: text[: len(text) // 2], "it is damaged"),
+            (lambda text: "", "it is damaged"),
+            (lambda text: "[" * 100_000, "it is damaged"),
+            (lambda text: "{}", "no plan of format 1"),
+            (lambda text: text.replace('"threads": 1', '"threads": 9'), "its checksum is another one"),
+        ],
+    )
+    def test_a_damaged_file_is_told_and_replaced(
+        self, damage: object, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = tmp_path / "net.plan"
+        self.session(path)
+        whole = path.read_text()
+        path.write_text(damage(whole))  # type: ignore[operator]
+        with caplog.at_level(logging.WARNING):
+            session = self.session(path)
+        assert told in caplog.text
+        assert "measured anew" in caplog.text
+        assert session.run([images(1, 3, 8, 8)])[0].shape == (1, 4)
+        assert json.loads(path.read_text())["bound"] == json.loads(whole)["bound"]
+
+    def test_it_is_bound_to_the_network_and_the_threads(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        path = tmp_path / "net.plan"
+        self.session(path)
+        with caplog.at_level(logging.WARNING):
+            self.session(path, resnet20(0.2))
+            self.session(path, resnet20(0.2), threads=2)
+        assert "it was made for another network" in caplog.text
+        assert "it was made for another threads" in caplog.text
+
+    def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            session = self.session(tmp_path / "absent" / "net.plan")
+        assert "a folder that can be written" in caplog.text
+        assert session.run([images(1, 3, 8, 8)])[0].shape == (1, 4)
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(0, 9), st.integers(0, 4)), max_size=20))
+def test_buffers_that_are_alive_at_once_do_not_overlap(drawn: list[tuple[int, int, int]]) -> None:
+    buffers = []
+    for size, born, length in drawn:
+        one = Rows(2, size=size)
+        one.use(born)
+        one.use(born + length)
+        buffers.append(one)
+    total = place(buffers, 3)
+    for at, one in enumerate(buffers):
+        assert 0 <= one.offset <= total - 3 * one.image_bytes
+        for other in buffers[:at]:
+            if one.born <= other.dies and other.born <= one.dies:
+                apart = one.offset + 3 * one.image_bytes <= other.offset
+                assert apart or other.offset + 3 * other.image_bytes <= one.offset
+
+
+def test_channels_do_not_share_cache_sets() -> None:
+    planes = Planes(2, channels=64, height=16, width=32)
+    planes.pitch = 32
+    assert planes.stride // planes.lanes % 2 == 1
