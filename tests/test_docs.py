@@ -1,8 +1,7 @@
-"""Is the documentation true? The generated reference is current, and every internal link leads somewhere."""
+"""Is the documentation true? Every internal link leads somewhere, and the guide leaves nothing out."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -13,16 +12,6 @@ from mezzotint.data.augment.mix import MIXES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "csrc").rglob("*.md")]
-
-
-def test_operator_reference_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("build_reference", ROOT / "docs" / "build_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    written = module.TARGET.read_text(encoding="utf-8")
-    assert written == module.reference(module.own()), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
