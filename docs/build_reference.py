@@ -50,11 +50,27 @@ def files() -> dict[Path, str]:
     }
 
 
-if __name__ == "__main__":
+def stale(made: dict[Path, str]) -> list[Path]:
+    """The generated files that say something else, are not there, or should not be."""
+    differ = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    return sorted([*differ, *(set(PAGES.glob("*.md")) - made.keys())])
+
+
+def write(made: dict[Path, str]) -> None:
+    """Write every file, and remove the pages of operators that are no more."""
     PAGES.mkdir(parents=True, exist_ok=True)
-    made = files()
-    for stale in set(PAGES.glob("*.md")) - made.keys():
-        stale.unlink()
-    for path, text in made.items():
-        path.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {len(made)} files, such as {TARGET}\n")
+    for path in stale(made):
+        if path in made:
+            path.write_text(made[path], encoding="utf-8")
+        else:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    found = files()
+    if "--check" in sys.argv[1:]:
+        wrong = stale(found)
+        sys.stdout.writelines(f"{path.relative_to(ROOT)} is not current: run `make docs`\n" for path in wrong)
+        sys.exit(1 if wrong else 0)
+    write(found)
+    sys.stdout.write(f"wrote {len(found)} files, such as {TARGET}\n")

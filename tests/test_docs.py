@@ -1,4 +1,4 @@
-"""Is the documentation true? The generated reference is current, and every internal link leads somewhere."""
+"""Is the documentation true? Every internal link leads somewhere, and the guide leaves nothing out."""
 
 from __future__ import annotations
 
@@ -26,12 +26,6 @@ def script(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_operator_reference_is_current() -> None:
-    module = script("build_reference")
-    written = module.TARGET.read_text(encoding="utf-8")
-    assert written == module.reference(module.own()), "run `make docs`"
 
 
 def test_results_are_those_of_the_files() -> None:
