@@ -47,6 +47,8 @@ _Key = tuple[_Setting, bool]
 
 _lock = threading.RLock()
 _setting = _Setting()
+#: Grows whenever an earlier choice may not hold any more; who keeps choices keeps them under it.
+epoch = 0
 _decisions: dict[tuple[_Key, Problem], Decision] = {}
 _exact: dict[tuple[_Key, Problem], Decision] = {}
 _watchers: list[Watcher] = []
@@ -67,7 +69,7 @@ def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
     Raises:
         NotRegistered: a policy, an operator or a kernel that is not known.
     """
-    global _setting
+    global _setting, epoch
     known = {*_POLICIES, *(kernel.name for kernel in KERNELS)}
     if choose not in known:
         raise NotRegistered(
@@ -77,6 +79,7 @@ def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
         _check_forced(op, name)
     with _lock:
         _setting = _Setting(policy=choose, force=tuple(sorted((force or {}).items())))
+        epoch += 1
 
 
 def get_policy() -> str:
@@ -92,7 +95,7 @@ def get_force() -> dict[str, str]:
 @contextmanager
 def policy(choose: str, *, force: Mapping[str, str] | None = None) -> Iterator[None]:
     """``with policy("measure"): ...`` sets the policy and restores the former one; arguments as :func:`set_policy`."""
-    global _setting
+    global _setting, epoch
     before = _setting
     set_policy(choose, force=force)
     try:
@@ -100,6 +103,7 @@ def policy(choose: str, *, force: Mapping[str, str] | None = None) -> Iterator[N
     finally:
         with _lock:
             _setting = before
+            epoch += 1
 
 
 @contextmanager
@@ -158,7 +162,9 @@ def explanations(op: str | None = None) -> str:
 
 def forget() -> None:
     """Drop every decision of this process, so that each problem decides anew; what is stored on the disk stays."""
+    global epoch
     with _lock:
+        epoch += 1
         _decisions.clear()
         _exact.clear()
 

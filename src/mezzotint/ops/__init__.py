@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.kernels import launch
-from mezzotint.ops.convolution import conv2d, conv2d_weight_grad
+from mezzotint.ops.convolution import conv1d, conv2d, conv2d_weight_grad, conv3d
 from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.operator import Call, Operator
 from mezzotint.ops.registry import REGISTRY
@@ -21,8 +21,10 @@ __all__ = [
     "Operator",
     "TensorSpec",
     "capture",
+    "conv1d",
     "conv2d",
     "conv2d_weight_grad",
+    "conv3d",
     "describe",
     "explain",
     "get",

@@ -59,6 +59,8 @@ class OpDef:
     shape_fn: ShapeRule | None = None
     gradient_fn: Gradient | None = None
     density_of: tuple[str, str] | None = None
+    kept_outputs: tuple[str, ...] = ()
+    sample_inputs: tuple[str, ...] = ()
     mistakes: list[str] = field(default_factory=list)
 
     def input(self, spec: str, text: str = "") -> OpDef:
@@ -102,6 +104,19 @@ class OpDef:
     def density(self, values: str, weight_shape: str) -> OpDef:
         """Say how dense a problem is: the length of input ``values`` over the product of attribute ``weight_shape``."""
         self.density_of = (values, weight_shape)
+        return self
+
+    def keeps(self, *outputs: str) -> OpDef:
+        """Name the outputs that the gradient reads, in declared order: its ``call`` has them beside the inputs."""
+        self.kept_outputs = outputs
+        return self
+
+    def samples(self, *inputs: str) -> OpDef:
+        """Name the inputs whose first axis, like that of every output, runs over independent samples.
+
+        ``torch.func.vmap`` over these alone becomes one call with a longer axis; over others it becomes a loop.
+        """
+        self.sample_inputs = inputs
         return self
 
     def doc(self, summary: str, **texts: str) -> OpDef:
@@ -195,6 +210,10 @@ def _mistakes(op: OpDef) -> list[str]:
     found += [f"attribute {attr.name!r} is named like a type" for attr in op.attrs if attr.name in DTYPES]
     found += [f"doc for unknown name {name!r}" for name in op.texts if name not in names]
     found += [f"autocast names the unknown input {name!r}" for name in op.autocast_inputs if name not in names]
+    outputs = [output.name for output in op.outputs]
+    found += [f"the gradient asks for the unknown output {name!r}" for name in op.kept_outputs if name not in outputs]
+    inputs = [argument.name for argument in op.inputs]
+    found += [f"samples names the unknown input {name!r}" for name in op.sample_inputs if name not in inputs]
     found += [
         f"attribute {attr.name!r} has no default but follows one that has"
         for before, attr in pairwise(op.passed_attrs())

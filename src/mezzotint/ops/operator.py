@@ -20,6 +20,7 @@ from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.ops.grammar import Argument, Attr
 from mezzotint.ops.opdef import OpDef, TensorSpec
+from mezzotint.ops.plan import Plans, Run, Tensors, as_tuple, check_results, is_channels_last, memory_format, plan
 
 NAMESPACE = "mezzotint"
 _LIBRARY = Library(NAMESPACE, "FRAGMENT")
@@ -28,7 +29,7 @@ _AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
 
 class Call:
-    """A forward call as its gradient sees it: inputs and attributes by name, and which inputs need a gradient."""
+    """A forward call as its gradient sees it: inputs, kept outputs and attributes by name, and who needs a gradient."""
 
     def __init__(
         self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any], needed: Mapping[str, bool]
@@ -54,8 +55,9 @@ class Operator:
         self.name = definition.name
         self._input_names = tuple(argument.name for argument in definition.inputs)
         self._attrs = tuple(definition.passed_attrs())
-        self._overload: Any = None
-        self._checked: dict[Problem, tuple[TensorSpec, ...]] = {}
+        self._attr_names = frozenset(attr.name for attr in self._attrs)
+        self.overload: Any = None
+        self._plans = Plans(self)
 
     @property
     def schema(self) -> str:
@@ -67,16 +69,29 @@ class Operator:
         return f"{self.name}({', '.join([*inputs, *attrs])}) -> {returns}"
 
     def __call__(self, *inputs: Tensor | None, **attrs: Any) -> Any:
-        """Run the operator; autograd, autocast, fake tensors and compilation all go through ``torch.ops``."""
-        unknown = next((name for name in attrs if name not in {attr.name for attr in self._attrs}), None)
-        if unknown is not None:
-            known = [attr.name for attr in self._attrs]
-            raise ShapeError(
-                message(
-                    f"{self.name}: attribute", received=unknown, allowed=", ".join(known), fix=suggest(unknown, known)
-                )
-            )
-        return self._overload(*inputs, **attrs)
+        """Run the operator; what autograd, autocast, fake tensors and compilation need goes through ``torch.ops``."""
+        given = None
+        if len(inputs) == len(self._input_names):
+            given = tuple([(k, tuple(v) if type(v) is list else v) for k, v in attrs.items()])
+            run = self._plans.find(inputs, given)
+            if run is not None:
+                return run(*inputs)
+        if not self._attr_names.issuperset(attrs):
+            raise ShapeError(self._unknown(attrs))
+        if given is None or not all(t is None or isinstance(t, Tensor) for t in inputs):
+            return self.overload(*inputs, **attrs)
+        return self._plans.call(inputs, given, attrs)
+
+    def find(self, inputs: Tensors, given: Any) -> Run | None:
+        """The plan of a call like this one, if there is one: call it with the inputs.
+
+        ``given`` stands for the attributes as the caller has them, resolved or not; see :meth:`resolved`.
+        """
+        return self._plans.find(inputs, given)
+
+    def resolved(self, inputs: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
+        """Run the operator with ``attrs``, and let :meth:`find` know the call by ``given`` from now on."""
+        return self._plans.call(inputs, given, attrs)
 
     def kernel(
         self,
@@ -133,7 +148,7 @@ class Operator:
             attrs=tuple((name, _hashable(value)) for name, value in attrs.items()),
             threads=torch.get_num_threads() if first.device.type == "cpu" else 1,
             density=density,
-            channels_last=_is_channels_last(first),
+            channels_last=is_channels_last(first),
         )
 
     def run(self, kernel: str, *inputs: Tensor | None, **attrs: Any) -> Any:
@@ -148,11 +163,35 @@ class Operator:
             raise ShapeError(f"{self.name}: kernel {kernel!r} cannot do this problem: {refusal}.")
         return self._execute(chosen, named, values, self._outputs(named, values))
 
+    def plan(self, inputs: Tensors, attrs: Mapping[str, Any]) -> tuple[Run, tuple[TensorSpec, ...]]:
+        """What a call comes to once it is checked and its kernel chosen: a function of the tensors, and its outputs."""
+        named, values = self._bind(inputs, attrs)
+        outputs = self._outputs(named, values)
+        decision = self._decide(named, values, outputs)
+        return plan(decision.kernel, values, outputs, _first(named)), outputs
+
     def decision(self, *inputs: Tensor | None, **attrs: Any) -> Decision:
         """The launcher's decision for a call with these tensors and attributes."""
         named, values = self._bind(inputs, attrs)
-        outputs = self._outputs(named, values)
-        return launch.decide(self.problem(named, values), lambda k: self._execute(k, named, values, outputs))
+        return self._decide(named, values, self._outputs(named, values))
+
+    def kept_outputs(self, result: Any) -> tuple[Tensor, ...]:
+        """The outputs that the gradient asks for."""
+        if not self.definition.kept_outputs:
+            return ()
+        named = zip(self.definition.outputs, as_tuple(result), strict=True)
+        return tuple(tensor for output, tensor in named if output.name in self.definition.kept_outputs)
+
+    def gradients(
+        self, attrs: Mapping[str, Any], saved: Tensors, needed: Sequence[bool], grads: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient of each input, from the inputs and kept outputs that were ``saved``."""
+        rule, names = self.definition.gradient_fn, self._input_names
+        if rule is None:
+            raise RuntimeError(f"{self.name} has no gradient")
+        tensors = dict(zip((*names, *self.definition.kept_outputs), saved, strict=True))
+        found = rule(Call(tensors, attrs, dict(zip(names, needed, strict=False))), *grads)
+        return tuple(found.get(name) for name in names)
 
     def describe(self) -> str:
         """The reference text of the operator, made from its declaration."""
@@ -168,38 +207,56 @@ class Operator:
         register_fake(qualified, self._fake, lib=_LIBRARY)
         if self.definition.gradient_fn is not None:
             register_autograd(qualified, self._backward, setup_context=self._save, lib=_LIBRARY)
-        for device, key in _AUTOCAST_KEYS.items() if self.definition.autocast_inputs else ():
+        for device, key in _AUTOCAST_KEYS.items():  # also where nothing is cast: what kernels call is not cast either
             _LIBRARY.impl(self.name, self._autocast(device, key), key)
-        self._overload = getattr(getattr(torch.ops, NAMESPACE), self.name).default
+        self.overload = getattr(getattr(torch.ops, NAMESPACE), self.name).default
 
     # -- the functions that torch.library calls ---------------------------------------------------------------
 
     def _dispatch(self, *args: Any, **kwargs: Any) -> Any:
+        """Behind the dispatcher: nobody listens any more, whatever state the thread is in."""
         inputs, attrs = self._bind(args, kwargs)
-        problem = self.problem(inputs, attrs)
-        outputs = self._checked.get(problem)
-        if outputs is None:
-            outputs = self._remember(problem, self._outputs(inputs, attrs))
-        decision = launch.decide(problem, lambda kernel: self._execute(kernel, inputs, attrs, outputs))
-        return self._execute(decision.kernel, inputs, attrs, outputs)
+        given = tuple([tuple(v) if type(v) is list else v for v in attrs.values()])
+        key = (given, self._signature(inputs))
+        run = self._plans.kept(key)
+        if run is None:
+            run, outputs = self.plan(tuple(inputs.values()), attrs)
+            check_results(result := run(*inputs.values()), outputs)
+            self._plans.keep(key, run)
+            return result
+        return run(*inputs.values())
+
+    def _decide(
+        self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any], outputs: tuple[TensorSpec, ...]
+    ) -> Decision:
+        return launch.decide(
+            self.problem(inputs, attrs), lambda kernel: self._execute(kernel, inputs, attrs, outputs)
+        )
+
+    def _signature(self, inputs: Mapping[str, Tensor | None]) -> Any:
+        first = _first(inputs)
+        state = (first.stride(), first.device, torch.get_num_threads(), launch.epoch)
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        return (*state, deterministic, *[None if t is None else (t.shape, t.dtype) for t in inputs.values()])
 
     def _fake(self, *args: Any, **kwargs: Any) -> Any:
         inputs, attrs = self._bind(args, kwargs)
         first = _first(inputs)
-        made = tuple(_allocate(spec, first) for spec in self._outputs(inputs, attrs))
+        made = tuple(
+            torch.empty(
+                spec.shape, dtype=spec.dtype, device=first.device, memory_format=memory_format(spec, first)
+            )
+            for spec in self._outputs(inputs, attrs)
+        )
         return made[0] if len(made) == 1 else made
 
     def _save(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         named, attrs = self._bind(inputs, {})
         ctx.attrs = attrs
-        ctx.save_for_backward(*named.values())
+        ctx.save_for_backward(*named.values(), *self.kept_outputs(output))
 
     def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = dict(zip(self._input_names, ctx.saved_tensors, strict=True))
-        needed = dict(zip(self._input_names, ctx.needs_input_grad, strict=False))
-        rule = self.definition.gradient_fn
-        found = rule(Call(inputs, ctx.attrs, needed), *grads) if rule else {}
-        return (*(found.get(name) for name in self._input_names), *(None for _ in self._attrs))
+        return (*self.gradients(ctx.attrs, ctx.saved_tensors, ctx.needs_input_grad, grads), *(None for _ in self._attrs))
 
     def _autocast(self, device: str, key: str) -> Callable[..., Any]:
         dispatch_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
@@ -212,7 +269,7 @@ class Operator:
                 if tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float64:
                     inputs[name] = tensor.to(dtype)
             with torch._C._ExcludeDispatchKeyGuard(dispatch_key):
-                return self._overload(*inputs.values(), **attrs)
+                return self.overload(*inputs.values(), **attrs)
 
         return cast
 
@@ -242,12 +299,6 @@ class Operator:
         made = rule(specs, attrs) if rule else ()
         return made if isinstance(made, tuple) else (made,)
 
-    def _remember(self, problem: Problem, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        if len(self._checked) >= 4096:  # every topology update makes new problems; the memory of them is bounded
-            self._checked.clear()
-        self._checked[problem] = outputs
-        return outputs
-
     def _execute(
         self,
         kernel: Kernel,
@@ -255,15 +306,14 @@ class Operator:
         attrs: Mapping[str, Any],
         outputs: tuple[TensorSpec, ...],
     ) -> Any:
-        first = _first(inputs)
-        if kernel.into:
-            made = tuple(_allocate(spec, first) for spec in outputs)
-            kernel.run(*made, *inputs.values(), **attrs)
-            return made[0] if len(made) == 1 else made
-        result = kernel.run(*inputs.values(), **attrs)
-        results = result if isinstance(result, tuple) else (result,)
-        laid = tuple(_laid_out(t, spec, first) for t, spec in zip(results, outputs, strict=True))
-        return laid[0] if len(laid) == 1 else laid
+        result = plan(kernel, attrs, outputs, _first(inputs))(*inputs.values())
+        check_results(result, outputs)
+        return result
+
+    def _unknown(self, attrs: Mapping[str, Any]) -> str:
+        known = [attr.name for attr in self._attrs]
+        unknown = next(name for name in attrs if name not in self._attr_names)
+        return message(f"{self.name}: attribute", received=unknown, allowed=", ".join(known), fix=suggest(unknown, known))
 
 
 def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:
@@ -272,33 +322,6 @@ def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:
         if tensor is not None:
             return tensor
     raise ShapeError("an operator needs at least one tensor.")
-
-
-def _memory_format(spec: TensorSpec, first: Tensor) -> torch.memory_format:
-    """Channels-last in, channels-last out, as PyTorch's own convolutions do; everything else is contiguous."""
-    return torch.channels_last if len(spec.shape) == 4 and _is_channels_last(first) else torch.contiguous_format
-
-
-def _is_channels_last(tensor: Tensor) -> bool:
-    if tensor.dim() != 4 or not tensor.is_contiguous(memory_format=torch.channels_last):
-        return False
-    # With one channel or one pixel both formats fit the bytes; the strides then say which is meant.
-    return tensor.stride(1) == 1 and tensor.stride(3) == tensor.shape[1]
-
-
-def _allocate(spec: TensorSpec, first: Tensor) -> Tensor:
-    format_ = _memory_format(spec, first)
-    return torch.empty(spec.shape, dtype=spec.dtype, device=first.device, memory_format=format_)
-
-
-def _laid_out(result: Tensor, spec: TensorSpec, first: Tensor) -> Tensor:
-    """The kernel's result in the declared type and in the memory format that the fake kernel promises."""
-    if tuple(result.shape) != tuple(spec.shape) or result.dtype != spec.dtype:
-        raise ShapeError(
-            f"a kernel returned {list(result.shape)} {result.dtype}, "
-            f"the declaration says {list(spec.shape)} {spec.dtype}."
-        )
-    return result.contiguous(memory_format=_memory_format(spec, first))
 
 
 def _schema_attr(attr: Attr) -> str:

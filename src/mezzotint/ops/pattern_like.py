@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from functools import cache
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
@@ -28,7 +29,7 @@ class PatternLike(Protocol):
 
 def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     """``candidate`` as a :class:`PatternLike` of ``rank`` axes whose nnz is the length of ``values``."""
-    if not _offers_index_arrays(type(candidate)) and not _offers_index_arrays(candidate):
+    if not is_pattern(type(candidate)) and not _offers_index_arrays(candidate):
         raise ShapeError(
             message(
                 "pattern",
@@ -50,11 +51,22 @@ def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     return pattern
 
 
+@cache
+def is_pattern(kind: type) -> bool:
+    """Whether every instance of ``kind`` is a :class:`PatternLike`."""
+    return _offers_index_arrays(kind)
+
+
 def _offers_index_arrays(owner: object) -> bool:
     """Asked of the class first: asked of an instance, it would call the property, and so make the order."""
     return all(hasattr(owner, name) for name in ("indices", "transposed", "shape"))
 
 
-def transposed_if_needed(pattern: PatternLike, x: Tensor) -> Tensor | None:
-    """The transposed order where the input gradient may ask for it: a first layer never pays for it."""
-    return pattern.transposed if x.requires_grad else None
+def inputs_of(
+    x: Tensor, values: Tensor, pattern: Any, bias: Tensor | None
+) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
+    """The inputs of a sparse operator, and the shape of the dense weight.
+
+    The transposed order is there where the input gradient may ask for it: a first layer never pays for it.
+    """
+    return (x, values, pattern.indices, pattern.transposed if x.requires_grad else None, bias), pattern.shape
