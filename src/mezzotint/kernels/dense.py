@@ -172,6 +172,6 @@ def _backward(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        gy, x, weight, None, list(stride), list(padding), list(dilation), False, [0, 0], groups, list(wanted)
+        gy, x, weight, None, list(stride), list(padding), list(dilation), False, [0] * len(stride), groups, list(wanted)
     )
     return result

@@ -143,9 +143,10 @@ def conv_transpose_output(
             dilation=dilation[axis],
             more=more,
         )
-        if length is not None and surely(length < 1):
-            received = f"{before} before and {after} after, which leaves an output of {length}"
-            raise ShapeError(message(f"padding of the {name}", received=received, allowed="an output of at least 1"))
+        reached = length if length is None else length - torch.sym_max(0, more - stride[axis] + 1)
+        if reached is not None and surely(reached < 1):
+            received = f"{before} before and {after} after, which leaves {reached} outputs that x reaches"
+            raise ShapeError(message(f"padding of the {name}", received=received, allowed="at least 1 such output"))
         sizes.append(length)
     return (x[0], _times(weight[1], groups), *sizes)
 

@@ -183,13 +183,15 @@ class Operator:
         return tuple(tensor for output, tensor in named if output.name in self.definition.kept_outputs)
 
     def gradients(
-        self, attrs: Mapping[str, Any], saved: Tensors, needed: Sequence[bool], grads: Sequence[Tensor]
+        self, attrs: Mapping[str, Any], saved: Tensors, needed: Sequence[bool], grads: Sequence[Tensor | None]
     ) -> tuple[Tensor | None, ...]:
         """The gradient of each input, from the inputs and kept outputs that were ``saved``."""
         rule, names = self.definition.gradient_fn, self._input_names
         if rule is None:
             raise RuntimeError(f"{self.name} has no gradient")
         tensors = dict(zip((*names, *self.definition.kept_outputs), saved, strict=True))
+        if all(grad is None for grad in grads):
+            return (None,) * len(names)
         found = rule(Call(tensors, attrs, dict(zip(names, needed, strict=False))), *grads)
         return tuple(found.get(name) for name in names)
 
@@ -253,6 +255,7 @@ class Operator:
     def _save(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         named, attrs = self._bind(inputs, {})
         ctx.attrs = attrs
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*named.values(), *self.kept_outputs(output))
 
     def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -227,6 +227,7 @@ class _Recorded(torch.autograd.Function):
     def forward(ctx: Any, recording: _Recording, *tensors: Tensor | None) -> Any:
         result = recording.run(*tensors)
         ctx.recording = recording
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *recording.operator.kept_outputs(result))
         return result
 
@@ -249,6 +250,7 @@ class Transformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.operator, ctx.attrs, *tensors = inputs
+        ctx.set_materialize_grads(False)
         saved = (*tensors, *ctx.operator.kept_outputs(output))
         ctx.outputs = [(made.shape, made.dtype, made.device) for made in as_tuple(output)]
         ctx.save_for_backward(*saved)
