@@ -104,17 +104,17 @@ def transposed(rank: int, rng: random.Random) -> tuple[tuple[int, ...], tuple[in
     more = [rng.randint(0, max(s, d) - 1) for s, d in zip(p.stride, p.dilation, strict=True)]
     padding = []
     for axis in range(rank):
-        room = transposed_output_size(
+        whole = transposed_output_size(
             p.x[2 + axis],
             p.kernel[axis],
             before=0,
             after=0,
             stride=p.stride[axis],
             dilation=p.dilation[axis],
-            more=min(more[axis], p.stride[axis] - 1),
+            more=0,
         )
-        before = rng.randint(0, min(2, room - 1))
-        padding += [before, rng.randint(0, min(2, room - 1 - before))]
+        before = rng.randint(0, min(2, whole - 1))
+        padding += [before, rng.randint(0, min(2, whole - 1 - before))]
     attrs = {"stride": p.stride, "padding": padding, "output_padding": more, "dilation": p.dilation, "groups": groups}
     return p.x, (inner * groups, outer, *p.kernel), outer * groups, attrs
 

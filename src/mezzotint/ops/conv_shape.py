@@ -143,7 +143,7 @@ def conv_transpose_output(
             dilation=dilation[axis],
             more=more,
         )
-        reached = length if length is None else length - torch.sym_max(0, more - stride[axis] + 1)
+        reached = length if length is None else length - torch.sym_max(0, more - after)
         if reached is not None and surely(reached < 1):
             received = f"{before} before and {after} after, which leaves {reached} outputs that x reaches"
             raise ShapeError(message(f"padding of the {name}", received=received, allowed="at least 1 such output"))

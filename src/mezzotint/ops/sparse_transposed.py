@@ -27,7 +27,7 @@ from mezzotint.ops.sparse_family import (
     with_dense_weight,
     with_scratch_weight,
 )
-from mezzotint.ops.transposed import cropped, reached, resolve_geometry, with_output_padding
+from mezzotint.ops.transposed import cropped, led_back, resolve_geometry, with_output_padding
 
 
 def _output_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
@@ -42,8 +42,8 @@ def _output_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
 
 def _gradient(call: Call, gy: Tensor) -> dict[str, Tensor | None]:
     values, indices = call["values"], call["indices"]
-    shared = {"weight_shape": call["weight_shape"], **geometry(call)}
-    inner = cropped(gy, reached(call["x"].shape, call["weight_shape"], call))
+    size, exact = led_back(call["x"].shape, call["weight_shape"], call)
+    inner, shared = cropped(gy, size), {"weight_shape": call["weight_shape"], **exact}
     found: dict[str, Tensor | None] = {}
     if call.needs("x"):
         found["x"] = convolution(inner, values, indices, call["transposed"], None, **shared)
@@ -86,8 +86,11 @@ def _biased(compute: Callable[..., Any], into: bool) -> Callable[..., Any]:
             y += bias.to(y.dtype).view(-1, 1, 1)
 
     def run(x: Tensor, values: Tensor, indices: Tensor, order: Tensor, bias: Tensor | None, **attrs: Any) -> Tensor:
-        size, inner = _size(x, attrs), reached(x.shape, attrs["weight_shape"], attrs)
-        y: Tensor = compute(x, values, indices, order, input_size=inner, **_of_input_grad(attrs))
+        inner, exact = led_back(x.shape, attrs["weight_shape"], attrs)
+        y: Tensor = compute(
+            x, values, indices, order, input_size=inner, weight_shape=attrs["weight_shape"], **exact
+        )
+        size = _size(x, attrs)
         if inner != size:
             y = F.pad(y, (0, size[1] - inner[1], 0, size[0] - inner[0]))
         return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, reference
+from mezzotint.kernels.geometry import pads_per_axis
 from mezzotint.ops.conv_shape import FORMATS, Padding, conv_transpose_output, per_axis, resolve_padding
 from mezzotint.ops.convolution import (
     FAMILIES,
@@ -57,14 +58,19 @@ def resolve_geometry(given: tuple[Any, ...], rank: int) -> dict[str, Any]:
     }
 
 
-def reached(x_shape: Sequence[Any], weight_shape: Sequence[Any], attrs: Mapping[str, Any] | Call) -> list[Any]:
-    """Sizes of the part of the output that the input reaches: a longer end (``output_padding`` from the stride on) has
-    the bias alone, and the convolution that leads back must not see it.
+def led_back(
+    x_shape: Sequence[Any], weight_shape: Sequence[Any], attrs: Mapping[str, Any] | Call
+) -> tuple[list[Any], dict[str, Any]]:
+    """The convolution that leads exactly back: sizes of the part of the output that it reads, and its attributes.
+
+    A longer end (``output_padding``) is less padding there; what is longer than the padding has the bias alone.
     """
-    more = [min(o, s - 1) for o, s in zip(attrs["output_padding"], attrs["stride"], strict=True)]
-    rank = len(x_shape) - 2
-    shape = conv_transpose_output(x_shape, weight_shape, **geometry(attrs), output_padding=more, rank=rank)
-    return list(shape[2:])
+    rank, more = len(x_shape) - 2, attrs["output_padding"]
+    sides = zip(pads_per_axis(attrs["padding"]), more, strict=True)
+    padding = [side for (before, after), longer in sides for side in (before, max(after - longer, 0))]
+    exact = {**geometry(attrs), "padding": padding}
+    shape = conv_transpose_output(x_shape, weight_shape, **exact, output_padding=[0] * rank, rank=rank)
+    return list(shape[2:]), exact
 
 
 def cropped(y: Tensor, size: Sequence[Any]) -> Tensor:
@@ -122,13 +128,14 @@ class TransposedConvolution:
 
     def _gradient(self, call: Call, gy: Tensor) -> dict[str, Tensor | None]:
         weight = call["weight"]
-        inner = cropped(gy, reached(call["x"].shape, weight.shape, call))
+        size, exact = led_back(call["x"].shape, weight.shape, call)
+        inner = cropped(gy, size)
         found: dict[str, Tensor | None] = {}
         if call.needs("x"):
-            found["x"] = self._family.output(inner, weight, None, **geometry(call))
+            found["x"] = self._family.output(inner, weight, None, **exact)
         if call.needs("weight"):
             found["weight"] = self._family.weight_grad(
-                inner, call["x"], weight_shape=list(weight.shape), out_dtype=weight.dtype, **geometry(call)
+                inner, call["x"], weight_shape=list(weight.shape), out_dtype=weight.dtype, **exact
             )
         if call.needs("bias"):
             found["bias"] = bias_grad(gy, call["bias"].dtype)
