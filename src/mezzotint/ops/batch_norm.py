@@ -288,8 +288,10 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ShapeError(message("running statistics", received=None, allowed="[C] tensors, unless training=True"))
-        y: Tensor = inference_op(x, running_mean, running_var, weight, bias, **attrs)
-        return y
+        inputs, given = (x, running_mean, running_var, weight, bias), (eps, activation, slope)
+        run = inference_op.find(inputs, given)
+        normalised: Tensor = run(*inputs) if run else inference_op.resolved(inputs, given, attrs)
+        return normalised
     stats = torch.promote_types(x.dtype, torch.float32) if x.is_floating_point() else torch.float32
     y, mean, invstd = training_op(x, weight, bias, **attrs, stats=stats)
     with torch.no_grad():

@@ -136,6 +136,7 @@ class Convolution:
             )
             .register()
         )
+        self.find = self.output.find
         sizes = f"({SIZES[rank]}) of the input"
         self.input_grad = (
             with_geometry(
@@ -172,11 +173,12 @@ class Convolution:
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
         """The public function of this rank; ``given`` is (stride, padding, dilation, groups, data_format) as it came."""
-        run = self.output.find((x, weight, bias), given)
-        y: Tensor = run(x, weight, bias) if run else self._resolved(x, weight, bias, given)
+        run = self.find((x, weight, bias), given)
+        y: Tensor = run(x, weight, bias) if run else self.resolved(x, weight, bias, given)
         return y
 
-    def _resolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
+    def resolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
+        """The same where no plan is found."""
         stride, padding, dilation, groups, data_format = given
         name = f"conv{self.rank}d"
         if (plain := in_format(name, x, weight, data_format, self.rank)) is not x:
@@ -268,7 +270,10 @@ def conv1d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    return _1d(x, weight, bias, (stride, padding, dilation, groups, data_format))
+    given = (stride, padding, dilation, groups, data_format)
+    run = _1d.find((x, weight, bias), given)
+    y: Tensor = run(x, weight, bias) if run else _1d.resolved(x, weight, bias, given)
+    return y
 
 
 def conv2d(
@@ -300,7 +305,10 @@ def conv2d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    return _2d(x, weight, bias, (stride, padding, dilation, groups, data_format))
+    given = (stride, padding, dilation, groups, data_format)
+    run = _2d.find((x, weight, bias), given)
+    y: Tensor = run(x, weight, bias) if run else _2d.resolved(x, weight, bias, given)
+    return y
 
 
 def conv3d(
@@ -326,7 +334,10 @@ def conv3d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    return _3d(x, weight, bias, (stride, padding, dilation, groups, data_format))
+    given = (stride, padding, dilation, groups, data_format)
+    run = _3d.find((x, weight, bias), given)
+    y: Tensor = run(x, weight, bias) if run else _3d.resolved(x, weight, bias, given)
+    return y
 
 
 def conv2d_weight_grad(

@@ -58,6 +58,8 @@ class Operator:
         self._attr_names = frozenset(attr.name for attr in self._attrs)
         self.overload: Any = None
         self._plans = Plans(self)
+        #: The plan of a call with these inputs and attributes, however they were given, if there is one.
+        self.find = self._plans.find
 
     @property
     def schema(self) -> str:
@@ -82,15 +84,8 @@ class Operator:
             return self.overload(*inputs, **attrs)
         return self._plans.call(inputs, given, attrs)
 
-    def find(self, inputs: Tensors, given: Any) -> Run | None:
-        """The plan of a call like this one, if there is one: call it with the inputs.
-
-        ``given`` stands for the attributes as the caller has them, resolved or not; see :meth:`resolved`.
-        """
-        return self._plans.find(inputs, given)
-
     def resolved(self, inputs: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
-        """Run the operator with ``attrs``, and let :meth:`find` know the call by ``given`` from now on."""
+        """Run the operator with ``attrs``, and let ``find`` know the call by ``given`` from now on."""
         return self._plans.call(inputs, given, attrs)
 
     def kernel(
@@ -217,16 +212,23 @@ class Operator:
 
     def _dispatch(self, *args: Any, **kwargs: Any) -> Any:
         """Behind the dispatcher: nobody listens any more, whatever state the thread is in."""
-        inputs, attrs = self._bind(args, kwargs)
-        given = tuple([tuple(v) if type(v) is list else v for v in attrs.values()])
-        key = (given, self._signature(inputs))
-        run = self._plans.kept(key)
-        if run is None:
-            run, outputs = self.plan(tuple(inputs.values()), attrs)
-            check_results(result := run(*inputs.values()), outputs)
-            self._plans.keep(key, run)
-            return result
-        return run(*inputs.values())
+        count = len(self._input_names)
+        inputs = args[:count]
+        given = tuple([tuple(v) if type(v) is list else v for v in (*args[count:], *kwargs.items())])
+        first = inputs[0]
+        key: list[Any] = [given, first.stride(), first.device, torch.get_num_threads(), launch.epoch]
+        key.append(torch._C._get_deterministic_algorithms())
+        for tensor in inputs:
+            key += (None,) if tensor is None else (tensor.shape, tensor.dtype)
+        run = self._plans.kept(behind := ("dispatched", *key))
+        if run is not None:
+            return run(*inputs)
+        named, attrs = self._bind(args, kwargs)
+        run, outputs = self.plan(tuple(named.values()), attrs)
+        check_results(result := run(*named.values()), outputs)
+        if len(inputs) == count:
+            self._plans.keep(behind, run)
+        return result
 
     def _decide(
         self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any], outputs: tuple[TensorSpec, ...]
@@ -234,12 +236,6 @@ class Operator:
         return launch.decide(
             self.problem(inputs, attrs), lambda kernel: self._execute(kernel, inputs, attrs, outputs)
         )
-
-    def _signature(self, inputs: Mapping[str, Tensor | None]) -> Any:
-        first = _first(inputs)
-        state = (first.stride(), first.device, torch.get_num_threads(), launch.epoch)
-        deterministic = torch.are_deterministic_algorithms_enabled()
-        return (*state, deterministic, *[None if t is None else (t.shape, t.dtype) for t in inputs.values()])
 
     def _fake(self, *args: Any, **kwargs: Any) -> Any:
         inputs, attrs = self._bind(args, kwargs)

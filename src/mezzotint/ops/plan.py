@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 from mezzotint.errors import ShapeError
 from mezzotint.kernels import Kernel, launch
@@ -30,12 +31,11 @@ Tensors = Sequence[Tensor | None]
 #: Plans kept at most by an operator; every topology update makes new ones.
 _KEPT = 4096
 _JVP = torch._C._functorch.TransformType.Jvp
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 _transform = torch._C._functorch.peek_interpreter_stack
-_tracing = torch._C._get_tracing_state
+_tracing = torch._C._is_tracing
 _autocast = torch._C._is_any_autocast_enabled
 _profiling = torch._C._autograd._profiler_enabled
 _grad_enabled = torch._C.is_grad_enabled
@@ -69,29 +69,37 @@ class Plans:
         self._operator = operator
         self._kept: dict[Any, Run] = {}
 
-    def key(self, tensors: Tensors, given: Any) -> Any:
-        """What a plan for this call depends on, or ``None`` where the call must go through the dispatcher.
+    def find(self, tensors: Tensors, given: Any) -> Run | None:
+        """The plan of such a call, to be called with its tensors; ``None`` when there is none (yet).
 
-        ``given`` stands for the attributes; it is hashable, or else the key cannot be looked up.
+        ``given`` stands for the attributes; it is hashable, or else nothing is found.
         """
-        if _compiling() or (
-            _dispatch_modes()
+        if _compiling():
+            return None
+        try:
+            return self._kept.get(self.key(tensors, given))
+        except (TypeError, RuntimeError):  # attributes given as lists; tensors without strides
+            return None
+
+    def key(self, tensors: Tensors, given: Any) -> Any:
+        """What a plan for this call depends on, or ``None`` where the call must go through the dispatcher."""
+        first = tensors[0]
+        if (
+            first is None
+            or _dispatch_modes()
             or _function_modes()
             or _autocast()
             or forward_ad._current_level >= 0
             or _transform() is not None
-            or _tracing() is not None
+            or _tracing()
             or _profiling()
         ):
-            return None
-        first = tensors[0]
-        if first is None or first.layout is not torch.strided:
             return None
         key = [
             given,
             _grad_enabled() and _any_requires_grad(*tensors),
             first.stride(),
-            first.device,
+            first.is_cpu or first.device,
             _threads(),
             _deterministic(),
             launch.epoch,
@@ -99,18 +107,11 @@ class Plans:
         for tensor in tensors:
             if tensor is None:
                 key.append(None)
-            elif type(tensor) in _PLAIN:
+            elif type(tensor) is Tensor or type(tensor) is Parameter:
                 key += (tensor.shape, tensor.dtype)
             else:
                 return None
         return tuple(key)
-
-    def find(self, tensors: Tensors, given: Any) -> Run | None:
-        """The plan of such a call, to be called with its tensors; ``None`` when there is none (yet)."""
-        try:
-            return self._kept.get(self.key(tensors, given))
-        except TypeError:  # attributes given as lists
-            return None
 
     def call(self, tensors: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
         """Make the call with the resolved ``attrs``, and keep the plan under ``given`` where plans may be used."""
@@ -119,8 +120,9 @@ class Plans:
             return operator.overload(*tensors, **attrs)
         if transformed():
             return Transformed.apply(operator, attrs, *tensors)
-        key = self.key(tensors, given)
-        if key is None or not all(t is None or t.layout is torch.strided for t in tensors):
+        strided = all(t is None or t.layout is torch.strided for t in tensors)
+        key = self.key(tensors, given) if strided else None
+        if key is None:
             return operator.overload(*tensors, **attrs)
         if key[1] and operator.definition.gradient_fn is None:
             return operator.overload(*tensors, **attrs)
@@ -152,8 +154,7 @@ def plan(kernel: Kernel, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec]
         return _into(kernel.run, attrs, outputs, formats)
     if len(outputs) > 1:
         return lambda *tensors: tuple(
-            result.contiguous(memory_format=format_)
-            for result, format_ in zip(compute(*tensors, **attrs), formats, strict=True)
+            [result.contiguous(memory_format=f) for result, f in zip(compute(*tensors, **attrs), formats, strict=True)]
         )
     format_ = formats[0]
 
