@@ -22,6 +22,8 @@ from typing import Any
 
 import torch
 
+from mezzotint.kernels.geometry import surely
+
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name)
     for name in (
@@ -106,7 +108,7 @@ class Attr:
             wrong = _wrong_kind(self.kind, item)
             if wrong:
                 return f"item {position} {wrong}"
-            if self.minimum is not None and item < self.minimum:
+            if self.minimum is not None and surely(item < self.minimum):
                 return f"item {position} must be at least {self.minimum}"
         return None
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor as batched_by_autograd
 from torch.library import Library, register_autograd, register_fake
+from torch.overrides import BaseTorchFunctionMode
 
 from mezzotint.errors import NotRegistered, ShapeError, message, suggest
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
@@ -187,7 +189,12 @@ class Operator:
         tensors = dict(zip((*names, *self.definition.kept_outputs), saved, strict=True))
         if all(grad is None for grad in grads):
             return (None,) * len(names)
-        found = rule(Call(tensors, attrs, dict(zip(names, needed, strict=False))), *grads)
+        call = Call(tensors, attrs, dict(zip(names, needed, strict=False)))
+        if any(grad is not None and batched_by_autograd(grad) for grad in grads):
+            with BaseTorchFunctionMode():  # so that every operator below goes through the dispatcher, which batches it
+                found = rule(call, *grads)
+        else:
+            found = rule(call, *grads)
         return tuple(found.get(name) for name in names)
 
     def describe(self) -> str:

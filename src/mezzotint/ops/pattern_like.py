@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
@@ -29,7 +29,7 @@ class PatternLike(Protocol):
 
 def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     """``candidate`` as a :class:`PatternLike` of ``rank`` axes whose nnz is the length of ``values``."""
-    if not is_pattern(type(candidate)) and not _offers_index_arrays(candidate):
+    if not _offers_index_arrays(type(candidate)) and not _offers_index_arrays(candidate):
         raise ShapeError(
             message(
                 "pattern",
@@ -51,10 +51,17 @@ def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     return pattern
 
 
-@cache
 def is_pattern(kind: type) -> bool:
-    """Whether every instance of ``kind`` is a :class:`PatternLike`."""
-    return _offers_index_arrays(kind)
+    """Whether every instance of ``kind`` is known to be a :class:`PatternLike`; under ``torch.compile`` nothing is."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    known = _KNOWN.get(kind)
+    if known is None:
+        known = _KNOWN[kind] = _offers_index_arrays(kind)
+    return known
+
+
+_KNOWN: dict[type, bool] = {}
 
 
 def _offers_index_arrays(owner: object) -> bool:
