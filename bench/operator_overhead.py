@@ -237,7 +237,9 @@ def main() -> None:
     torch.set_num_threads(1)
     gc.disable()
     rows = overheads(args.repeats)
-    table = Table("function", "kernel, us", "no gradients", "gradients recorded", "compiled", title="beyond the kernel, us")
+    table = Table(
+        "function", "kernel, us", "no gradients", "gradients recorded", "compiled", title="beyond the kernel, us"
+    )
     for name, row in rows.items():
         table.add_row(name, *(f"{row[way]:.1f}" for way in ("kernel", "no_grad", "grad", "compiled")))
     console.print(table)

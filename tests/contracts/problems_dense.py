@@ -1,4 +1,4 @@
-"""Which problems are the dense operators of any rank put to? Convolutions, pooling and normalisation, drawn from a seed."""
+"""Which problems are the dense operators of any rank put to? Convolution, pooling, normalisation, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -226,7 +226,11 @@ def _fused(rng: random.Random, generator: torch.Generator, dtype: torch.dtype) -
 
 MAKERS: dict[str, Maker] = {
     **{f"conv{rank}d": partial(_convolution, rank, "") for rank in (1, 3)},
-    **{f"conv{rank}d_{part}": partial(_convolution, rank, part) for rank in (1, 3) for part in ("input_grad", "weight_grad")},
+    **{
+        f"conv{rank}d_{part}": partial(_convolution, rank, part)
+        for rank in (1, 3)
+        for part in ("input_grad", "weight_grad")
+    },
     **{f"conv_transpose{rank}d": partial(_transposed, rank) for rank in (1, 2, 3)},
     "adaptive_avg_pool": partial(_adaptive, ""),
     "adaptive_avg_pool_grad": partial(_adaptive, "grad"),

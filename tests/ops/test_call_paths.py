@@ -339,5 +339,5 @@ def test_what_is_not_deterministic_is_refused_by_name() -> None:
 
     x = torch.zeros(3)
     operator(x)  # there is a plan now
-    with deterministic(), pytest.raises(RuntimeError, match="put_.*deterministic"):
+    with deterministic(), pytest.raises(RuntimeError, match=r"put_.*deterministic"):
         operator(x)

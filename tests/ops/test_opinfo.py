@@ -1,4 +1,4 @@
-"""Do the operators agree with PyTorch on PyTorch's own test inputs? Its OpInfo samples of convolutions, pooling, batch norm.
+"""Do the operators agree with PyTorch on PyTorch's own test inputs? OpInfo's convolutions, pooling and batch norm.
 
 A sample is skipped only by a rule of :data:`NOT_OURS`, which says why; how many ran is asserted.
 """
@@ -26,13 +26,23 @@ CONVOLUTIONS = {"conv1d": 10, "conv2d": 30, "conv3d": 20}
 TRANSPOSED = {"conv_transpose1d": 10, "conv_transpose2d": 12, "conv_transpose3d": 10}
 MAXIMA = {"max_pool1d": 864, "max_pool2d": 1440, "max_pool3d": 576}
 MEANS = {"avg_pool1d": 9, "avg_pool2d": 7, "avg_pool3d": 8}
-ADAPTIVE = {f"adaptive_{kind}_pool{rank}d": least for kind, counts in (("avg", (6, 10, 12)), ("max", (8, 24, 20)))
-            for rank, least in zip((1, 2, 3), counts, strict=True)}
+ADAPTIVE = {
+    f"adaptive_{kind}_pool{rank}d": least
+    for kind, counts in (("avg", (6, 10, 12)), ("max", (8, 24, 20)))
+    for rank, least in zip((1, 2, 3), counts, strict=True)
+}
 COUNTS = {**CONVOLUTIONS, **TRANSPOSED, **MAXIMA, **MEANS, **ADAPTIVE, "batch_norm": 10}
 #: Error inputs that must have been refused, at least.
 ERRORS = {
-    **{"conv1d": 10, "conv2d": 10, "conv3d": 9},
-    **{"max_pool1d": 24, "max_pool2d": 7, "max_pool3d": 7, "avg_pool1d": 2, "avg_pool2d": 5, "avg_pool3d": 6},
+    "conv1d": 10,
+    "conv2d": 10,
+    "conv3d": 9,
+    "max_pool1d": 24,
+    "max_pool2d": 7,
+    "max_pool3d": 7,
+    "avg_pool1d": 2,
+    "avg_pool2d": 5,
+    "avg_pool3d": 6,
     **{f"adaptive_{kind}_pool{rank}d": 2 if rank == 1 else 3 for kind in ("avg", "max") for rank in (1, 2, 3)},
 }
 AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")

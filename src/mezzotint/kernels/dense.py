@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels.geometry import for_pad, pads_per_axis
+from mezzotint.kernels.geometry import for_pad, pads_per_axis, trailing
 from mezzotint.kernels.hardware import computes_in
 from mezzotint.kernels.problem import Problem
 
@@ -55,10 +55,8 @@ def conv_transpose(
             x.to(work), weight, bias, list(stride), list(padding[::2]), list(output_padding), groups, list(dilation)
         ).to(x.dtype)
     whole = compute(x.to(work), weight, bias, list(stride), 0, list(output_padding), groups, list(dilation))
-    kept = (
-        slice(before, whole.shape[2 + axis] - after) for axis, (before, after) in enumerate(pads_per_axis(padding))
-    )
-    return whole[(..., *kept)].to(x.dtype)
+    kept = (slice(before, whole.shape[2 + axis] - after) for axis, (before, after) in enumerate(pads_per_axis(padding)))
+    return whole[trailing(kept)].to(x.dtype)
 
 
 def conv_input_grad(
@@ -74,7 +72,7 @@ def conv_input_grad(
     pads = [0] * len(sides) if asymmetric else list(padding[::2])
     gx = _backward(gy.to(work), like, weight.to(work), stride, pads, dilation, groups, (True, False, False))[0]
     if asymmetric:
-        gx = gx[(..., *(slice(before, before + s) for s, (before, _) in zip(input_size, sides, strict=True)))]
+        gx = gx[trailing(slice(before, before + s) for s, (before, _) in zip(input_size, sides, strict=True))]
     return gx.to(gy.dtype)
 
 

@@ -1,4 +1,4 @@
-"""How large is the result of a convolution or a pooling, and where does each tap read? The one arithmetic of all kernels.
+"""How large is what a convolution or a pooling gives, and where does each tap read? The one arithmetic of all kernels.
 
 Sizes may be numbers, ``torch.SymInt``, or ``None`` for a size that nobody knows; what depends on an unknown size is
 unknown itself.
@@ -7,7 +7,7 @@ unknown itself.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +18,9 @@ Size = Any
 
 
 class Tap(NamedTuple):
-    """One kernel tap: its index in the kernel, and the slice of each padded axis that it reads for all positions."""
+    """One kernel tap: its place in the kernel, and the slice of each padded axis that it reads for all positions."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     reads: tuple[slice, ...]
 
 
@@ -69,9 +69,7 @@ def same_padding(size: Size, kernel: Size, *, stride: Size, dilation: Size) -> t
     return total // 2, total - total // 2
 
 
-def taps(
-    kernel: Sequence[int], output: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> Iterator[Tap]:
+def taps(kernel: Sequence[int], output: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Iterator[Tap]:
     """Every tap of a kernel of any rank in row-major order."""
     for index in itertools.product(*map(range, kernel)):
         starts = [position * spread for position, spread in zip(index, dilation, strict=True)]
@@ -83,8 +81,13 @@ def taps(
 
 
 def window(position: int, size: int, output: int) -> tuple[int, int]:
-    """(begin, end) of the inputs that output ``position`` of an adaptive pooling covers: whole, overlapping at most by 1."""
+    """(begin, end) of the inputs that output ``position`` of an adaptive pooling covers."""
     return position * size // output, -(-(position + 1) * size // output)
+
+
+def trailing(parts: Iterable[Any]) -> tuple[Any, ...]:
+    """An index of the last axes."""
+    return (..., *parts)
 
 
 def pads_per_axis(padding: Sequence[Size]) -> list[tuple[Size, Size]]:

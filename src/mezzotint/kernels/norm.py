@@ -1,11 +1,10 @@
-"""How is a batch normalised, with the activation behind it and the convolution before it? PyTorch's kernels, and the oracle.
+"""How is a batch normalised, with what stands before and behind it? PyTorch's kernels, and the oracle.
 
 Statistics and parameters come in FP32 (or the wider type of the activations) where activations are of 16 bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -183,5 +182,5 @@ def _wide(per_channel: Tensor, x: Tensor) -> Tensor:
     return per_channel.double().view(-1, *(1,) * (x.dim() - 2))
 
 
-def _axes(x: Tensor) -> Sequence[int]:
+def _axes(x: Tensor) -> list[int]:
     return [0, *range(2, x.dim())]

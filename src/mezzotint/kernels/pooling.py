@@ -7,7 +7,7 @@ has for two axes only is used for one axis with a second one of length 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,21 @@ from torch.nn import functional as F
 from mezzotint.kernels.problem import Problem
 
 Ints = Sequence[int]
-_ADAPTIVE_AVG = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_ADAPTIVE_AVG: dict[int, Callable[..., Tensor]] = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
 
 def pads_alike(problem: Problem) -> str | None:
     """``None``, or why PyTorch cannot pad so."""
     padding = problem.attr("padding")
     return None if padding[::2] == padding[1::2] else "PyTorch pads both ends of an axis alike"
+
+
+def maxima(problem: Problem) -> str | None:
+    """``None``, or why PyTorch cannot take such maxima."""
+    padding, kernel = problem.attr("padding"), problem.attr("kernel_size")
+    if len(kernel) == 3 and any(pad > k // 2 for pad, k in zip(padding[::2], kernel, strict=True)):
+        return "PyTorch pads three axes by half of the undilated window at most"
+    return pads_alike(problem)
 
 
 def averages(problem: Problem) -> str | None:
@@ -40,7 +48,7 @@ def max_pool(
     """Largest element of each window (NaN wins) and its flat position among the spatial axes of ``x``."""
     pads = list(padding[::2])
     if x.dim() == 3:
-        return torch.max_pool1d_with_indices(x, kernel_size, stride, pads, dilation, ceil_mode)
+        return torch.max_pool1d_with_indices(x, list(kernel_size), list(stride), pads, list(dilation), ceil_mode)
     pool = F.max_pool2d if x.dim() == 4 else F.max_pool3d
     found: tuple[Tensor, Tensor] = pool(
         x, list(kernel_size), list(stride), pads, list(dilation), ceil_mode, return_indices=True
@@ -87,7 +95,7 @@ def lp_pool(x: Tensor, *, norm: float, kernel_size: Ints, stride: Ints, ceil_mod
 def adaptive_avg_pool(x: Tensor, *, output_size: Ints) -> Tensor:
     """Mean of each of ``output_size`` windows, which share out the axes of ``x`` evenly."""
     if x.dim() == 3:
-        return F.adaptive_avg_pool2d(x.unsqueeze(2), [1, *output_size]).squeeze(2)
+        return adaptive_avg_pool(x.unsqueeze(2), output_size=[1, *output_size]).squeeze(2)
     return _ADAPTIVE_AVG[x.dim() - 2](x, list(output_size))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels.geometry import Tap, for_pad, output_size, pads_per_axis, taps, window
+from mezzotint.kernels.geometry import Tap, for_pad, output_size, pads_per_axis, taps, trailing, window
 
 Ints = Sequence[int]
 
@@ -28,7 +28,7 @@ def max_pool(
     best = x.new_full((*x.shape[:2], *size), -math.inf)
     index = torch.full_like(best, -1, dtype=torch.int64)
     for tap in taps(kernel_size, size, stride, dilation):
-        found, place = padded[(..., *tap.reads)], _places(x, tap, padding)
+        found, place = padded[trailing(tap.reads)], _places(x, tap, padding)
         take = (place >= 0) & ((found > best) | found.isnan() | (index < 0))
         best, index = torch.where(take, found, best), torch.where(take, place, index)
     return best, index
@@ -59,7 +59,7 @@ def avg_pool(
     padded = F.pad(x.to(work), for_pad(_reaching(x, size, kernel_size, stride, padding, ones)))
     y = padded.new_zeros(*x.shape[:2], *size)
     for tap in taps(kernel_size, size, stride, ones):
-        y += padded[(..., *tap.reads)]
+        y += padded[trailing(tap.reads)]
     return (y / _divisor(x.shape[2:], size, kernel_size, stride, padding, count_include_pad, divisor, y)).to(x.dtype)
 
 
@@ -84,9 +84,9 @@ def avg_pool_grad(
     wide = gy.to(work)
     share = wide / _divisor(input_size, size, kernel_size, stride, padding, count_include_pad, divisor, wide)
     for tap in taps(kernel_size, size, stride, ones):
-        gx[(..., *tap.reads)] += share
+        gx[trailing(tap.reads)] += share
     kept = (slice(before, before + n) for n, (before, _) in zip(input_size, pads_per_axis(pads), strict=True))
-    return gx[(..., *kept)].to(gy.dtype)
+    return gx[trailing(kept)].to(gy.dtype)
 
 
 def lp_pool(x: Tensor, *, norm: float, kernel_size: Ints, stride: Ints, ceil_mode: bool) -> Tensor:
@@ -101,7 +101,7 @@ def adaptive_avg_pool(x: Tensor, *, output_size: Ints) -> Tensor:
     """As :func:`mezzotint.kernels.pooling.adaptive_avg_pool`, window by window in float64."""
     y = x.new_zeros((*x.shape[:2], *output_size), dtype=torch.float64)
     for place, reads in _windows(x.shape[2:], output_size):
-        y[(..., *place)] = x.double()[(..., *reads)].flatten(2).mean(-1)
+        y[trailing(place)] = x.double()[trailing(reads)].flatten(2).mean(-1)
     return y.to(x.dtype)
 
 
@@ -109,8 +109,8 @@ def adaptive_avg_pool_grad(gy: Tensor, *, input_size: Ints) -> Tensor:
     """Transpose of :func:`adaptive_avg_pool`."""
     gx = gy.new_zeros((*gy.shape[:2], *input_size), dtype=torch.float64)
     for place, reads in _windows(input_size, gy.shape[2:]):
-        part = gx[(..., *reads)]
-        share = gy.double()[(..., *place)] / math.prod(part.shape[2:])
+        part = gx[trailing(reads)]
+        share = gy.double()[trailing(place)] / math.prod(part.shape[2:])
         part += share.view(*share.shape, *(1,) * len(place))
     return gx.to(gy.dtype)
 
@@ -121,10 +121,10 @@ def adaptive_max_pool(x: Tensor, *, output_size: Ints) -> tuple[Tensor, Tensor]:
     index = torch.zeros_like(y, dtype=torch.int64)
     places = torch.arange(math.prod(x.shape[2:]), device=x.device).view(x.shape[2:])
     for place, reads in _windows(x.shape[2:], output_size):
-        values = x[(..., *reads)].flatten(2)
+        values = x[trailing(reads)].flatten(2)
         first = values.argmax(-1)
-        y[(..., *place)] = values.gather(-1, first.unsqueeze(-1)).squeeze(-1)
-        index[(..., *place)] = places[reads].flatten()[first]
+        y[trailing(place)] = values.gather(-1, first.unsqueeze(-1)).squeeze(-1)
+        index[trailing(place)] = places[reads].flatten()[first]
     return y, index
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels.geometry import for_pad, output_size, pads_per_axis, taps, transposed_output_size
+from mezzotint.kernels.geometry import for_pad, output_size, pads_per_axis, taps, trailing, transposed_output_size
 
 Ints = Sequence[int]
 
@@ -33,8 +33,8 @@ def conv(
     size = _output(x, weight.shape, stride, padding, dilation)
     y = padded.new_zeros(x.shape[0], groups, weight.shape[0] // groups, *size)
     for tap in taps(weight.shape[2:], size, stride, dilation):
-        patch = _grouped(padded[(..., *tap.reads)], groups)
-        y += torch.einsum("ngi...,goi->ngo...", patch, _tap_weight(weight64, tap.index, groups))
+        patch = _grouped(padded[trailing(tap.reads)], groups)
+        y += torch.einsum("ngi...,goi->ngo...", patch, _tap_weight(weight64, tap.place, groups))
     y = y.flatten(1, 2)
     return (y if bias is None else y + _per_channel(bias, y)).to(x.dtype)
 
@@ -48,9 +48,9 @@ def conv_input_grad(
     sizes = [before + size + after for size, (before, after) in zip(input_size, pads, strict=True)]
     gx = gy64.new_zeros(gy.shape[0], groups, weight.shape[1], *sizes)
     for tap in taps(weight.shape[2:], gy.shape[2:], stride, dilation):
-        gx[(..., *tap.reads)] += torch.einsum("ngo...,goi->ngi...", gy64, _tap_weight(weight64, tap.index, groups))
+        gx[trailing(tap.reads)] += torch.einsum("ngo...,goi->ngi...", gy64, _tap_weight(weight64, tap.place, groups))
     kept = (slice(before, before + size) for size, (before, _) in zip(input_size, pads, strict=True))
-    return gx.flatten(1, 2)[(..., *kept)].to(gy.dtype)
+    return gx.flatten(1, 2)[trailing(kept)].to(gy.dtype)
 
 
 def conv_weight_grad(
@@ -68,8 +68,8 @@ def conv_weight_grad(
     padded, gy64 = F.pad(x.double(), for_pad(padding)), _grouped(gy.double(), groups)
     gw = gy64.new_zeros(*weight_shape)
     for tap in taps(weight_shape[2:], gy.shape[2:], stride, dilation):
-        patch = _grouped(padded[(..., *tap.reads)], groups)
-        gw[(..., *tap.index)] = torch.einsum("ngip,ngop->goi", patch.flatten(3), gy64.flatten(3)).flatten(0, 1)
+        patch = _grouped(padded[trailing(tap.reads)], groups)
+        gw[trailing(tap.place)] = torch.einsum("ngip,ngop->goi", patch.flatten(3), gy64.flatten(3)).flatten(0, 1)
     return gw.to(out_dtype)
 
 
@@ -150,4 +150,4 @@ def _grouped(x: Tensor, groups: int) -> Tensor:
 
 
 def _tap_weight(weight: Tensor, index: tuple[int, ...], groups: int) -> Tensor:
-    return weight[(..., *index)].reshape(groups, weight.shape[0] // groups, weight.shape[1])
+    return weight[trailing(index)].reshape(groups, weight.shape[0] // groups, weight.shape[1])

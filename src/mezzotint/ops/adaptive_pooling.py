@@ -100,7 +100,7 @@ max_op.kernel(name="torch")(pooling.adaptive_max_pool)
 max_op.kernel(name="reference", oracle=True)(pooling_taps.adaptive_max_pool)
 
 
-def _sizes(output_size: int | None | Sequence[int | None], x: Tensor, rank: int) -> list[int]:
+def _sizes(output_size: int | Sequence[int | None] | None, x: Tensor, rank: int) -> list[int]:
     given = list(output_size) if isinstance(output_size, Sequence) else [output_size] * rank
     if len(given) != rank or not all(size is None or isinstance(size, (int, torch.SymInt)) for size in given):
         allowed = f"an integer or None (as in x), or {rank} of them"
@@ -110,12 +110,12 @@ def _sizes(output_size: int | None | Sequence[int | None], x: Tensor, rank: int)
 
 def adaptive_avg_pool(
     x: Tensor,
-    output_size: int | None | Sequence[int | None],
+    output_size: int | Sequence[int | None] | None,
     *,
     data_format: str | None = None,
     rank: int | None = None,
 ) -> Tensor:
-    """Mean of ``output_size`` windows an axis: window ``i`` of ``n`` covers ``floor(i L / n)`` to ``ceil((i + 1) L / n)``.
+    """Mean of ``output_size`` windows an axis; window ``i`` of ``n`` is ``floor(i L / n)`` to ``ceil((i + 1) L / n)``.
 
     Args:
         x, data_format, rank: as for :func:`mezzotint.ops.max_pool`.
@@ -134,7 +134,7 @@ def adaptive_avg_pool(
 
 def adaptive_max_pool(
     x: Tensor,
-    output_size: int | None | Sequence[int | None],
+    output_size: int | Sequence[int | None] | None,
     *,
     return_indices: bool = False,
     data_format: str | None = None,

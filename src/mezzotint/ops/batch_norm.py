@@ -33,7 +33,9 @@ def check_per_channel(inputs: Specs, channels: Any, *names: str) -> None:
     for name in names:
         found = inputs[name]
         if found is not None and (len(found.shape) != 1 or differ(found.shape[0], channels)):
-            raise ShapeError(message(f"{name} shape", received=list(found.shape), allowed=f"[{channels}], one a channel"))
+            raise ShapeError(
+                message(f"{name} shape", received=list(found.shape), allowed=f"[{channels}], one a channel")
+            )
 
 
 def before_activation(call: Call, gy: Tensor, y: Tensor) -> Tensor:
@@ -144,7 +146,8 @@ def _training_gradient(
         found["x"], found["weight"], found["bias"] = training_grad_op(g, x, mean, invstd, call["weight"])
     extra = _toward_statistics(x, mean, invstd, gmean, ginvstd)
     if extra is not None:
-        found["x"] = extra if gy is None else found["x"] + extra
+        toward_x = found.get("x")
+        found["x"] = extra if toward_x is None else toward_x + extra
     return in_their_types(call, found)
 
 
@@ -272,8 +275,8 @@ def batch_norm(
 
     Args:
         x: activations ``[N, C, ...]``; float.
-        running_mean, running_var: ``[C]``; in training they are moved towards the batch's (unbiased) statistics, and may
-            be ``None``.
+        running_mean, running_var: ``[C]``; training moves them towards the batch's (unbiased) statistics, they may be
+            ``None`` then.
         weight, bias: ``[C]`` or ``None``; FP32 for activations of 16 bits.
         training: whether to normalise by the batch's statistics or by the running ones.
         momentum: share of the batch's statistics in the new running ones.
@@ -293,7 +296,8 @@ def batch_norm(
         normalised: Tensor = run(*inputs) if run else inference_op.resolved(inputs, given, attrs)
         return normalised
     stats = torch.promote_types(x.dtype, torch.float32) if x.is_floating_point() else torch.float32
-    y, mean, invstd = training_op(x, weight, bias, **attrs, stats=stats)
+    made: tuple[Tensor, Tensor, Tensor] = training_op(x, weight, bias, **attrs, stats=stats)
+    y, mean, invstd = made
     with torch.no_grad():
         count = x.numel() / x.shape[1]
         if running_mean is not None:

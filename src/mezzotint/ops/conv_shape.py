@@ -31,7 +31,7 @@ FORMATS: dict[int, tuple[str, str]] = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3
 
 def per_axis(name: str, value: int | Sequence[int], rank: int, least: int = 1) -> list[int]:
     """``3``, ``[3]`` or one number an axis as a list of ``rank`` numbers, each at least ``least``."""
-    sizes = [value] if _is_int(value) else list(value) if isinstance(value, Sequence) else [None]
+    sizes: list[Any] = [value] if _is_int(value) else list(value) if isinstance(value, Sequence) else [None]
     if len(sizes) == 1:
         sizes *= rank
     if len(sizes) != rank or not all(_is_int(size) for size in sizes) or any(surely(size < least) for size in sizes):
@@ -57,7 +57,7 @@ def resolve_padding(
     if _is_int(padding):
         return (padding,) * (2 * rank)
     if isinstance(padding, Sequence):
-        sides = [(side, side) if _is_int(side) else side for side in padding]
+        sides: list[Any] = [(side, side) if _is_int(side) else side for side in padding]
         pairs = all(isinstance(s, Sequence) and len(s) == 2 and all(map(_is_int, s)) for s in sides)
         if pairs and len(sides) == 1:
             sides *= rank
@@ -210,7 +210,9 @@ def _check_weight(weight: Ints, groups: int) -> None:
         raise ShapeError(message("weight shape", received=list(weight), allowed="no empty kernel or channel axis"))
     if weight[0] is not None and surely(weight[0] % groups != 0):
         raise ShapeError(
-            message("groups", received=groups, allowed=f"a divisor of the {weight[0]} channels of the weight's first axis")
+            message(
+                "groups", received=groups, allowed=f"a divisor of the {weight[0]} channels of the weight's first axis"
+            )
         )
 
 

@@ -1,4 +1,4 @@
-"""How is a dense convolution done? ``conv1d``, ``conv2d``, ``conv3d`` and their gradients as operators, depthwise too."""
+"""How is a dense convolution done? ``conv1d``, ``conv2d``, ``conv3d`` and their gradients as operators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mezzotint.ops.conv_shape import (
     resolve_padding,
 )
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
-from mezzotint.ops.operator import Call, Operator
+from mezzotint.ops.operator import Call
 
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 SIZES = {1: "L", 2: "H, W", 3: "D, H, W"}
@@ -89,14 +89,16 @@ def bias_grad(gy: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def in_format(name: str, x: Tensor, weight: Tensor, data_format: str, rank: int) -> Tensor:
-    """``x`` as ``[N, C, ...]``: channels moved to axis 1 as ``data_format`` says, a batch of one for a single sample."""
+    """``x`` as ``[N, C, ...]``: channels moved to axis 1 as ``data_format`` says, one sample a batch of one."""
     if data_format not in FORMATS[rank]:
         first, last = FORMATS[rank]
         raise ShapeError(message(f"{name}: data_format", received=data_format, allowed=f'"{first}" or "{last}"'))
     if weight.dim() != rank + 2 or x.dim() not in (rank + 1, rank + 2):
         received = f"x {list(x.shape)}, weight {list(weight.shape)}"
         raise ShapeError(
-            message(f"{name} shapes", received=received, allowed=f"{rank + 2} dimensions each; x may be without its batch")
+            message(
+                f"{name} shapes", received=received, allowed=f"{rank + 2} dimensions each; x may be without its batch"
+            )
         )
     batched = x if x.dim() == rank + 2 else x.unsqueeze(0)
     return batched if data_format == FORMATS[rank][0] else batched.movedim(-1, 1)
@@ -131,9 +133,7 @@ class Convolution:
             .samples("x")
             .shape_rule(self._output_rule)
             .gradient(self._gradient)
-            .doc(
-                f"Dense {rank}-D cross-correlation of {FORMATS[rank][0]} activations, accumulated in at least FP32."
-            )
+            .doc(f"Dense {rank}-D cross-correlation of {FORMATS[rank][0]} activations, accumulated in at least FP32.")
             .register()
         )
         self.find = self.output.find
@@ -172,7 +172,7 @@ class Convolution:
         self.weight_grad.kernel(name="reference", oracle=True)(reference.conv_weight_grad)
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
-        """The public function of this rank; ``given`` is (stride, padding, dilation, groups, data_format) as it came."""
+        """The public function; ``given`` is (stride, padding, dilation, groups, data_format) as it came."""
         run = self.find((x, weight, bias), given)
         y: Tensor = run(x, weight, bias) if run else self.resolved(x, weight, bias, given)
         return y
@@ -235,11 +235,8 @@ class Convolution:
 
     def _toward_weight(self, call: Call, x: Tensor, gy: Tensor) -> Tensor:
         weight = call["weight"]
-        gw: Tensor = self.weight_grad(
-            x, gy, weight_shape=list(weight.shape), out_dtype=weight.dtype, **geometry(call)
-        )
+        gw: Tensor = self.weight_grad(x, gy, weight_shape=list(weight.shape), out_dtype=weight.dtype, **geometry(call))
         return gw
-
 
 
 _1d, _2d, _3d = Convolution(1), Convolution(2), Convolution(3)

@@ -1,4 +1,4 @@
-"""How is a depthwise convolution done? ``depthwise_conv2d``: each channel has filters of its own, ``multiplier`` many."""
+"""How is a depthwise convolution done? ``depthwise_conv2d``: each channel has ``multiplier`` filters of its own."""
 
 from __future__ import annotations
 

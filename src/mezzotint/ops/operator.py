@@ -240,17 +240,13 @@ class Operator:
     def _decide(
         self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any], outputs: tuple[TensorSpec, ...]
     ) -> Decision:
-        return launch.decide(
-            self.problem(inputs, attrs), lambda kernel: self._execute(kernel, inputs, attrs, outputs)
-        )
+        return launch.decide(self.problem(inputs, attrs), lambda kernel: self._execute(kernel, inputs, attrs, outputs))
 
     def _fake(self, *args: Any, **kwargs: Any) -> Any:
         inputs, attrs = self._bind(args, kwargs)
         first = _first(inputs)
         made = tuple(
-            torch.empty(
-                spec.shape, dtype=spec.dtype, device=first.device, memory_format=memory_format(spec, first)
-            )
+            torch.empty(spec.shape, dtype=spec.dtype, device=first.device, memory_format=memory_format(spec, first))
             for spec in self._outputs(inputs, attrs)
         )
         return made[0] if len(made) == 1 else made
@@ -262,7 +258,10 @@ class Operator:
         ctx.save_for_backward(*named.values(), *self.kept_outputs(output))
 
     def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return (*self.gradients(ctx.attrs, ctx.saved_tensors, ctx.needs_input_grad, grads), *(None for _ in self._attrs))
+        return (
+            *self.gradients(ctx.attrs, ctx.saved_tensors, ctx.needs_input_grad, grads),
+            *(None for _ in self._attrs),
+        )
 
     def _autocast(self, device: str, key: str) -> Callable[..., Any]:
         dispatch_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
@@ -319,7 +318,9 @@ class Operator:
     def _unknown(self, attrs: Mapping[str, Any]) -> str:
         known = [attr.name for attr in self._attrs]
         unknown = next(name for name in attrs if name not in self._attr_names)
-        return message(f"{self.name}: attribute", received=unknown, allowed=", ".join(known), fix=suggest(unknown, known))
+        return message(
+            f"{self.name}: attribute", received=unknown, allowed=", ".join(known), fix=suggest(unknown, known)
+        )
 
 
 def _first(inputs: Mapping[str, Tensor | None]) -> Tensor:

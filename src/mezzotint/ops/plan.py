@@ -1,9 +1,9 @@
 """How is a call like one made before run without being resolved, checked and dispatched anew?
 
-A plan is what is left of a call when everything that shapes, types and attributes decide has been decided: the kernel, its
-attributes, and the outputs to be allocated. Plans are kept under what they depend on. Where nobody listens (no transform,
-no mode, no tracing, no autocast, no profiler, no tensor but PyTorch's own) a call goes straight from the plan to the
-kernel; everywhere else it goes through ``torch.ops``, and the plan is found behind the dispatcher.
+A plan is what is left of a call when everything that shapes, types and attributes decide has been decided: the kernel,
+its attributes, and the outputs to be allocated. Plans are kept under what they depend on. Where nobody listens (no
+transform, no mode, no tracing, no autocast, no profiler, no tensor but PyTorch's own) a call goes straight from the
+plan to the kernel; everywhere else it goes through ``torch.ops``, and the plan is found behind the dispatcher.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Plans:
         if _compiling():
             return operator.overload(*tensors, **attrs)
         if transformed():
-            return Transformed.apply(operator, attrs, *tensors)
+            return Transformed.apply(operator, attrs, *tensors)  # type: ignore[no-untyped-call]
         strided = all(t is None or t.layout is torch.strided for t in tensors)
         key = self.key(tensors, given) if strided else None
         if key is None:
@@ -218,7 +218,7 @@ class _Recording:
         self.operator, self.attrs, self.run = operator, attrs, run
 
     def __call__(self, *tensors: Tensor | None) -> Any:
-        return _Recorded.apply(self, *tensors)
+        return _Recorded.apply(self, *tensors)  # type: ignore[no-untyped-call]
 
 
 class _Recorded(torch.autograd.Function):

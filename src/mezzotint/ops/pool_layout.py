@@ -48,7 +48,7 @@ def of_ranks(pool: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[...
     ranked = []
     for rank in (1, 2, 3):
         function = update_wrapper(partial(pool, rank=rank), pool)
-        function.__name__ = f"{pool.__name__}{rank}d"  # type: ignore[attr-defined]
+        function.__name__ = f"{pool.__name__}{rank}d"
         function.__doc__ = f"As :func:`{pool.__name__}` with ``rank={rank}``."
         ranked.append(function)
     return ranked[0], ranked[1], ranked[2]

@@ -122,7 +122,9 @@ def _lp_gradient(call: Call, gy: Tensor) -> dict[str, Tensor | None]:
 
 
 max_pool_op: Operator = (
-    _with_window(OpDef("max_pool").attr("dilation: list(int) >= 1", "distance of the window's elements, an entry an axis"))
+    _with_window(
+        OpDef("max_pool").attr("dilation: list(int) >= 1", "distance of the window's elements, an entry an axis")
+    )
     .input("x: T", "activations [N, C, ...] with one, two or three further axes")
     .output("y: T", "[N, C, ...], the largest of each window; NaN counts as largest")
     .output("indices: int64", "[N, C, ...], its flat position among the further axes of x")
@@ -190,7 +192,7 @@ lp_pool_op: Operator = (
     .register()
 )
 
-max_pool_op.kernel(name="torch", priority=1, supports=pooling.pads_alike)(pooling.max_pool)
+max_pool_op.kernel(name="torch", priority=1, supports=pooling.maxima)(pooling.max_pool)
 max_pool_op.kernel(name="taps")(pooling_taps.max_pool)
 max_pool_op.kernel(name="reference", oracle=True)(pooling_taps.max_pool)
 max_pool_grad_op.kernel(name="scatter_add")(pooling.max_pool_grad)
@@ -235,7 +237,7 @@ def max_pool(
     """Maximum of each window.
 
     Args:
-        x: activations ``[N, C, ...]`` with one, two or three further axes; float. A sample without N, if ``rank`` is given.
+        x: activations ``[N, C, ...]`` with one, two or three further axes; float. With ``rank`` also one without N.
         kernel_size: one number or one an axis.
         stride: step of the window; the window's size when it is ``None``.
         padding: ``"VALID"``, ``"SAME"``, an integer, one an axis, or ``[before, after]`` of each axis; at most half of
@@ -247,7 +249,7 @@ def max_pool(
         rank: number of axes that are pooled; those behind N and C when it is ``None``.
 
     Returns:
-        ``y [N, C, ...]``; with ``return_indices`` the pair ``(y, indices)``, int64 flat positions among the further axes.
+        ``y [N, C, ...]``; with ``return_indices`` ``(y, indices)``: int64 flat positions among the further axes.
 
     Raises:
         ShapeError: arguments that do not go together.

@@ -1,6 +1,7 @@
-"""How is a transposed convolution with a sparse weight done? ``sparse_conv_transpose2d``, by the kernels of the input gradient.
+"""How is a transposed convolution with a sparse weight done? ``sparse_conv_transpose2d`` as an operator.
 
-Its gradients are ``sparse_conv2d`` and its weight gradient: the same trilinear form, seen from another side.
+It uses the kernels of the input gradient. Its gradients are ``sparse_conv2d`` and its weight gradient: the same
+trilinear form, seen from another side.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from mezzotint.ops.sparse_family import (
 )
 from mezzotint.ops.transposed import cropped, led_back, resolve_geometry, with_output_padding
 
+_GIVEN = ("stride", "padding", "output_padding", "dilation", "groups")
+
 
 def _output_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
     x = spec(inputs, "x")
@@ -55,7 +58,9 @@ def _gradient(call: Call, gy: Tensor) -> dict[str, Tensor | None]:
 
 
 op: Operator = (
-    with_output_padding(OpDef("sparse_conv_transpose2d").attr("weight_shape: list(int) >= 1", "[C, O / groups, kh, kw]"), 2)
+    with_output_padding(
+        OpDef("sparse_conv_transpose2d").attr("weight_shape: list(int) >= 1", "[C, O / groups, kh, kw]"), 2
+    )
     .input("x: T", "activations [N, C, H, W]")
     .input("values: V", "[nnz], in row-major order of the mask; FP32 masters or of type T")
     .input("indices: int32", "[nnz], ascending flat positions in the dense weight")
@@ -87,9 +92,7 @@ def _biased(compute: Callable[..., Any], into: bool) -> Callable[..., Any]:
 
     def run(x: Tensor, values: Tensor, indices: Tensor, order: Tensor, bias: Tensor | None, **attrs: Any) -> Tensor:
         inner, exact = led_back(x.shape, attrs["weight_shape"], attrs)
-        y: Tensor = compute(
-            x, values, indices, order, input_size=inner, weight_shape=attrs["weight_shape"], **exact
-        )
+        y: Tensor = compute(x, values, indices, order, input_size=inner, weight_shape=attrs["weight_shape"], **exact)
         size = _size(x, attrs)
         if inner != size:
             y = F.pad(y, (0, size[1] - inner[1], 0, size[0] - inner[0]))
@@ -161,8 +164,8 @@ def sparse_conv_transpose2d(
         allowed = "four dimensions [N, C, H, W], or three without N"
         raise ShapeError(message("x shape", received=list(x.shape), allowed=allowed))
     if x.dim() == 3:
-        names = ("stride", "padding", "output_padding", "dilation", "groups")
-        return sparse_conv_transpose2d(x[None], values, pattern, bias, **dict(zip(names, given, strict=True)))[0]
+        geometry_given: dict[str, Any] = dict(zip(_GIVEN, given, strict=True))
+        return sparse_conv_transpose2d(x[None], values, pattern, bias, **geometry_given)[0]
     inputs, shape = _inputs(x, values, checked, bias)
     attrs = {"weight_shape": list(shape), **resolve_geometry(given, 2)}
     y: Tensor = op.resolved(inputs, (shape, given), attrs)

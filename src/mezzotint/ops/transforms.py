@@ -30,10 +30,14 @@ def over_batch(
             for t, dim, sample in zip(tensors, dims, samples, strict=True)
         ]
         result = operator(*joined, **attrs)
-        split = lambda t: t.unflatten(0, (size, t.shape[0] // size))  # noqa: E731
-        return (tuple(map(split, result)), (0,) * len(result)) if isinstance(result, tuple) else (split(result), 0)
+        if isinstance(result, tuple):
+            return tuple(_split(t, size) for t in result), (0,) * len(result)
+        return _split(result, size), 0
     each = [
-        operator(*(t if dim is None or t is None else t.select(dim, entry) for t, dim in zip(tensors, dims, strict=True)), **attrs)
+        operator(
+            *(t if dim is None or t is None else t.select(dim, entry) for t, dim in zip(tensors, dims, strict=True)),
+            **attrs,
+        )
         for entry in range(size)
     ]
     if isinstance(each[0], tuple):
@@ -47,6 +51,10 @@ def _joined(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     return batched.reshape(size * batched.shape[1], *batched.shape[2:])
 
 
+def _split(tensor: Tensor, size: int) -> Tensor:
+    return tensor.reshape(size, tensor.shape[0] // size, *tensor.shape[1:])
+
+
 def pushed_forward(
     operator: Operator,
     attrs: Mapping[str, Any],
@@ -54,7 +62,7 @@ def pushed_forward(
     tangents: Tensors,
     outputs: Sequence[tuple[torch.Size, torch.dtype, torch.device]],
 ) -> Any:
-    """The tangents of the outputs, made of the gradient: it is linear in the output gradients, and its transpose is sought."""
+    """The tangents of the outputs: the gradient is linear in the output gradients, and its transpose is sought."""
     # What was saved carries the very tangents that are being pushed forward.
     saved = [None if t is None else forward_ad.unpack_dual(t).primal for t in saved]
     needed = [tangent is not None for tangent in tangents]
@@ -63,7 +71,7 @@ def pushed_forward(
     def pull(*grads: Tensor) -> tuple[Tensor, ...]:
         rest = iter(grads)
         given = [next(rest) if is_smooth else None for is_smooth in smooth]
-        found = operator.gradients(attrs, saved, needed, given)  # type: ignore[arg-type]
+        found = operator.gradients(attrs, saved, needed, given)
         return tuple(g for g, need in zip(found, needed, strict=True) if need and g is not None)
 
     zeros = [
@@ -71,7 +79,7 @@ def pushed_forward(
         for (shape, dtype, device), is_smooth in zip(outputs, smooth, strict=True)
         if is_smooth
     ]
-    _, transpose = torch.func.vjp(pull, *zeros)
+    transpose = torch.func.vjp(pull, *zeros)[1]
     made = iter(transpose(tuple(t for t in tangents if t is not None)))
     results = tuple(next(made) if is_smooth else None for is_smooth in smooth)
     return results if len(results) > 1 else results[0]

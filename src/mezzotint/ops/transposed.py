@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, reference
-from mezzotint.kernels.geometry import pads_per_axis
+from mezzotint.kernels.geometry import pads_per_axis, trailing
 from mezzotint.ops.conv_shape import FORMATS, Padding, conv_transpose_output, per_axis, resolve_padding
 from mezzotint.ops.convolution import (
     FAMILIES,
@@ -75,7 +75,7 @@ def led_back(
 
 def cropped(y: Tensor, size: Sequence[Any]) -> Tensor:
     """The first ``size`` entries of each axis behind N and C."""
-    return y if tuple(y.shape[2:]) == tuple(size) else y[(..., *map(slice, size))]
+    return y if tuple(y.shape[2:]) == tuple(size) else y[trailing(map(slice, size))]
 
 
 class TransposedConvolution:
@@ -113,9 +113,7 @@ class TransposedConvolution:
         if plain is not x:
             y = self(plain, weight, bias, (*given[:-1], FORMATS[self.rank][0]))
             return like_format(y, x, given[-1], self.rank)
-        resolved: Tensor = self.output.resolved(
-            (x, weight, bias), given, resolve_geometry(given[:-1], self.rank)
-        )
+        resolved: Tensor = self.output.resolved((x, weight, bias), given, resolve_geometry(given[:-1], self.rank))
         return resolved
 
     def _output_rule(self, inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
