@@ -22,7 +22,17 @@ from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.ops.grammar import Argument, Attr
 from mezzotint.ops.opdef import OpDef, TensorSpec
-from mezzotint.ops.plan import Plans, Run, Tensors, as_tuple, check_results, is_channels_last, memory_format, plan
+from mezzotint.ops.plan import (
+    Plans,
+    Run,
+    Tensors,
+    as_tuple,
+    check_results,
+    is_channels_last,
+    key_behind_the_dispatcher,
+    memory_format,
+    plan,
+)
 
 NAMESPACE = "mezzotint"
 _LIBRARY = Library(NAMESPACE, "FRAGMENT")
@@ -221,20 +231,15 @@ class Operator:
         """Behind the dispatcher: nobody listens any more, whatever state the thread is in."""
         count = len(self._input_names)
         inputs = args[:count]
-        given = tuple([tuple(v) if type(v) is list else v for v in (*args[count:], *kwargs.items())])
-        first = inputs[0]
-        key: list[Any] = [given, first.stride(), first.device, torch.get_num_threads(), launch.epoch]
-        key.append(torch._C._get_deterministic_algorithms())
-        for tensor in inputs:
-            key += (None,) if tensor is None else (tensor.shape, tensor.dtype)
-        run = self._plans.kept(behind := ("dispatched", *key))
+        key = key_behind_the_dispatcher(inputs, (*args[count:], *kwargs.items())) if len(inputs) == count else None
+        run = None if key is None else self._plans.kept(key)
         if run is not None:
             return run(*inputs)
         named, attrs = self._bind(args, kwargs)
         run, outputs = self.plan(tuple(named.values()), attrs)
         check_results(result := run(*named.values()), outputs)
-        if len(inputs) == count:
-            self._plans.keep(behind, run)
+        if key is not None:
+            self._plans.keep(key, run)
         return result
 
     def _decide(

@@ -146,6 +146,23 @@ class Plans:
         return self._kept.get(key)
 
 
+def key_behind_the_dispatcher(inputs: Sequence[Any], attrs: Sequence[Any]) -> Any:
+    """What a plan depends on where no transform and no mode is left, or ``None`` where none can be kept."""
+    first = inputs[0]
+    if not isinstance(first, Tensor):
+        return None
+    given = tuple([tuple(value) if type(value) is list else value for value in attrs])
+    key = ["dispatched", given, first.stride(), first.device, _threads(), _deterministic(), launch.epoch]
+    for tensor in inputs:
+        if tensor is None:
+            key.append(None)
+        elif isinstance(tensor, Tensor):
+            key += (tensor.shape, tensor.dtype)
+        else:
+            return None
+    return tuple(key)
+
+
 def plan(kernel: Kernel, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec], first: Tensor) -> Run:
     """A function of the tensors alone that runs ``kernel`` and lays out what it returns."""
     compute = kernel.run
