@@ -147,25 +147,46 @@ def test_a_plan_holds_for_its_own_kind_of_call_only() -> None:
     assert conv(X.clone().requires_grad_()).requires_grad
 
 
-def test_the_launcher_is_asked_anew_when_it_is_told_otherwise() -> None:
-    runs: list[str] = []
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"stride": [2, 2], "padding": [[1, 1], [1, 1]]},
+        {"stride": (2, 2), "padding": ((1, 1), (1, 1))},
+        {"stride": 2, "padding": 1, "data_format": "NHWC"},
+    ],
+    ids=["lists", "tuples", "channels last"],
+)
+def test_a_call_is_planned_once_however_it_is_written(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    planned: list[int] = []
     operator = ops.get("conv2d")
-    if all(kernel.name != "test_noted" for kernel in operator.kernels()):
-
-        @operator.kernel(name="test_noted", priority=-9, supports=lambda problem: None if armed else "not asked for")
-        def noted(*inputs: Any, **attrs: Any) -> Tensor:
-            runs.append("noted")
-            return right(inputs[0])
-
-    armed = True
-    conv(X)
-    with launch.policy("rule", force={"conv2d": "test_noted"}):
-        conv(X)
-        assert runs == ["noted"]
-    conv(X)
-    assert runs == ["noted"]
-    armed = False
+    original = operator.plan
+    monkeypatch.setattr(operator, "plan", lambda *call: planned.append(1) or original(*call))  # type: ignore[func-returns-value]
     launch.forget()
+    last = given.get("data_format") == "NHWC"
+    for _ in range(3):
+        made = ops.conv2d(X.movedim(1, -1) if last else X, W, B, groups=2, **given)
+        torch.testing.assert_close(made.movedim(-1, 1) if last else made, right(X))
+    assert len(planned) == 1
+
+
+def unary(name: str) -> ops.Operator:
+    """A new operator from one tensor to another like it, without kernels."""
+    definition = ops.OpDef(name).input("x: float32", "any").output("y: float32").doc("Does as its kernel does.")
+    return definition.shape_rule(lambda inputs, attrs: inputs["x"]).register()  # type: ignore[arg-type, return-value]
+
+
+def test_the_launcher_is_asked_anew_when_it_is_told_otherwise() -> None:
+    operator, x = unary("test_asked_anew"), torch.ones(2)
+    operator.kernel(name="doubles", priority=1)(lambda x: x * 2)
+    operator.kernel(name="trebles")(lambda x: x * 3)
+    for _ in range(2):
+        assert torch.equal(operator(x), 2 * x)
+        with launch.policy("rule", force={"test_asked_anew": "trebles"}):
+            assert torch.equal(operator(x), 3 * x)
+            assert torch.equal(operator(x), 3 * x)
+        with launch.policy("trebles"):
+            assert torch.equal(torch.ops.mezzotint.test_asked_anew(x), 3 * x)
+        assert torch.equal(torch.ops.mezzotint.test_asked_anew(x), 2 * x)
 
 
 def test_lazily_negated_tensors_are_read_right() -> None:
@@ -330,8 +351,7 @@ def test_deterministic_runs_give_the_same_bits(name: str) -> None:
 
 
 def test_what_is_not_deterministic_is_refused_by_name() -> None:
-    definition = ops.OpDef("test_scattering").input("x: float32", "any").output("y: float32")
-    operator = definition.shape_rule(lambda inputs, attrs: inputs["x"]).doc("Puts.").register()  # type: ignore[arg-type, return-value]
+    operator = unary("test_scattering")
 
     @operator.kernel(name="put")
     def put(x: Tensor) -> Tensor:

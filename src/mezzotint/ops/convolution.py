@@ -171,18 +171,15 @@ class Convolution:
         self.input_grad.kernel(name="reference", oracle=True)(reference.conv_input_grad)
         self.weight_grad.kernel(name="reference", oracle=True)(reference.conv_weight_grad)
 
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
-        """The public function; ``given`` is (stride, padding, dilation, groups, data_format) as it came."""
-        run = self.find((x, weight, bias), given)
-        y: Tensor = run(x, weight, bias) if run else self.resolved(x, weight, bias, given)
-        return y
-
     def resolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
-        """The same where no plan is found."""
+        """The public function where no plan is found.
+
+        ``given`` is (stride, padding, dilation, groups, data_format) as it came.
+        """
         stride, padding, dilation, groups, data_format = given
         name = f"conv{self.rank}d"
         if (plain := in_format(name, x, weight, data_format, self.rank)) is not x:
-            y = self(plain, weight, bias, (stride, padding, dilation, groups, FORMATS[self.rank][0]))
+            y = self.resolved(plain, weight, bias, (stride, padding, dilation, groups, FORMATS[self.rank][0]))
             return like_format(y, x, data_format, self.rank)
         steps, spread = per_axis("stride", stride, self.rank), per_axis("dilation", dilation, self.rank)
         pads = resolve_padding(padding, x.shape[2:], weight.shape[2:], steps, spread)

@@ -9,7 +9,6 @@ plan to the kernel; everywhere else it goes through ``torch.ops``, and the plan 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -124,6 +123,13 @@ class Plans:
         key = self.key(tensors, given) if strided else None
         if key is None:
             return operator.overload(*tensors, **attrs)
+        try:
+            kept = self._kept.get(key)
+        except TypeError:  # given as lists: the resolved attributes stand for them
+            key = self.key(tensors, _frozen(attrs))
+            kept = self._kept.get(key)
+        if kept is not None:
+            return kept(*tensors)
         if key[1] and operator.definition.gradient_fn is None:
             return operator.overload(*tensors, **attrs)
         run, outputs = operator.plan(tensors, attrs)
@@ -131,8 +137,7 @@ class Plans:
             run = _Recording(operator, attrs, run)
         result = run(*tensors)
         check_results(result, outputs)
-        with suppress(TypeError):  # attributes given as lists
-            self.keep(key, run)
+        self.keep(key, run)
         return result
 
     def keep(self, key: Any, run: Run) -> None:
@@ -169,16 +174,20 @@ def plan(kernel: Kernel, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec]
     formats = [memory_format(spec, first) for spec in outputs]
     if kernel.into:
         return _into(kernel.run, attrs, outputs, formats)
+    if len(outputs) > 1 and set(formats) == {torch.contiguous_format}:
+        return lambda *tensors: tuple([result.contiguous() for result in compute(*tensors, **attrs)])
     if len(outputs) > 1:
         return lambda *tensors: tuple(
             [result.contiguous(memory_format=f) for result, f in zip(compute(*tensors, **attrs), formats, strict=True)]
         )
     format_ = formats[0]
+    if format_ is torch.contiguous_format:  # said by leaving it out, which is half the price
 
-    def run(*tensors: Tensor | None) -> Any:
-        return compute(*tensors, **attrs).contiguous(memory_format=format_)
+        def run(*tensors: Tensor | None) -> Any:
+            return compute(*tensors, **attrs).contiguous()
 
-    return run
+        return run
+    return lambda *tensors: compute(*tensors, **attrs).contiguous(memory_format=format_)
 
 
 def _into(
@@ -197,6 +206,10 @@ def _into(
         return made[0] if len(made) == 1 else made
 
     return run
+
+
+def _frozen(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in attrs.items())
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:

@@ -99,19 +99,18 @@ class TransposedConvolution:
             .doc(f"Dense transposed {rank}-D convolution: the input gradient of conv{rank}d as a layer of its own.")
             .register()
         )
+        self.find = self.output.find
         self.output.kernel(name="torch", cost=cost.dense)(dense.conv_transpose)
         self.output.kernel(name="reference", oracle=True)(reference.conv_transpose)
 
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
-        """The public function; ``given`` is (stride, padding, output_padding, dilation, groups, data_format)."""
-        run = self.output.find((x, weight, bias), given)
-        y: Tensor = run(x, weight, bias) if run else self._resolved(x, weight, bias, given)
-        return y
+    def resolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
+        """The public function where no plan is found.
 
-    def _resolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, given: tuple[Any, ...]) -> Tensor:
+        ``given`` is (stride, padding, output_padding, dilation, groups, data_format) as it came.
+        """
         plain = in_format(f"conv_transpose{self.rank}d", x, weight, given[-1], self.rank)
         if plain is not x:
-            y = self(plain, weight, bias, (*given[:-1], FORMATS[self.rank][0]))
+            y = self.resolved(plain, weight, bias, (*given[:-1], FORMATS[self.rank][0]))
             return like_format(y, x, given[-1], self.rank)
         resolved: Tensor = self.output.resolved((x, weight, bias), given, resolve_geometry(given[:-1], self.rank))
         return resolved
@@ -166,7 +165,10 @@ def conv_transpose1d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    return _1d(x, weight, bias, (stride, padding, output_padding, dilation, groups, data_format))
+    given = (stride, padding, output_padding, dilation, groups, data_format)
+    run = _1d.find((x, weight, bias), given)
+    y: Tensor = run(x, weight, bias) if run else _1d.resolved(x, weight, bias, given)
+    return y
 
 
 def conv_transpose2d(
@@ -202,7 +204,10 @@ def conv_transpose2d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    return _2d(x, weight, bias, (stride, padding, output_padding, dilation, groups, data_format))
+    given = (stride, padding, output_padding, dilation, groups, data_format)
+    run = _2d.find((x, weight, bias), given)
+    y: Tensor = run(x, weight, bias) if run else _2d.resolved(x, weight, bias, given)
+    return y
 
 
 def conv_transpose3d(
@@ -228,4 +233,7 @@ def conv_transpose3d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    return _3d(x, weight, bias, (stride, padding, output_padding, dilation, groups, data_format))
+    given = (stride, padding, output_padding, dilation, groups, data_format)
+    run = _3d.find((x, weight, bias), given)
+    y: Tensor = run(x, weight, bias) if run else _3d.resolved(x, weight, bias, given)
+    return y
