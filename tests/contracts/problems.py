@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from problems_dense import MAKERS as DENSE
+from problems_dense import transposed
 from torch import Tensor
 
 from mezzotint.kernels.geometry import effective_kernel, output_size
@@ -74,12 +76,14 @@ def draw_convolution(rng: random.Random) -> Convolution:
 def example(operator: str, seed: int, dtype: torch.dtype) -> Example:
     """The ``seed``-th call of ``operator`` with activations of type ``dtype``."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    if operator in DENSE:
+        return Example(*DENSE[operator](rng, generator, dtype))
     return _MAKERS[operator](rng, generator, dtype)
 
 
 def covered() -> set[str]:
     """Operators that have examples."""
-    return set(_MAKERS)
+    return {*_MAKERS, *DENSE}
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
@@ -145,6 +149,14 @@ def _sparse_conv2d_input_grad(rng: random.Random, generator: torch.Generator, dt
     return Example((gy, *_nonzeros(c.weight, c.density, generator, dtype)), attrs)
 
 
+def _sparse_conv_transpose2d(rng: random.Random, generator: torch.Generator, dtype: torch.dtype) -> Example:
+    x, weight, outputs, attrs = transposed(2, rng)
+    nonzeros = _nonzeros(weight, rng.choice([0.1, 0.4, 1.0]), generator, dtype)
+    activations = _strided(_normal(x, generator, dtype), rng)
+    bias = _bias(rng, generator, outputs, dtype)
+    return Example((activations, *nonzeros, bias), {"weight_shape": list(weight), **attrs})
+
+
 def _sparse_conv2d_weight_grad(rng: random.Random, generator: torch.Generator, dtype: torch.dtype) -> Example:
     c = draw_convolution(rng)
     x, gy = _strided(_normal(c.x, generator, dtype), rng), _strided(_normal(c.y, generator, dtype), rng)
@@ -182,6 +194,7 @@ _MAKERS: dict[str, Callable[[random.Random, torch.Generator, torch.dtype], Examp
     "conv2d_input_grad": _conv2d_input_grad,
     "conv2d_weight_grad": _conv2d_weight_grad,
     "sparse_conv2d": _sparse_conv2d,
+    "sparse_conv_transpose2d": _sparse_conv_transpose2d,
     "sparse_conv2d_input_grad": _sparse_conv2d_input_grad,
     "sparse_conv2d_weight_grad": _sparse_conv2d_weight_grad,
     "sparse_linear": _sparse_linear,

@@ -8,6 +8,7 @@ from problems import example
 
 from mezzotint import ops
 from mezzotint.kernels import Kernel
+from mezzotint.ops.plan import as_tuple
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 KERNELS = [
@@ -35,14 +36,15 @@ def test_kernel_equals_oracle(name: str, kernel: Kernel, dtype: torch.dtype) -> 
         if refusal is not None:
             refusals.add(refusal)
             continue
-        found = operator.run(kernel.name, *call.inputs, **call.attrs)
-        right = operator.run("reference", *call.inputs, **call.attrs)
-        done += bool(right.any())  # an empty or all-zero answer is right by chance
-        assert (found.shape, found.dtype) == (right.shape, right.dtype)
-        scale = right.abs().max().item() if right.numel() else 1.0
-        torch.testing.assert_close(
-            found.double(), right.double(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * max(scale, 1e-3)
-        )
+        found = as_tuple(operator.run(kernel.name, *call.inputs, **call.attrs))
+        right = as_tuple(operator.run("reference", *call.inputs, **call.attrs))
+        done += bool(right[0].any())  # an empty or all-zero answer is right by chance
+        for one, other in zip(found, right, strict=True):
+            assert (one.shape, one.dtype) == (other.shape, other.dtype)
+            scale = other.abs().max().item() if other.numel() else 1.0
+            torch.testing.assert_close(
+                one.double(), other.double(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * max(scale, 1e-3)
+            )
     assert done >= 2, (
         f"{kernel.name} gave fewer than two answers that are not zero; it refused: {refusals or 'nothing'}"
     )

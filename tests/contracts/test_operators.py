@@ -8,6 +8,7 @@ from problems import Example, covered, example
 from torch import Tensor
 
 from mezzotint import ops
+from mezzotint.ops.plan import as_tuple
 
 OPERATORS = [name for name in ops.names() if not name.startswith("test_")]
 
@@ -31,7 +32,7 @@ def small(name: str, seed: int) -> Example:
     """A float64 example with something to differentiate."""
     while True:
         call = example(name, seed, torch.float64)
-        if all(t is None or 0 < t.numel() < 400 for t in call.inputs):
+        if all(t is None or 0 < t.numel() < 60 for t in call.inputs):
             return call
         seed += 1000
 
@@ -56,8 +57,9 @@ def test_gradcheck(name: str, seed: int) -> None:
     call = small(name, seed)
     floats = with_gradients(call)
     run = lambda *given: overload(name)(*substitute(call, given), **call.attrs)  # noqa: E731
-    assert torch.autograd.gradcheck(run, floats)
-    assert torch.autograd.gradgradcheck(run, floats)
+    in_full = seed == 0  # the others along a random direction
+    assert torch.autograd.gradcheck(run, floats, fast_mode=not in_full)
+    assert torch.autograd.gradgradcheck(run, floats, fast_mode=not in_full)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -68,9 +70,10 @@ def test_fake_and_real_agree(name: str, seed: int) -> None:
     with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True) as mode:
         inputs = tuple(None if t is None else mode.from_tensor(t) for t in call.inputs)
         fake = overload(name)(*inputs, **call.attrs)
-    assert (fake.shape, fake.dtype) == (real.shape, real.dtype)
-    if real.numel():
-        assert fake.stride() == real.stride()
+    for made, promised in zip(as_tuple(real), as_tuple(fake), strict=True):
+        assert (promised.shape, promised.dtype) == (made.shape, made.dtype)
+        if made.numel():
+            assert promised.stride() == made.stride()
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -192,7 +192,7 @@ def expected(problem: Problem, s: Sample, *, magnitudes: bool = False) -> tuple[
     x, gy, bias = s.x.double(), s.gy.double(), None if s.bias is None else s.bias.double()
     if magnitudes:
         x, gy, weight, bias = x.abs(), gy.abs(), weight.abs(), None if bias is None else bias.abs()
-    y = reference.conv2d(x, weight, bias, **problem.geometry)
-    gx = reference.conv2d_input_grad(gy, weight, input_size=problem.x_shape[2:], **problem.geometry)
-    gw = reference.conv2d_weight_grad(x, gy, out_dtype=torch.float64, **problem.attrs)
+    y = reference.conv(x, weight, bias, **problem.geometry)
+    gx = reference.conv_input_grad(gy, weight, input_size=problem.x_shape[2:], **problem.geometry)
+    gw = reference.conv_weight_grad(x, gy, out_dtype=torch.float64, **problem.attrs)
     return y, gx, gw.flatten()[s.indices.long()]

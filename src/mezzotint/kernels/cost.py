@@ -72,13 +72,12 @@ def _activations(problem: Problem) -> float:
 
 def _multiply_adds(problem: Problem) -> float:
     """Weights times the positions at which each is used."""
-    names = dict(problem.shapes)
+    names, attrs = dict(problem.shapes), dict(problem.attrs)
     positions = problem.shape("gy" if "gy" in names else "x")
-    pixels = math.prod(positions[2:]) if len(positions) == 4 else 1
-    if "gy" not in names and len(positions) == 4:
-        stride = problem.attr("stride")
-        pixels = max(1, pixels // (stride[0] * stride[1]))
-    weight = problem.shape("weight") if "weight" in names else problem.attr("weight_shape")
+    pixels = math.prod(positions[2:])
+    if "gy" not in names and "output_padding" not in attrs:  # a transposed convolution reads each of its pixels whole
+        pixels = max(1, pixels // math.prod(attrs.get("stride", ())))
+    weight = problem.shape("weight") if "weight" in names else attrs["weight_shape"]
     return float(positions[0] * pixels * math.prod(weight))
 
 

@@ -13,45 +13,66 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mezzotint.kernels.geometry import for_pad, pads_per_axis, trailing
 from mezzotint.kernels.hardware import computes_in
 from mezzotint.kernels.problem import Problem
 
 Ints = Sequence[int]
 
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
-def conv2d(
+
+def conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: Ints, padding: Ints, dilation: Ints, groups: int
 ) -> Tensor:
-    """PyTorch's convolution with explicit, possibly asymmetric padding ``(top, bottom, left, right)``."""
+    """PyTorch's convolution of any rank with explicit, possibly asymmetric padding ``(before, after, ...)``."""
     work = working_dtype(x)
+    if x.dtype == work and weight.dtype == work and (bias is None or bias.dtype == work) and _symmetric(padding):
+        return CONVOLUTIONS[x.dim() - 2](x, weight, bias, stride, padding[::2], dilation, groups)
     x_padded, symmetric = _padded(x.to(work), padding)
-    y = F.conv2d(
-        x_padded,
-        weight.to(work),
-        None if bias is None else bias.to(work),
-        list(stride),
-        symmetric,
-        list(dilation),
-        groups,
-    )
+    bias = None if bias is None else bias.to(work)
+    y = CONVOLUTIONS[x.dim() - 2](x_padded, weight.to(work), bias, stride, symmetric, dilation, groups)
     return y.to(x.dtype)
 
 
-def conv2d_input_grad(
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Ints,
+    padding: Ints,
+    output_padding: Ints,
+    dilation: Ints,
+    groups: int,
+) -> Tensor:
+    """PyTorch's transposed convolution of any rank; an asymmetric padding is cut off afterwards."""
+    work, compute = working_dtype(x), TRANSPOSED[x.dim() - 2]
+    weight, bias = weight.to(work), None if bias is None else bias.to(work)
+    if _symmetric(padding):
+        return compute(
+            x.to(work), weight, bias, list(stride), list(padding[::2]), list(output_padding), groups, list(dilation)
+        ).to(x.dtype)
+    whole = compute(x.to(work), weight, bias, list(stride), 0, list(output_padding), groups, list(dilation))
+    kept = (slice(before, whole.shape[2 + axis] - after) for axis, (before, after) in enumerate(pads_per_axis(padding)))
+    return whole[trailing(kept)].to(x.dtype)
+
+
+def conv_input_grad(
     gy: Tensor, weight: Tensor, *, input_size: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
 ) -> Tensor:
     """PyTorch's input gradient; an asymmetric padding is cut off afterwards."""
-    top, bottom, left, right = padding
-    work, height, width, pads = working_dtype(gy), input_size[0], input_size[1], [top, left]
-    asymmetric = (top, left) != (bottom, right)
-    if asymmetric:
-        height, width, pads = top + height + bottom, left + width + right, [0, 0]
+    work, sides = working_dtype(gy), pads_per_axis(padding)
+    asymmetric = not _symmetric(padding)
+    size = [b + s + a for s, (b, a) in zip(input_size, sides, strict=True)] if asymmetric else input_size
     # The input's numbers do not matter here, but its memory format is that of the computation and of the result.
-    shape = (gy.shape[0], weight.shape[1] * groups, height, width)
+    shape = (gy.shape[0], weight.shape[1] * groups, *size)
     like = torch.empty(shape, dtype=work, device=gy.device, memory_format=_format(gy))
+    pads = [0] * len(sides) if asymmetric else list(padding[::2])
     gx = _backward(gy.to(work), like, weight.to(work), stride, pads, dilation, groups, (True, False, False))[0]
     if asymmetric:
-        gx = gx[:, :, top : top + input_size[0], left : left + input_size[1]]
+        gx = gx[trailing(slice(before, before + s) for s, (before, _) in zip(input_size, sides, strict=True))]
     return gx.to(gy.dtype)
 
 
@@ -77,7 +98,7 @@ def pays_in_channels_last(problem: Problem) -> str | None:
     return None
 
 
-def conv2d_weight_grad(
+def conv_weight_grad(
     x: Tensor,
     gy: Tensor,
     *,
@@ -124,15 +145,18 @@ def working_dtype(x: Tensor) -> torch.dtype:
 
 
 def _format(x: Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
 
+def _symmetric(padding: Ints) -> bool:
+    return padding[::2] == padding[1::2]
+
+
 def _padded(x: Tensor, padding: Ints) -> tuple[Tensor, list[int]]:
-    top, bottom, left, right = padding
-    if top == bottom and left == right:
-        return x, [top, left]
-    return F.pad(x, (left, right, top, bottom)), [0, 0]
+    if _symmetric(padding):
+        return x, list(padding[::2])
+    return F.pad(x, for_pad(padding)), [0] * (x.dim() - 2)
 
 
 def _backward(
@@ -146,6 +170,6 @@ def _backward(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        gy, x, weight, None, list(stride), list(padding), list(dilation), False, [0, 0], groups, list(wanted)
+        gy, x, weight, None, list(stride), list(padding), list(dilation), False, [0] * len(stride), groups, list(wanted)
     )
     return result

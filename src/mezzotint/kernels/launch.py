@@ -48,6 +48,8 @@ _Key = tuple[_Setting, bool]
 
 _lock = threading.RLock()
 _setting = _Setting()
+#: Grows whenever an earlier choice may not hold any more; who keeps choices keeps them under it.
+epoch = 0
 _decisions: dict[tuple[_Key, Problem], Decision] = {}
 _exact: dict[tuple[_Key, Problem], Decision] = {}
 _watchers: list[Watcher] = []
@@ -69,7 +71,7 @@ def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
     Raises:
         NotRegistered: a policy, an operator or a kernel that is not known.
     """
-    global _setting
+    global _setting, epoch
     known = {*_POLICIES, *(kernel.name for kernel in KERNELS)}
     if choose not in known:
         raise NotRegistered(
@@ -79,6 +81,7 @@ def set_policy(choose: str, *, force: Mapping[str, str] | None = None) -> None:
         _check_forced(op, name)
     with _lock:
         _setting = _setting._replace(policy=choose, force=tuple(sorted((force or {}).items())))
+        epoch += 1
 
 
 def get_policy() -> str:
@@ -94,7 +97,7 @@ def get_force() -> dict[str, str]:
 @contextmanager
 def policy(choose: str, *, force: Mapping[str, str] | None = None) -> Iterator[None]:
     """``with policy("measure"): ...`` sets the policy and restores the former one; arguments as :func:`set_policy`."""
-    global _setting
+    global _setting, epoch
     before = _setting
     set_policy(choose, force=force)
     try:
@@ -102,6 +105,7 @@ def policy(choose: str, *, force: Mapping[str, str] | None = None) -> Iterator[N
     finally:
         with _lock:
             _setting = before
+            epoch += 1
 
 
 def never_time(op: str) -> None:
@@ -122,7 +126,7 @@ def label(name: str, *ops: str) -> Iterator[None]:
     Raises:
         NotRegistered: no kernel (of an operator that is named) has the label.
     """
-    global _setting
+    global _setting, epoch
     KERNELS.check_label(name)
     for op in ops:
         KERNELS.check_label(name, op)
@@ -130,11 +134,13 @@ def label(name: str, *ops: str) -> Iterator[None]:
     with _lock:
         before = _setting
         _setting = before._replace(labels=tuple(sorted({**dict(before.labels), **asked}.items())))
+        epoch += 1
     try:
         yield
     finally:
         with _lock:
             _setting = before
+            epoch += 1
 
 
 @contextmanager
@@ -193,14 +199,18 @@ def explanations(op: str | None = None) -> str:
 
 def forget() -> None:
     """Drop every decision of this process, so that each problem decides anew; what is stored on the disk stays."""
+    global epoch
     with _lock:
+        epoch += 1
         _decisions.clear()
         _exact.clear()
 
 
 def _reconsider(kernel: Kernel) -> None:
     """A kernel that comes late, with a package say, takes part in what has been decided without it."""
+    global epoch
     with _lock:
+        epoch += 1
         for kept in (_decisions, _exact):
             for key in [key for key in kept if key[1].op == kernel.op]:
                 del kept[key]

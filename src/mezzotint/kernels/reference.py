@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels.geometry import output_size, taps
+from mezzotint.kernels.geometry import for_pad, output_size, pads_per_axis, taps, trailing, transposed_output_size
 
 Ints = Sequence[int]
 
@@ -25,35 +25,35 @@ def scatter(values: Tensor, indices: Tensor, weight_shape: Ints, dtype: torch.dt
     return dense.view(list(weight_shape))
 
 
-def conv2d(
+def conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: Ints, padding: Ints, dilation: Ints, groups: int
 ) -> Tensor:
-    """``y[n, o] = bias[o] + sum over (i, ky, kx) of w[o, i, ky, kx] x[n, i, h s + ky d - p, w s + kx d - p]``."""
-    padded, weight64 = _pad(x.double(), padding), weight.to(x.dtype).double()
+    """``y[n, o] = bias[o] + sum over (i, k) of w[o, i, k] x[n, i, h s + k d - p]``, in any number of axes ``h``."""
+    padded, weight64 = F.pad(x.double(), for_pad(padding)), weight.to(x.dtype).double()
     size = _output(x, weight.shape, stride, padding, dilation)
     y = padded.new_zeros(x.shape[0], groups, weight.shape[0] // groups, *size)
     for tap in taps(weight.shape[2:], size, stride, dilation):
-        patch = _grouped(padded[:, :, tap.rows, tap.cols], groups)
-        y += torch.einsum("ngihw,goi->ngohw", patch, _tap_weight(weight64, tap.ky, tap.kx, groups))
+        patch = _grouped(padded[trailing(tap.reads)], groups)
+        y += torch.einsum("ngi...,goi->ngo...", patch, _tap_weight(weight64, tap.place, groups))
     y = y.flatten(1, 2)
-    return (y if bias is None else y + bias.double().view(1, -1, 1, 1)).to(x.dtype)
+    return (y if bias is None else y + _per_channel(bias, y)).to(x.dtype)
 
 
-def conv2d_input_grad(
+def conv_input_grad(
     gy: Tensor, weight: Tensor, *, input_size: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
 ) -> Tensor:
-    """Gradient of :func:`conv2d` for ``x`` of spatial size ``input_size``, given the output gradient ``gy``."""
-    top, bottom, left, right = padding
+    """Gradient of :func:`conv` for ``x`` of spatial size ``input_size``, given the output gradient ``gy``."""
     gy64, weight64 = _grouped(gy.double(), groups), weight.to(gy.dtype).double()
-    height, width = input_size
-    gx = gy64.new_zeros(gy.shape[0], groups, weight.shape[1], height + top + bottom, width + left + right)
+    pads = pads_per_axis(padding)
+    sizes = [before + size + after for size, (before, after) in zip(input_size, pads, strict=True)]
+    gx = gy64.new_zeros(gy.shape[0], groups, weight.shape[1], *sizes)
     for tap in taps(weight.shape[2:], gy.shape[2:], stride, dilation):
-        part = torch.einsum("ngohw,goi->ngihw", gy64, _tap_weight(weight64, tap.ky, tap.kx, groups))
-        gx[:, :, :, tap.rows, tap.cols] += part
-    return gx.flatten(1, 2)[:, :, top : top + height, left : left + width].to(gy.dtype)
+        gx[trailing(tap.reads)] += torch.einsum("ngo...,goi->ngi...", gy64, _tap_weight(weight64, tap.place, groups))
+    kept = (slice(before, before + size) for size, (before, _) in zip(input_size, pads, strict=True))
+    return gx.flatten(1, 2)[trailing(kept)].to(gy.dtype)
 
 
-def conv2d_weight_grad(
+def conv_weight_grad(
     x: Tensor,
     gy: Tensor,
     *,
@@ -64,13 +64,51 @@ def conv2d_weight_grad(
     groups: int,
     out_dtype: torch.dtype,
 ) -> Tensor:
-    """Gradient of :func:`conv2d` for its weight, summed in float64."""
-    padded, gy64 = _pad(x.double(), padding), _grouped(gy.double(), groups)
+    """Gradient of :func:`conv` for its weight, summed in float64."""
+    padded, gy64 = F.pad(x.double(), for_pad(padding)), _grouped(gy.double(), groups)
     gw = gy64.new_zeros(*weight_shape)
     for tap in taps(weight_shape[2:], gy.shape[2:], stride, dilation):
-        patch = _grouped(padded[:, :, tap.rows, tap.cols], groups)
-        gw[:, :, tap.ky, tap.kx] = torch.einsum("ngihw,ngohw->goi", patch, gy64).flatten(0, 1)
+        patch = _grouped(padded[trailing(tap.reads)], groups)
+        gw[trailing(tap.place)] = torch.einsum("ngip,ngop->goi", patch.flatten(3), gy64.flatten(3)).flatten(0, 1)
     return gw.to(out_dtype)
+
+
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Ints,
+    padding: Ints,
+    output_padding: Ints,
+    dilation: Ints,
+    groups: int,
+) -> Tensor:
+    """The input gradient of the convolution that takes the result's size to the size of ``x``, plus ``bias``."""
+    pads = pads_per_axis(padding)
+    size = [
+        transposed_output_size(
+            x.shape[2 + axis],
+            weight.shape[2 + axis],
+            before=before,
+            after=after,
+            stride=stride[axis],
+            dilation=dilation[axis],
+            more=output_padding[axis],
+        )
+        for axis, (before, after) in enumerate(pads)
+    ]
+    rounded = weight.to(x.dtype)
+    y = conv_input_grad(
+        x.double(),
+        rounded.double(),
+        input_size=size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+    return (y if bias is None else y + _per_channel(bias, y)).to(x.dtype)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -89,23 +127,21 @@ def linear_weight_grad(x: Tensor, gy: Tensor, *, weight_shape: Ints, out_dtype: 
     return (gy.double().t() @ x.double()).view(list(weight_shape)).to(out_dtype)
 
 
-def _pad(x: Tensor, padding: Ints) -> Tensor:
-    top, bottom, left, right = padding
-    return F.pad(x, (left, right, top, bottom))
+def _per_channel(bias: Tensor, y: Tensor) -> Tensor:
+    return bias.double().view(-1, *(1,) * (y.dim() - 2))
 
 
 def _output(x: Tensor, weight_shape: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int]:
-    pads = ((padding[0], padding[1]), (padding[2], padding[3]))
     return [
         output_size(
             x.shape[2 + axis],
             weight_shape[2 + axis],
-            before=pads[axis][0],
-            after=pads[axis][1],
+            before=before,
+            after=after,
             stride=stride[axis],
             dilation=dilation[axis],
         )
-        for axis in (0, 1)
+        for axis, (before, after) in enumerate(pads_per_axis(padding))
     ]
 
 
@@ -113,5 +149,5 @@ def _grouped(x: Tensor, groups: int) -> Tensor:
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
 
 
-def _tap_weight(weight: Tensor, ky: int, kx: int, groups: int) -> Tensor:
-    return weight[:, :, ky, kx].reshape(groups, weight.shape[0] // groups, weight.shape[1])
+def _tap_weight(weight: Tensor, index: tuple[int, ...], groups: int) -> Tensor:
+    return weight[trailing(index)].reshape(groups, weight.shape[0] // groups, weight.shape[1])

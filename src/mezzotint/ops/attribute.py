@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 
+from mezzotint.kernels.geometry import surely
 from mezzotint.ops.dtypes import DTYPES, UNIONS, dtype_name
 
 SCALARS: Final = ("string", "int", "float", "bool", "type", "shape")
@@ -80,7 +81,7 @@ class Attr:
             return wrong
         if self.allowed and dtype_name(value) not in self.allowed:
             return f"must be one of {', '.join(self.allowed)}"
-        if self.minimum is not None and value < self.minimum:
+        if self.minimum is not None and surely(value < self.minimum):
             return f"must be at least {self.minimum}"
         return None
 
@@ -131,7 +132,9 @@ def value_text(value: Any, kind: str) -> str:
 def _wrong_kind(kind: str, value: Any) -> str | None:
     """ "must be ..." when ``value`` is not of the scalar ``kind``."""
     if kind == "shape":
-        fits = isinstance(value, (list, tuple, torch.Size)) and all(_is_int(item) and item >= 0 for item in value)
+        fits = isinstance(value, (list, tuple, torch.Size)) and all(
+            _is_int(item) and not surely(item < 0) for item in value
+        )
         return None if fits else "must be a shape, a list of int that are not negative"
     fits = {
         "string": lambda: isinstance(value, str),

@@ -76,6 +76,8 @@ class OpDef:
     first_version: str = ""
     deprecation: Deprecation | None = None
     owner: tuple[str, str] = (HOME, "")
+    kept_outputs: tuple[str, ...] = ()
+    sample_inputs: tuple[str, ...] = ()
     mistakes: list[str] = field(default_factory=list)
 
     # -- arguments and attributes -------------------------------------------------------------------------------
@@ -163,6 +165,19 @@ class OpDef:
     def density(self, values: str, weight_shape: str) -> OpDef:
         """Say how dense a problem is: the length of input ``values`` over the product of attribute ``weight_shape``."""
         self.density_of = (values, weight_shape)
+        return self
+
+    def keeps(self, *outputs: str) -> OpDef:
+        """Name the outputs that the gradient reads, in declared order: its ``call`` has them beside the inputs."""
+        self.kept_outputs = outputs
+        return self
+
+    def samples(self, *inputs: str) -> OpDef:
+        """Name the inputs whose first axis, like that of every output, runs over independent samples.
+
+        ``torch.func.vmap`` over these alone becomes one call with a longer axis; over others it becomes a loop.
+        """
+        self.sample_inputs = inputs
         return self
 
     # -- documentation and history ------------------------------------------------------------------------------

@@ -13,17 +13,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor as batched_by_autograd
 from torch.library import Library, register_autograd, register_fake
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message, suggest
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
-from mezzotint.ops.allocation import allocate, is_channels_last, laid_out
+from mezzotint.ops.allocation import allocate, is_channels_last
 from mezzotint.ops.check_call import check_outputs, inferred, misfit
 from mezzotint.ops.flags import hold, tags
 from mezzotint.ops.opdef import HOME as NAMESPACE
 from mezzotint.ops.opdef import OpDef, TensorSpec
+from mezzotint.ops.plan import Plans, Run, Tensors, as_tuple, check_results, key_behind_the_dispatcher, plan
 from mezzotint.ops.registration import Alternatives, KernelSpec, hashable, register_kernel
 from mezzotint.ops.schema import as_declared, is_garbled, qualified, schema
 
@@ -31,7 +34,7 @@ _AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
 
 class Call:
-    """A forward call as its gradient sees it: inputs and attributes by name, and which inputs need a gradient."""
+    """A forward call as its gradient sees it: inputs, kept outputs and attributes by name, and who needs a gradient."""
 
     def __init__(
         self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any], needed: Mapping[str, bool]
@@ -59,11 +62,16 @@ class Operator:
         required = (1 + i for i, argument in enumerate(definition.inputs) if not argument.optional)
         self._required = max(required, default=0)
         self._attrs = tuple(definition.passed_attrs())
+        self._attr_names = frozenset(attr.name for attr in self._attrs)
+        self._needed_attrs = frozenset(attr.name for attr in self._attrs if not attr.has_default)
+        self.defaults = {attr.name: attr.default for attr in self._attrs if attr.has_default}
         self._schema = schema(definition)
         self._garbled = tuple(attr for attr in self._attrs if is_garbled(attr))
         self._library: Library | None = None
         self.overload: Any = None
-        self._checked: dict[Problem, tuple[TensorSpec, ...]] = {}
+        self._plans = Plans(self)
+        #: The plan of a call with these inputs and attributes, however they were given, if there is one.
+        self.find = self._plans.find
 
     @property
     def schema(self) -> str:
@@ -71,8 +79,21 @@ class Operator:
         return self._schema
 
     def __call__(self, /, *inputs: Tensor | None, **attrs: Any) -> Any:
-        """Run the operator; autograd, autocast, fake tensors and compilation all go through ``torch.ops``."""
-        return self._through_torch(inputs, attrs)
+        """Run the operator; what autograd, autocast, fake tensors and compilation need goes through ``torch.ops``."""
+        given = None
+        if len(inputs) == len(self._input_names):
+            given = tuple([(k, tuple(v) if type(v) is list else v) for k, v in attrs.items()])
+            run = self._plans.find(inputs, given)
+            if run is not None:
+                return run(*inputs)
+        usual = given is not None and self._needed_attrs <= attrs.keys() <= self._attr_names
+        if not usual or not all(t is None or isinstance(t, Tensor) for t in inputs):
+            return self._through_torch(inputs, attrs)
+        return self._plans.call(inputs, given, attrs)
+
+    def resolved(self, inputs: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
+        """Run the operator with ``attrs``, and let ``find`` know the call by ``given`` from now on."""
+        return self._plans.call(inputs, given, attrs)
 
     def _through_torch(self, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         """Call ``torch.ops``; a call that its reader of arguments refuses is told in the words of the declaration."""
@@ -177,11 +198,43 @@ class Operator:
             raise ShapeError(f"{self.name}: kernel {kernel!r} cannot do this problem: {refusal}.")
         return self._execute(chosen, named, values, self._outputs(named, values))
 
+    def plan(self, inputs: Tensors, attrs: Mapping[str, Any]) -> tuple[Run, tuple[TensorSpec, ...]]:
+        """What a call comes to once it is checked and its kernel chosen: a function of the tensors, and its outputs."""
+        named, values = self._bind(inputs, attrs)
+        outputs = self._outputs(named, values)
+        decision = self._decide(named, values, outputs)
+        return plan(decision.kernel, values, outputs, _first(named)), outputs
+
     def decision(self, *inputs: Tensor | None, **attrs: Any) -> Decision:
         """The launcher's decision for a call with these tensors and attributes."""
         named, values = self._bind(inputs, attrs)
-        outputs = self._outputs(named, values)
-        return launch.decide(self.problem(named, values), lambda k: self._execute(k, named, values, outputs))
+        return self._decide(named, values, self._outputs(named, values))
+
+    def kept_outputs(self, result: Any) -> tuple[Tensor, ...]:
+        """The outputs that the gradient asks for."""
+        if not self.definition.kept_outputs:
+            return ()
+        named = zip(self.definition.outputs, as_tuple(result), strict=True)
+        return tuple(tensor for output, tensor in named if output.name in self.definition.kept_outputs)
+
+    def gradients(
+        self, attrs: Mapping[str, Any], saved: Tensors, needed: Sequence[bool], grads: Sequence[Tensor | None]
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient of each input, from the inputs and kept outputs that were ``saved``."""
+        rule, names = self.definition.gradient_fn, self._input_names
+        if rule is None:
+            raise NoGradient(self._no_gradient())
+        tensors = dict(zip((*names, *self.definition.kept_outputs), saved, strict=True))
+        if all(grad is None for grad in grads):
+            return (None,) * len(names)
+        call = Call(tensors, attrs, dict(zip(names, needed, strict=False)))
+        if any(grad is not None and batched_by_autograd(grad) for grad in grads):
+            with BaseTorchFunctionMode():  # so that every operator below goes through the dispatcher, which batches it
+                found = rule(call, *grads)
+        else:
+            found = rule(call, *grads)
+        self._known(found)
+        return tuple(found.get(name) for name in names)
 
     def describe(self) -> str:
         """The reference text of the operator, made from its declaration."""
@@ -205,20 +258,33 @@ class Operator:
         register_fake(f"{namespace}::{name}", self._fake, lib=library)
         if self.definition.inputs and self.definition.outputs:
             register_autograd(f"{namespace}::{name}", self._backward, setup_context=self._save, lib=library)
-        for device, key in _AUTOCAST_KEYS.items() if self.definition.autocast_inputs else ():
+        for device, key in _AUTOCAST_KEYS.items():  # also where nothing is cast: what kernels call is not cast either
             library.impl(name, self._autocast(device, key), key)
         hold(self.definition, self.overload)
 
     # -- the functions that torch.library calls ---------------------------------------------------------------
 
     def _dispatch(self, *args: Any, **kwargs: Any) -> Any:
-        inputs, attrs = self._bind(args, kwargs)
-        problem = self.problem(inputs, attrs)
-        outputs = self._checked.get(problem)
-        if outputs is None:
-            outputs = self._remember(problem, self._outputs(inputs, attrs))
-        decision = launch.decide(problem, lambda kernel: self._execute(kernel, inputs, attrs, outputs))
-        return self._execute(decision.kernel, inputs, attrs, outputs)
+        """Behind the dispatcher: nobody listens any more, whatever state the thread is in."""
+        count = len(self._input_names)
+        inputs = args[:count]
+        key = key_behind_the_dispatcher(inputs, (*args[count:], *kwargs.items())) if len(inputs) == count else None
+        run = None if key is None else self._plans.kept(key)
+        if run is not None:
+            return run(*inputs)
+        named, attrs = self._bind(args, kwargs)
+        if all(tensor is None for tensor in named.values()):  # the declaration has the words for it
+            self.definition.check_call(named, attrs)
+        run, outputs = self.plan(tuple(named.values()), attrs)
+        check_results(result := run(*named.values()), outputs)
+        if key is not None:
+            self._plans.keep(key, run)
+        return result
+
+    def _decide(
+        self, inputs: Mapping[str, Tensor | None], attrs: Mapping[str, Any], outputs: tuple[TensorSpec, ...]
+    ) -> Decision:
+        return launch.decide(self.problem(inputs, attrs), lambda kernel: self._execute(kernel, inputs, attrs, outputs))
 
     def _fake(self, *args: Any, **kwargs: Any) -> Any:
         inputs, attrs = self._bind(args, kwargs)
@@ -232,16 +298,14 @@ class Operator:
             return
         named, attrs = self._bind(inputs, {})
         ctx.attrs = attrs
-        ctx.save_for_backward(*named.values())
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*named.values(), *self.kept_outputs(output))
 
     def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = dict(zip(self._input_names, ctx.saved_tensors, strict=True))
-        needed = dict(zip(self._input_names, ctx.needs_input_grad, strict=False))
-        rule = self.definition.gradient_fn
-        if rule is None:
-            raise NoGradient(self._no_gradient())
-        found = self._known(rule(Call(inputs, ctx.attrs, needed), *grads))
-        return (*(found.get(name) for name in self._input_names), *(None for _ in self._attrs))
+        return (
+            *self.gradients(ctx.attrs, ctx.saved_tensors, ctx.needs_input_grad, grads),
+            *(None for _ in self._attrs),
+        )
 
     def _autocast(self, device: str, key: str) -> Callable[..., Any]:
         dispatch_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
@@ -306,12 +370,6 @@ class Operator:
         check_outputs(self.definition, outputs, known)
         return outputs
 
-    def _remember(self, problem: Problem, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        if len(self._checked) >= 4096:  # every topology update makes new problems; the memory of them is bounded
-            self._checked.clear()
-        self._checked[problem] = outputs
-        return outputs
-
     def _execute(
         self,
         kernel: Kernel,
@@ -319,15 +377,9 @@ class Operator:
         attrs: Mapping[str, Any],
         outputs: tuple[TensorSpec, ...],
     ) -> Any:
-        first = _first(inputs)
-        if kernel.into:
-            made = tuple(allocate(spec, first) for spec in outputs)
-            kernel.run(*made, *inputs.values(), **attrs)
-            return made[0] if len(made) == 1 else made
-        result = kernel.run(*inputs.values(), **attrs)
-        results = result if isinstance(result, tuple) else (result,)
-        laid = tuple(laid_out(t, spec, first) for t, spec in zip(results, outputs, strict=True))
-        return laid[0] if len(laid) == 1 else laid
+        result = plan(kernel, attrs, outputs, _first(inputs))(*inputs.values())
+        check_results(result, outputs)
+        return result
 
 
 def _first(inputs: Mapping[str, Tensor | None], name: str = "an operator") -> Tensor:

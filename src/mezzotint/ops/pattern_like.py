@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
@@ -50,11 +51,29 @@ def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     return pattern
 
 
+def is_pattern(kind: type) -> bool:
+    """Whether every instance of ``kind`` is known to be a :class:`PatternLike`; under ``torch.compile`` nothing is."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    known = _KNOWN.get(kind)
+    if known is None:
+        known = _KNOWN[kind] = _offers_index_arrays(kind)
+    return known
+
+
+_KNOWN: dict[type, bool] = {}
+
+
 def _offers_index_arrays(owner: object) -> bool:
     """Asked of the class first: asked of an instance, it would call the property, and so make the order."""
     return all(hasattr(owner, name) for name in ("indices", "transposed", "shape"))
 
 
-def transposed_if_needed(pattern: PatternLike, x: Tensor) -> Tensor | None:
-    """The transposed order where the input gradient may ask for it: a first layer never pays for it."""
-    return pattern.transposed if x.requires_grad else None
+def inputs_of(
+    x: Tensor, values: Tensor, pattern: Any, bias: Tensor | None
+) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
+    """The inputs of a sparse operator, and the shape of the dense weight.
+
+    The transposed order is there where the input gradient may ask for it: a first layer never pays for it.
+    """
+    return (x, values, pattern.indices, pattern.transposed if x.requires_grad else None, bias), pattern.shape

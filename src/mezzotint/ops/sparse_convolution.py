@@ -16,18 +16,17 @@ from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, gather, native, reference
-from mezzotint.ops.conv_shape import Padding, conv2d_output, pair, resolve_padding
-from mezzotint.ops.convolution import check_bias, check_output_grad, geometry, input_grad_rule, with_geometry
+from mezzotint.ops.conv_shape import Padding, check_output_grad, conv_output, per_axis, resolve_padding
+from mezzotint.ops.convolution import check_bias, check_grad, geometry, input_grad_rule, spec, with_geometry
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
-from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
+from mezzotint.ops.pattern_like import check_pattern, inputs_of, is_pattern
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
     Directions,
     check_nonzeros,
     sampled,
-    spec,
     with_dense_weight,
     with_scratch_weight,
 )
@@ -39,7 +38,7 @@ def _output_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
     x = spec(inputs, "x")
     check_nonzeros(inputs, "values", "transposed")
     check_bias(inputs["bias"], attrs["weight_shape"][0])
-    return TensorSpec(conv2d_output(x.shape, attrs["weight_shape"], **geometry(attrs)), x.dtype)
+    return TensorSpec(conv_output(x.shape, attrs["weight_shape"], **geometry(attrs)), x.dtype)
 
 
 def _input_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
@@ -50,7 +49,8 @@ def _input_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
 def _weight_grad_rule(inputs: Specs, attrs: Mapping[str, Any]) -> TensorSpec:
     x, gy = spec(inputs, "x"), spec(inputs, "gy")
     check_nonzeros(inputs)
-    check_output_grad(conv2d_output(x.shape, attrs["weight_shape"], **geometry(attrs)), gy.shape)
+    check_grad(gy, 2)
+    check_output_grad(conv_output(x.shape, attrs["weight_shape"], **geometry(attrs)), gy.shape)
     return TensorSpec(spec(inputs, "indices").shape, attrs["out_dtype"])
 
 
@@ -71,6 +71,7 @@ op: Operator = (
     .attr("V: floattype", "type of the values and of their gradient")
     .attr("B: floattype", "type of the bias")
     .autocast("x")
+    .samples("x")
     .density("indices", "weight_shape")
     .shape_rule(_output_rule)
     .gradient(_directions.of_output)
@@ -89,6 +90,7 @@ input_grad_op: Operator = (
     .attr("T: floattype")
     .attr("V: floattype")
     .density("indices", "weight_shape")
+    .samples("gy")
     .shape_rule(_input_grad_rule)
     .gradient(_directions.of_input_grad)
     .doc("Gradient of sparse_conv2d for its input.")
@@ -139,18 +141,18 @@ def _native_weight_grad(
     native.conv2d_weight_grad(x, gy, indices, gv, **attrs)
 
 
-op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv2d))
-input_grad_op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv2d_input_grad))
-weight_grad_op.kernel(name="scatter", cost=cost.dense)(sampled(dense.conv2d_weight_grad))
+op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv))
+input_grad_op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv_input_grad))
+weight_grad_op.kernel(name="scatter", cost=cost.dense)(sampled(dense.conv_weight_grad))
 input_grad_op.kernel(name="scatter_channels_last", cost=cost.dense, priority=-1, supports=dense.pays_in_channels_last)(
-    with_scratch_weight(dense.in_channels_last(dense.conv2d_input_grad))
+    with_scratch_weight(dense.in_channels_last(dense.conv_input_grad))
 )
 op.kernel(**GATHER)(gather.conv2d_output)
 input_grad_op.kernel(**GATHER)(gather.conv2d_input_grad)
 weight_grad_op.kernel(**GATHER)(gather.conv2d_weight_grad)
-op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv2d))
-input_grad_op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv2d_input_grad))
-weight_grad_op.kernel(name="reference", oracle=True)(sampled(reference.conv2d_weight_grad))
+op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv))
+input_grad_op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv_input_grad))
+weight_grad_op.kernel(name="reference", oracle=True)(sampled(reference.conv_weight_grad))
 
 
 def sparse_conv2d(
@@ -167,7 +169,7 @@ def sparse_conv2d(
     """2-D convolution with a sparse weight.
 
     Args:
-        x: activations ``[N, C, H, W]``, any strides; float.
+        x: activations ``[N, C, H, W]``, or without N, any strides; float.
         values: ``[nnz]``, in row-major order of the mask; float32 masters, or the type of ``x``.
         pattern: a :class:`mezzotint.Pattern` of shape ``[O, C / groups, kh, kw]``.
         bias: ``[O]`` or ``None``.
@@ -180,21 +182,29 @@ def sparse_conv2d(
     Raises:
         ShapeError: arguments that do not go together.
     """
+    given = (stride, padding, dilation, groups)
+    if is_pattern(type(pattern)):
+        inputs, shape = inputs_of(x, values, pattern, bias)
+        run = op.find(inputs, (shape, given))
+        if run is not None:
+            return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
-    if x.dim() != 4:
-        raise ShapeError(message("x shape", received=list(x.shape), allowed="four dimensions [N, C, H, W]"))
-    steps, spread = pair("stride", stride), pair("dilation", dilation)
+    if x.dim() not in (3, 4):
+        allowed = "four dimensions [N, C, H, W], or three without N"
+        raise ShapeError(message("x shape", received=list(x.shape), allowed=allowed))
+    if x.dim() == 3:
+        return sparse_conv2d(
+            x[None], values, pattern, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+        )[0]
+    steps, spread = per_axis("stride", stride, 2), per_axis("dilation", dilation, 2)
     pads = resolve_padding(padding, x.shape[2:], checked.shape[2:], steps, spread)
-    y: Tensor = op(
-        x,
-        values,
-        checked.indices,
-        transposed_if_needed(checked, x),
-        bias,
-        weight_shape=list(checked.shape),
-        stride=list(steps),
-        padding=list(pads),
-        dilation=list(spread),
-        groups=groups,
-    )
+    inputs, shape = inputs_of(x, values, checked, bias)
+    attrs = {
+        "weight_shape": list(shape),
+        "stride": steps,
+        "padding": list(pads),
+        "dilation": spread,
+        "groups": groups,
+    }
+    y: Tensor = op.resolved(inputs, (shape, given), attrs)
     return y

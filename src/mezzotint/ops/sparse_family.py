@@ -19,8 +19,9 @@ from mezzotint.kernels import cost, gather, native
 from mezzotint.kernels.dense import working_dtype
 from mezzotint.kernels.reference import scatter
 from mezzotint.kernels.scratch import dense_weight
-from mezzotint.ops.convolution import bias_grad
-from mezzotint.ops.opdef import Specs, TensorSpec
+from mezzotint.ops.conv_shape import differ
+from mezzotint.ops.convolution import bias_grad, spec
+from mezzotint.ops.opdef import Specs
 from mezzotint.ops.operator import Call, Operator
 
 NATIVE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -44,20 +45,12 @@ GATHER: Mapping[str, Any] = {
 }
 
 
-def spec(inputs: Specs, name: str) -> TensorSpec:
-    """The input ``name``, which must be there."""
-    found = inputs[name]
-    if found is None:
-        raise ShapeError(message(name, received=None, allowed="a tensor"))
-    return found
-
-
 def check_nonzeros(inputs: Specs, *names: str) -> None:
     """``values``, ``indices`` and ``transposed`` are vectors of one length."""
-    length = spec(inputs, "indices").shape
+    length = spec(inputs, "indices").shape or (None,)
     for name in ("indices", *names):
         found = inputs[name]
-        if found is not None and (len(found.shape) != 1 or found.shape != length):
+        if found is not None and (len(found.shape) != 1 or differ(found.shape[0], length[0])):
             raise ShapeError(message(f"{name} shape", received=list(found.shape), allowed=f"[nnz] = {list(length)}"))
 
 

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, gather, native, reference
-from mezzotint.ops.convolution import check_bias, check_output_grad
+from mezzotint.ops.conv_shape import check_output_grad, differ
+from mezzotint.ops.convolution import check_bias, spec
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
-from mezzotint.ops.pattern_like import check_pattern, transposed_if_needed
+from mezzotint.ops.pattern_like import check_pattern, inputs_of, is_pattern
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
     Directions,
     check_nonzeros,
     sampled,
-    spec,
     with_dense_weight,
     with_scratch_weight,
 )
@@ -31,7 +31,7 @@ _WEIGHT_SHAPE = ("weight_shape: list(int) >= 1", "[O, I] of the dense weight")
 def _check_features(features: Any, weight_shape: Sequence[Any]) -> None:
     if len(weight_shape) != 2:
         raise ShapeError(message("weight_shape", received=list(weight_shape), allowed="two numbers [O, I]"))
-    if features != weight_shape[1]:
+    if differ(features, weight_shape[1]):
         raise ShapeError(
             message("input features", received=features, allowed=f"{weight_shape[1]}, the weight's columns")
         )
@@ -84,6 +84,7 @@ op: Operator = (
     .attr("B: floattype", "type of the bias")
     .attr(*_WEIGHT_SHAPE)
     .autocast("x")
+    .samples("x")
     .density("indices", "weight_shape")
     .shape_rule(_output_rule)
     .gradient(_directions.of_output)
@@ -101,6 +102,7 @@ input_grad_op: Operator = (
     .attr("V: floattype")
     .attr(*_WEIGHT_SHAPE)
     .density("indices", "weight_shape")
+    .samples("gy")
     .shape_rule(_input_grad_rule)
     .gradient(_directions.of_input_grad)
     .doc("Gradient of sparse_linear for its input.")
@@ -171,11 +173,15 @@ def sparse_linear(x: Tensor, values: Tensor, pattern: object, bias: Tensor | Non
     Raises:
         ShapeError: arguments that do not go together.
     """
+    if is_pattern(type(pattern)):
+        inputs, shape = inputs_of(x, values, pattern, bias)
+        run = op.find(inputs, shape)
+        if run is not None:
+            return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=2)
     if x.dim() < 1:
         raise ShapeError(message("x shape", received=list(x.shape), allowed="at least one dimension [..., I]"))
-    rows = x.reshape(-1, x.shape[-1])
-    y: Tensor = op(
-        rows, values, checked.indices, transposed_if_needed(checked, x), bias, weight_shape=list(checked.shape)
-    )
-    return y.reshape(*x.shape[:-1], checked.shape[0])
+    rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
+    inputs, shape = inputs_of(rows, values, checked, bias)
+    y: Tensor = op.resolved(inputs, shape, {"weight_shape": list(shape)})
+    return y if x.dim() == 2 else y.reshape(*x.shape[:-1], shape[0])

@@ -164,6 +164,9 @@ def _commutative_mistakes(op: OpDef) -> Iterator[str]:
 def _reference_mistakes(op: OpDef) -> Iterator[str]:
     inputs, attrs = [argument.name for argument in op.inputs], {attr.name: attr for attr in op.attrs}
     yield from (f"autocast names the unknown input {name!r}" for name in op.autocast_inputs if name not in inputs)
+    outputs = [argument.name for argument in op.outputs]
+    yield from (f"the gradient asks for the unknown output {name!r}" for name in op.kept_outputs if name not in outputs)
+    yield from (f"samples names the unknown input {name!r}" for name in op.sample_inputs if name not in inputs)
     if op.density_of is not None:
         values, shape = op.density_of
         if values not in inputs:

@@ -73,7 +73,7 @@ class SparseConv2d(SparseLayer):
             x, padding = F.pad(x, reversed_padding(padding), mode=self.padding_mode), ((0, 0), (0, 0))
         geometry: dict[str, Any] = {
             "stride": self.stride,
-            "padding": [list(side) for side in padding],
+            "padding": padding,
             "dilation": self.dilation,
             "groups": self.groups,
         }
