@@ -374,6 +374,31 @@ def mine(op: str, reads: str, makes: str, **attributes: Any) -> schema.Node:
     return made
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_convolutions_of_one_to_three_axes(axes: int) -> None:
+    generator = torch.Generator().manual_seed(axes)
+    sizes = (7, 6, 5)[:axes]
+    weight, bias = torch.randn(4, 2, *[3, 2, 2][:axes], generator=generator), torch.randn(4, generator=generator)
+    settings: dict[str, Any] = {"strides": [2, 1, 1][:axes], "dilations": [1, 2, 1][:axes], "group": 2}
+    constants = {"w": weight, "b": bias}
+    x = torch.randn(3, 4, *sizes, generator=generator)
+    run = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
+    arguments = (weight, bias, settings["strides"], 0, settings["dilations"], 2)
+    for pads in ([1] * axes + [1] * axes, [0, 1, 2][:axes] + [2, 0, 1][:axes]):
+        made = model([node("Conv", "x w b", "y", pads=pads, **settings)], {"x": ("N", 4, *sizes)}, "y", constants)
+        around = [side for axis in reversed(range(axes)) for side in (pads[axis], pads[axes + axis])]
+        torch.testing.assert_close(load_onnx(content(made))(x), run(F.pad(x, around), *arguments))
+
+
+def test_a_network_beside_a_file_that_holds_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content(small_network()))
+    with pytest.raises(InputError, match="which holds its network"):
+        mz.deploy.load(path, model=nn.Linear(2, 2))
+    with pytest.raises(NotRegistered, match="onnxruntime, or None"):
+        Session(nn.Linear(2, 2), fallback="ort")
+
+
 def test_functions_of_the_model_are_written_out() -> None:
     leaky = node("LeakyRelu", "t", "b")
     leaky.attribute = [schema.Attribute(name="alpha", type=1, ref_attr_name="slope")]
