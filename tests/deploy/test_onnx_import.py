@@ -74,6 +74,26 @@ def test_the_native_layout_holds_it() -> None:
     torch.testing.assert_close(lowered(x), reference(made, x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(native.unavailable() is not None, reason="the native library is not built")
+def test_functions_that_cannot_be_traced_again_do_not_hinder_lowering() -> None:
+    """They look at sizes, on which ``torch.fx`` could not follow them: a graph is taken as it is."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(8, 8, 3, 3, generator=generator) * (torch.rand(8, 8, 3, 3, generator=generator) < 0.1)
+    nodes = [
+        node("Conv", "x w", "c", auto_pad="SAME_UPPER", strides=[2, 2]),
+        node("Relu", "c", "r"),
+        node("AveragePool", "r", "y", kernel_shape=[3, 3], pads=[2, 0, 0, 1]),
+    ]
+    module = load_onnx(content(model(nodes, {"x": ("N", 8, "H", "W")}, "y", {"w": weight})))
+    x = torch.randn(4, 8, 9, 8, generator=generator)
+    lowered = lower(module, x, layout="native")
+    assert "native: sparse convolution + ReLU" in lowered.explain()
+    inner = F.relu(F.conv2d(F.pad(x, (0, 1, 1, 1)), weight, stride=2))
+    padded, ones = F.pad(inner, (0, 1, 2, 0)), F.pad(torch.ones_like(inner), (0, 1, 2, 0))
+    wanted = F.avg_pool2d(padded, 3, 1) / F.avg_pool2d(ones, 3, 1)
+    torch.testing.assert_close(lowered(x), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_session_has_the_names_shapes_and_types_of_the_file(tmp_path: Path) -> None:
     made = small_network(0.2)
     path = tmp_path / "net.onnx"
