@@ -74,6 +74,26 @@ def test_the_native_layout_holds_it() -> None:
     torch.testing.assert_close(lowered(x), reference(made, x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(native.unavailable() is not None, reason="the native library is not built")
+def test_functions_that_cannot_be_traced_again_do_not_hinder_lowering() -> None:
+    """They look at sizes, on which ``torch.fx`` could not follow them: a graph is taken as it is."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(8, 8, 3, 3, generator=generator) * (torch.rand(8, 8, 3, 3, generator=generator) < 0.1)
+    nodes = [
+        node("Conv", "x w", "c", auto_pad="SAME_UPPER", strides=[2, 2]),
+        node("Relu", "c", "r"),
+        node("AveragePool", "r", "y", kernel_shape=[3, 3], pads=[2, 0, 0, 1]),
+    ]
+    module = load_onnx(content(model(nodes, {"x": ("N", 8, "H", "W")}, "y", {"w": weight})))
+    x = torch.randn(4, 8, 9, 8, generator=generator)
+    lowered = lower(module, x, layout="native")
+    assert "native: sparse convolution + ReLU" in lowered.explain()
+    inner = F.relu(F.conv2d(F.pad(x, (0, 1, 1, 1)), weight, stride=2))
+    padded, ones = F.pad(inner, (0, 1, 2, 0)), F.pad(torch.ones_like(inner), (0, 1, 2, 0))
+    wanted = F.avg_pool2d(padded, 3, 1) / F.avg_pool2d(ones, 3, 1)
+    torch.testing.assert_close(lowered(x), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_session_has_the_names_shapes_and_types_of_the_file(tmp_path: Path) -> None:
     made = small_network(0.2)
     path = tmp_path / "net.onnx"
@@ -372,6 +392,31 @@ def mine(op: str, reads: str, makes: str, **attributes: Any) -> schema.Node:
     made = node(op, reads, makes, **attributes)
     made.domain = "mine"
     return made
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_convolutions_of_one_to_three_axes(axes: int) -> None:
+    generator = torch.Generator().manual_seed(axes)
+    sizes = (7, 6, 5)[:axes]
+    weight, bias = torch.randn(4, 2, *[3, 2, 2][:axes], generator=generator), torch.randn(4, generator=generator)
+    settings: dict[str, Any] = {"strides": [2, 1, 1][:axes], "dilations": [1, 2, 1][:axes], "group": 2}
+    constants = {"w": weight, "b": bias}
+    x = torch.randn(3, 4, *sizes, generator=generator)
+    run = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
+    arguments = (weight, bias, settings["strides"], 0, settings["dilations"], 2)
+    for pads in ([1] * axes + [1] * axes, [0, 1, 2][:axes] + [2, 0, 1][:axes]):
+        made = model([node("Conv", "x w b", "y", pads=pads, **settings)], {"x": ("N", 4, *sizes)}, "y", constants)
+        around = [side for axis in reversed(range(axes)) for side in (pads[axis], pads[axes + axis])]
+        torch.testing.assert_close(load_onnx(content(made))(x), run(F.pad(x, around), *arguments))
+
+
+def test_a_network_beside_a_file_that_holds_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content(small_network()))
+    with pytest.raises(InputError, match="which holds its network"):
+        mz.deploy.load(path, model=nn.Linear(2, 2))
+    with pytest.raises(NotRegistered, match="onnxruntime, or None"):
+        Session(nn.Linear(2, 2), fallback="ort")
 
 
 def test_functions_of_the_model_are_written_out() -> None:

@@ -13,7 +13,7 @@ from mezzotint.data.protocols import Protocol, get_protocol
 from mezzotint.deploy.assemble import assemble, build, check_layers
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.formats import safetensors_file
-from mezzotint.deploy.onnx import read_onnx, read_onnx_description
+from mezzotint.deploy.onnx import check_fallback, read_onnx, read_onnx_description
 from mezzotint.deploy.run_checkpoint import read_checkpoint
 from mezzotint.deploy.tensor_info import TensorInfo
 from mezzotint.errors import CheckpointError, ConfigError, InputError, NotRegistered, message
@@ -55,10 +55,14 @@ def open_bundle(
         CheckpointError: nothing is there, it is damaged, or it does not fit the network.
         UnsupportedModel: an ``.onnx`` file holds nodes that cannot be run; it names all of them.
     """
+    check_fallback(fallback)
     if isinstance(source, nn.Module):
         return Bundle(model=source, description=description or Description())
     path = Path(source)
     if path.suffix == ONNX_SUFFIX:
+        if model is not None:
+            received = f"{type(model).__name__} for {path}, which holds its network"
+            raise InputError(message("model", received=received, allowed="a model for weights without a network"))
         return _onnx_bundle(path, description, fallback)
     if path.is_file():
         content = safetensors_file.read(path)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mezzotint.deploy.onnx.load import OnnxModel, load_onnx, read_onnx, read_onnx_description
+from mezzotint.deploy.onnx.load import OnnxModel, check_fallback, load_onnx, read_onnx, read_onnx_description
 
-__all__ = ["OnnxModel", "load_onnx", "read_onnx", "read_onnx_description"]
+__all__ = ["OnnxModel", "check_fallback", "load_onnx", "read_onnx", "read_onnx_description"]
