@@ -1,6 +1,6 @@
 """What does a call of an operator cost beyond its kernel? Microseconds a call, and whole training steps.
 
-    python bench/operator_overhead.py [--repeats 60] [--rounds 12]
+    python bench/operator_overhead.py [--repeats 60] [--rounds 50]
 
 Each operator is called on a tiny problem in four ways, turn by turn: its kernel straight from Python (with the output
 allocated where the kernel wants that), and the operator without gradients, with gradients recorded, and inside
@@ -231,7 +231,7 @@ def steps(rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=60, help="turns of 40 calls each")
-    parser.add_argument("--rounds", type=int, default=12, help="pairs of training steps; 0: none")
+    parser.add_argument("--rounds", type=int, default=50, help="pairs of training steps; 0: none")
     args = parser.parse_args()
     console = Console()
     torch.set_num_threads(1)
