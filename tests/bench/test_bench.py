@@ -211,3 +211,27 @@ def test_threads_are_given_back_after_an_error() -> None:
     with pytest.raises(RuntimeError, match=str(before + 1)):
         fail()
     assert torch.get_num_threads() == before
+
+
+def test_inference_engines_are_compared_within_their_setting() -> None:
+    from mezzotint.bench import infer
+
+    def row(engine: str, density: float, batch: int, median: float) -> dict[str, object]:
+        same = {"network": "net", "threads": 2, "batch": batch, "density": density, "engine": engine}
+        return {**same, "median_ms": median, "computed_ms": 2 * median}
+
+    rows = [row("openvino bf16", 1.0, 1, 12.0), row("mezzotint bf16", 0.1, 1, 4.0), row("mezzotint fp32", 0.1, 8, 6.0)]
+    refused = {**row("onnxruntime fp32", 1.0, 1, 0.0), "refused": "not there"}
+    del refused["median_ms"]
+    assert infer.ratios([*rows, refused]) == {"openvino bf16": {"net, bf16, density 0.1, batch 1": 3.0}}
+    assert infer.ratios(rows, "computed_ms") == infer.ratios(rows)
+
+
+def test_an_engine_answers_from_its_own_process(tmp_path: Path) -> None:
+    from mezzotint.bench import infer
+    from mezzotint.bench.infer_engines import Setting
+    from mezzotint.errors import InputError
+
+    missing = Setting("onnxruntime fp32", "resnet50", 1.0, 1, 1, str(tmp_path / "absent.onnx"))
+    with pytest.raises(InputError, match="an end without an answer"):
+        infer.EngineProcess(missing).ready()

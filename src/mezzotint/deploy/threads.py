@@ -33,8 +33,10 @@ def using_threads(count: int | None) -> Iterator[None]:
 def _enter(count: int) -> None:
     global _running, _before
     with _lock:
+        # Asked in every thread: the first question gives it a number of its own, which would undo ours later.
+        found = torch.get_num_threads()
         if not _running:
-            _before = torch.get_num_threads()
+            _before = found
         _running += 1
         torch.set_num_threads(count)
 
