@@ -12,8 +12,9 @@ SOURCES := CMakeLists.txt pyproject.toml constraints.txt $(shell find csrc -type
 demo: $(VENV)/.installed
 	$(BIN)/mezzotint demo
 
+# A process a core, with a thread each: two that share cores would wait for one another.
 test: $(VENV)/.installed lint native-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
