@@ -460,7 +460,9 @@ def test_refusals_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_table_holds_one_gather_kernel_for_each_direction() -> None:
     assert isinstance(KERNELS, KernelTable)
-    assert sorted(kernel.op for kernel in KERNELS if kernel.name == NAME) == sorted([*OPERATORS, "sparse_conv_transpose2d"])
+    assert sorted(kernel.op for kernel in KERNELS if kernel.name == NAME) == sorted(
+        [*OPERATORS, "sparse_conv_transpose2d"]
+    )
 
 
 def _main() -> None:

@@ -125,7 +125,7 @@ def test_the_page_says_all_that_the_declaration_says(op: Operator) -> None:
         for part in (
             "test_reference::whole",
             "Does everything.",
-            "y, [zs, ...] = ops.get('test_reference::whole')([xs, ...], scale=None, *, mode, sizes=[1, 2], ",
+            'y, [zs, ...] = ops.get("test_reference::whole")([xs, ...], scale=None, *, mode, sizes=[1, 2], ',
             "words=['a'], to=float16, limit=inf)",
             "{'SAME', 'VALID'}",
             "list(int >= 1, length = 2)",

@@ -148,7 +148,7 @@ def test_neither_input_nor_output(ramp: Operator, log: Operator) -> None:
         "def test_say(\n    *,\n    word: Literal['a', 'b'],\n    device: torch.device | None = ...,\n) -> None:"
         in text
     )
-    assert operator.describe().splitlines()[3] == "  ops.get('test_say')(*, word, device=None)"
+    assert operator.describe().splitlines()[3] == '  ops.get("test_say")(*, word, device=None)'
 
 
 def test_a_source_of_a_list() -> None:

@@ -66,7 +66,7 @@ def batch_norm_inference(
     /,
     *,
     eps: float = ...,
-    activation: Literal['none', 'relu', 'relu6', 'elu', 'leaky_relu'] = ...,
+    activation: Literal["none", "relu", "relu6", "elu", "leaky_relu"] = ...,
     slope: float = ...,
 ) -> Tensor:
     """Batch normalisation by given statistics, and an activation."""
@@ -78,7 +78,7 @@ def batch_norm_training(
     /,
     *,
     eps: float = ...,
-    activation: Literal['none', 'relu', 'relu6', 'elu', 'leaky_relu'] = ...,
+    activation: Literal["none", "relu", "relu6", "elu", "leaky_relu"] = ...,
     slope: float = ...,
     stats: torch.dtype = ...,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,7 +162,7 @@ def conv2d_bn_act(
     dilation: Sequence[int] = ...,
     groups: int = ...,
     eps: float = ...,
-    activation: Literal['none', 'relu', 'relu6', 'elu', 'leaky_relu'] = ...,
+    activation: Literal["none", "relu", "relu6", "elu", "leaky_relu"] = ...,
     slope: float = ...,
 ) -> Tensor:
     """2-D cross-correlation, bias, batch normalisation by given statistics, and an activation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -72,7 +73,7 @@ def call(op: OpDef) -> str:
     arguments = ", ".join([*inputs, *(["*"] if attrs else []), *attrs])
     outputs = [f"[{a.name}, ...]" if op.is_list(a) else a.name for a in op.outputs]
     given = f"{', '.join(outputs)} = " if outputs else ""
-    return f"{given}ops.get({op.name!r})({arguments})"
+    return f"{given}ops.get({json.dumps(op.name)})({arguments})"
 
 
 def inferred(op: OpDef) -> list[Attr]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Final
 
@@ -59,5 +60,5 @@ def _input(op: OpDef, position: int, argument: Argument) -> str:
 def _attribute(attr: Attr) -> str:
     kind = _KINDS[attr.kind]
     if attr.kind == "string" and attr.allowed:
-        kind = f"Literal[{', '.join(map(repr, attr.allowed))}]"
+        kind = f"Literal[{', '.join(map(json.dumps, attr.allowed))}]"
     return f"{attr.name}: {f'Sequence[{kind}]' if attr.is_list else kind}{' = ...' if attr.has_default else ''}"
