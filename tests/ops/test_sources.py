@@ -145,7 +145,7 @@ def test_neither_input_nor_output(ramp: Operator, log: Operator) -> None:
         operator.kernel(name="typed", dtypes=(torch.float32,))(kernel)
     text = stubs.stub([operator, ramp, log])
     assert (
-        "def test_say(\n    *,\n    word: Literal['a', 'b'],\n    device: torch.device | None = ...,\n) -> None:"
+        'def test_say(\n    *,\n    word: Literal["a", "b"],\n    device: torch.device | None = ...,\n) -> None:'
         in text
     )
     assert operator.describe().splitlines()[3] == '  ops.get("test_say")(*, word, device=None)'
