@@ -50,7 +50,8 @@ def test_results_are_the_networks(session: Session, model: nn.Module) -> None:
 def test_a_file_and_the_module_give_the_same(session: Session, model: nn.Module, tmp_path: Path) -> None:
     path = export(model, "safetensors", tmp_path / "net.safetensors", description=DESCRIPTION).path
     from_file = Session(path, threads=1)
-    np.testing.assert_array_equal(from_file.run([images(3)])[0], session.run([images(3)])[0])
+    # Each session measures its kernels, and two that are as fast may add up in another order.
+    np.testing.assert_allclose(from_file.run([images(3)])[0], session.run([images(3)])[0], rtol=1e-5, atol=1e-5)
     assert from_file.description == DESCRIPTION
     assert from_file.inputs == session.inputs
 
