@@ -196,6 +196,41 @@ def sparseprop(content: Content) -> str:
     return table(("density", "SparseProp / ours"), rows)
 
 
+def inference(content: Content) -> str:
+    """Milliseconds of a call by engine, for each network and batch."""
+    parts = []
+    for title, run in content["runs"].items():
+        rows = [
+            (row["engine"], f"{row['density']:g}", f"{row['median_ms']:.2f}", f"{row['p90_ms']:.2f}",
+             f"{row['cold_start_s']:.1f}", f"{row['peak_memory_mb']:.0f}")
+            for row in run["rows"]
+        ]  # fmt: skip
+        heads = (title, "density", "median, ms", "90th percentile", "cold start, s", "peak memory, MB")
+        parts.append(f"{table(heads, rows)}\n\n*{on(run['machine'])}*")
+    return "\n\n".join(parts)
+
+
+def onnx(content: Content) -> str:
+    """Differences to ONNX Runtime."""
+    rows = [
+        (
+            f"{row['network']}, batch {row['batch']}",
+            f"{row['density']:g}",
+            f"{row['difference']:.1e}",
+            f"{row['relative']:.1e}",
+        )
+        for row in content["rows"]
+    ]
+    return table(("network", "density", "largest difference", "of the largest logit"), rows)
+
+
+def overhead(content: Content) -> str:
+    """Microseconds of a call beyond its kernel."""
+    paths = list(next(iter(content["microseconds"].values())))
+    rows = [(name, *(f"{found[path]:.1f}" for path in paths)) for name, found in content["microseconds"].items()]
+    return table(("function", *paths), rows)
+
+
 #: File -> heading, what it is about, and how it is told.
 SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_resnet50": ("Training step, ResNet-50", "Dense is PyTorch's best: BF16, channels-last.", steps),
@@ -208,6 +243,9 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
         layer_sums,
     ),
     "native_layers_wrn_28_2": ("Convolutions of WRN-28-2", "", layer_sums),
+    "infer": ("Inference", "Random patterns, stem and classifier dense.", inference),
+    "onnx_agreement": ("Agreement with ONNX Runtime", "FP32, random weights.", onnx),
+    "operator_overhead": ("A call of an operator", "Microseconds: the kernel, and what comes on top of it.", overhead),
     "sparseprop_resnet50": ("SparseProp, ResNet-50's layers", "FP32 on both sides.", sparseprop),
     "sparseprop_wrn_28_2": ("SparseProp, WRN-28-2's layers", "", sparseprop),
     "kernels": ("Single layers between ordinary tensors", "Conversions of layout included.", plain_layers),

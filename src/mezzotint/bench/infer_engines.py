@@ -9,7 +9,6 @@ machine that others use, the second say more.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -175,7 +174,10 @@ def serve(setting: Setting) -> None:
     for order in sys.stdin:
         word, _, count = order.strip().partition(" ")
         if word == "end":
-            _say({"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+            # Not before: what it imports would be left out of a cold start.
+            from mezzotint.bench.memory import resident_peak
+
+            _say({"peak_memory_mb": resident_peak() / 1e6})
             return
         taken, computed = [], []
         for _ in range(int(count)):
