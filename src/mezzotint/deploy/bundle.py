@@ -108,24 +108,6 @@ def describe(path: str | Path) -> Description:
     return safetensors_file.read(place).description if place.is_file() else read_checkpoint(place)[1]
 
 
-def require_input_shape(description: Description, what: str) -> tuple[int, ...]:
-    """The input's shape without the batch.
-
-    Raises:
-        InputError: it is unknown; ``what`` says what needs it.
-    """
-    if description.input_shape is None:
-        raise InputError(
-            message(
-                "input_shape",
-                received="nothing",
-                allowed="the shape of one input",
-                fix=f"{what} needs it: pass description=Description(input_shape=(3, 224, 224)), say.",
-            )
-        )
-    return description.input_shape
-
-
 def _onnx_bundle(path: Path, description: Description | None, fallback: str | None) -> Bundle:
     given = description.input_shape if description is not None else None
     found = read_onnx(path, fallback=fallback, one_input=None if given is None else (None, *given))

@@ -70,3 +70,25 @@ class Description:
             return cls(**values)
         except (InputError, TypeError, LookupError) as error:
             raise CheckpointError(f"{where}: description: {error}") from error
+
+
+def require_input_shape(description: Description, why: str) -> tuple[int, ...]:
+    """The shape of an input without the batch.
+
+    Args:
+        description: what is known of the network.
+        why: who needs it, such as ``"torch.export needs it"``: the beginning of what is to be done.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    if description.input_shape is None:
+        raise InputError(
+            message(
+                "input_shape",
+                received="nothing",
+                allowed="the shape of one input",
+                fix=f"{why}: pass description=Description(input_shape=(3, 224, 224)), say.",
+            )
+        )
+    return description.input_shape

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import operator
-
 from torch import fx, nn
 
 from mezzotint.lowering.differentiable import DifferentiableSegment, Program
 from mezzotint.lowering.plan import Plan, Step, conv_layer, geometry_of
 from mezzotint.lowering.pooling import window_at
+from mezzotint.lowering.regraph import with_segments
 from mezzotint.lowering.roles import Role
-from mezzotint.lowering.segments import Segment, schedule
+from mezzotint.lowering.segments import Segment
 from mezzotint.lowering.steps import ConvStep, GlobalAverageStep, MaxPoolStep, PointwiseStep, TrainStep
 from mezzotint.lowering.tail import Tail
 from mezzotint.lowering.weights import Weights
@@ -21,31 +20,11 @@ HOLDER = "native_segments"
 
 def compile_segments(graph_module: fx.GraphModule, plan: Plan) -> fx.GraphModule:
     """A graph module that computes what ``graph_module`` does and shares its modules."""
-    graph = fx.Graph()
-    holder = nn.Module()
-    found: dict[fx.Node, fx.Node] = {}
-    for item in schedule(graph_module.graph, plan).items:
-        if isinstance(item, fx.Node):
-            found[item] = graph.node_copy(item, found.__getitem__)
-            continue
-        name = f"segment{len(list(holder.children()))}"
-        holder.add_module(name, DifferentiableSegment(_program(item, plan, graph_module)))
-        results = graph.call_module(f"{HOLDER}.{name}", tuple(found[node] for node in item.inputs))
-        for at, node in enumerate(item.outputs):
-            found[node] = graph.call_function(operator.getitem, (results, at))
-    return fx.GraphModule(_root(graph_module, holder), graph, type(graph_module).__name__)
 
+    def make(_: int, segment: Segment) -> nn.Module:
+        return DifferentiableSegment(_program(segment, plan, graph_module))
 
-def _root(graph_module: fx.GraphModule, holder: nn.Module) -> nn.Module:
-    """What the graph reads: modules, parameters and buffers of the model, and the segments."""
-    root = nn.Module()
-    for name, child in graph_module.named_children():
-        root.add_module(name, child)
-    for store in (graph_module._parameters, graph_module._buffers):
-        for name, tensor in store.items():
-            setattr(root, name, tensor)
-    root.add_module(HOLDER, holder)
-    return root
+    return with_segments(graph_module, plan, HOLDER, make)
 
 
 def _program(segment: Segment, plan: Plan, graph_module: fx.GraphModule) -> Program:

@@ -17,6 +17,7 @@ from mezzotint.lowering.native_steps import (
 )
 from mezzotint.lowering.plan import Plan, Step, conv_layer
 from mezzotint.lowering.pooling import window_at
+from mezzotint.lowering.regraph import root_of
 from mezzotint.lowering.roles import Role
 
 #: Submodule of the rewritten model that holds the steps.
@@ -44,13 +45,7 @@ class _Writer:
                 self.native[node] = self._step(results[node])
             elif node not in inside:
                 self.plain[node] = self.graph.node_copy(node, self._plain)
-        root = nn.Module()
-        for name, child in self.old.named_children():
-            root.add_module(name, child)
-        for store in (self.old._parameters, self.old._buffers):
-            for name, tensor in store.items():
-                setattr(root, name, tensor)
-        root.add_module(HOLDER, self.holder)
+        root = root_of(self.old, HOLDER, self.holder)
         root.training = False  # of the root alone: what a user left in training mode inside stays so
         return fx.GraphModule(root, self.graph, type(self.old).__name__)
 

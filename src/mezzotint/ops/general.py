@@ -8,7 +8,7 @@ for any of it: they are of the base class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -130,19 +130,6 @@ class GeneralOperator(Operator):
             raise ShapeError(message(where, received=f"{len(gradients)} tensors", allowed=f"{length}, one each"))
         return gradients
 
-    def _autocast(self, device: str, key: str) -> Callable[..., Any]:
-        dispatch_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
-
-        def cast(*args: Any, **kwargs: Any) -> Any:
-            inputs, attrs = self._bind(args, kwargs)
-            dtype = torch.get_autocast_dtype(device)
-            for name in self.definition.autocast_inputs:
-                inputs[name] = _cast(inputs[name], dtype)
-            with torch._C._ExcludeDispatchKeyGuard(dispatch_key):
-                return self.overload(*inputs.values(), **attrs)
-
-        return cast
-
     def _outputs(self, inputs: Mapping[str, Any], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
         """Check the call and apply the shape rule; a list of tensors is a list of specs on both sides."""
         self.definition.check_call(inputs, attrs)
@@ -219,14 +206,6 @@ def _spec(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_spec(item) for item in value]
     return None if value is None else TensorSpec(tuple(value.shape), value.dtype)
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_cast(item, dtype) for item in value]
-    if value is not None and value.is_floating_point() and value.dtype != torch.float64:
-        return value.to(dtype)
-    return value
 
 
 def _laid_out(kernel: Kernel, value: Any, spec: Any, first: Tensor) -> Any:

@@ -314,9 +314,7 @@ class Operator:
             inputs, attrs = self._bind(args, kwargs)
             dtype = torch.get_autocast_dtype(device)
             for name in self.definition.autocast_inputs:
-                tensor = inputs[name]
-                if tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float64:
-                    inputs[name] = tensor.to(dtype)
+                inputs[name] = _cast(inputs[name], dtype)
             with torch._C._ExcludeDispatchKeyGuard(dispatch_key):
                 return self.overload(*inputs.values(), **attrs)
 
@@ -380,6 +378,14 @@ class Operator:
         result = plan(kernel, attrs, outputs, _first(inputs))(*inputs.values())
         check_results(result, outputs)
         return result
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_cast(item, dtype) for item in value]
+    if value is not None and value.is_floating_point() and value.dtype != torch.float64:
+        return value.to(dtype)
+    return value
 
 
 def _first(inputs: Mapping[str, Tensor | None], name: str = "an operator") -> Tensor:

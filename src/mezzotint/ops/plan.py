@@ -129,7 +129,7 @@ class Plans:
         try:
             kept = self._kept.get(key)
         except TypeError:  # given as lists: the resolved attributes stand for them
-            key = self.key(tensors, _frozen(attrs))
+            key = self.key(tensors, hashable(tuple(attrs.items())))
             kept = self._kept.get(key)
         if kept is not None:
             return kept(*tensors)
@@ -209,10 +209,6 @@ def _into(
         return made[0] if len(made) == 1 else made
 
     return run
-
-
-def _frozen(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple((name, hashable(value)) for name, value in attrs.items())
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, gather, native, reference
 from mezzotint.ops.conv_shape import Padding, check_output_grad, conv_output, per_axis, resolve_padding
 from mezzotint.ops.convolution import check_bias, check_grad, geometry, input_grad_rule, spec, with_geometry
@@ -25,6 +24,7 @@ from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
     Directions,
+    check_images,
     check_nonzeros,
     sampled,
     with_dense_weight,
@@ -189,9 +189,7 @@ def sparse_conv2d(
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
-    if x.dim() not in (3, 4):
-        allowed = "four dimensions [N, C, H, W], or three without N"
-        raise ShapeError(message("x shape", received=list(x.shape), allowed=allowed))
+    check_images(x)
     if x.dim() == 3:
         return sparse_conv2d(
             x[None], values, pattern, bias, stride=stride, padding=padding, dilation=dilation, groups=groups

@@ -45,6 +45,13 @@ GATHER: Mapping[str, Any] = {
 }
 
 
+def check_images(x: Tensor) -> None:
+    """``x`` is a batch of images, or one."""
+    if x.dim() not in (3, 4):
+        allowed = "four dimensions [N, C, H, W], or three without N"
+        raise ShapeError(message("x shape", received=list(x.shape), allowed=allowed))
+
+
 def check_nonzeros(inputs: Specs, *names: str) -> None:
     """``values``, ``indices`` and ``transposed`` are vectors of one length."""
     length = spec(inputs, "indices").shape or (None,)

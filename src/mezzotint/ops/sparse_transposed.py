@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.errors import ShapeError, message
 from mezzotint.kernels import cost, dense, gather, native, reference
 from mezzotint.ops.conv_shape import Padding, conv_transpose_output
 from mezzotint.ops.convolution import bias_grad, check_bias, geometry, spec
@@ -24,6 +23,7 @@ from mezzotint.ops.sparse_convolution import weight_grad_op
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
+    check_images,
     check_nonzeros,
     with_dense_weight,
     with_scratch_weight,
@@ -160,9 +160,7 @@ def sparse_conv_transpose2d(
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
-    if x.dim() not in (3, 4):
-        allowed = "four dimensions [N, C, H, W], or three without N"
-        raise ShapeError(message("x shape", received=list(x.shape), allowed=allowed))
+    check_images(x)
     if x.dim() == 3:
         geometry_given: dict[str, Any] = dict(zip(_GIVEN, given, strict=True))
         return sparse_conv_transpose2d(x[None], values, pattern, bias, **geometry_given)[0]

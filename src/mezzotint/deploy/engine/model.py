@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +21,8 @@ from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.explain import title
 from mezzotint.lowering.plan import Plan
-from mezzotint.lowering.segments import Segment, schedule
+from mezzotint.lowering.regraph import with_segments
+from mezzotint.lowering.segments import Segment
 from mezzotint.lowering.trace import Untraceable, traced
 
 _log = logging.getLogger(__name__)
@@ -109,29 +109,13 @@ class EngineModel(nn.Module):
         _log.warning("%s runs in PyTorch alone, because %s.", self._name, reason)
 
     def _rewritten(self, graph_module: fx.GraphModule, plan: Plan) -> fx.GraphModule:
-        graph = fx.Graph()
-        root = nn.Module()
-        for name, child in graph_module.named_children():
-            root.add_module(name, child)
-        for store in (graph_module._parameters, graph_module._buffers):
-            for name, tensor in store.items():
-                setattr(root, name, tensor)
-        holder = nn.Module()
-        root.add_module("native_programs", holder)
-        found: dict[fx.Node, fx.Node] = {}
-        for item in schedule(graph_module.graph, plan).items:
-            if isinstance(item, fx.Node):
-                found[item] = graph.node_copy(item, found.__getitem__)
-                continue
-            segment = NativeSegment(len(self.segments), item, graph_module, self)
-            self.segments.append(segment)
-            holder.add_module(f"program{len(self.segments)}", segment)
-            name = f"native_programs.program{len(self.segments)}"
-            results = graph.call_module(name, tuple(found[node] for node in item.inputs))
-            for at, node in enumerate(item.outputs):
-                found[node] = graph.call_function(operator.getitem, (results, at))
-        root.training = False
-        return fx.GraphModule(root, graph, self._name)
+        def make(number: int, segment: Segment) -> nn.Module:
+            self.segments.append(NativeSegment(number, segment, graph_module, self))
+            return self.segments[-1]
+
+        found = with_segments(graph_module, plan, "native_programs", make)
+        found.training = False
+        return found
 
 
 class NativeSegment(nn.Module):

@@ -14,10 +14,9 @@ import json
 from torch import nn
 
 import mezzotint
-from mezzotint.deploy.description import Description
+from mezzotint.deploy.description import Description, require_input_shape
 from mezzotint.deploy.onnx.load import KEY
 from mezzotint.deploy.onnx.writer import write_model
-from mezzotint.errors import InputError, message
 from mezzotint.lowering import densify
 from mezzotint.sparse import sparse_layers
 
@@ -42,20 +41,12 @@ def write_sparse(model: nn.Module, description: Description) -> bytes:
 
 
 def _written(model: nn.Module, description: Description, *, sparse: bool) -> bytes:
-    if description.input_shape is None:
-        raise InputError(
-            message(
-                "input_shape",
-                received="nothing",
-                allowed="the shape of one input",
-                fix="An ONNX file states it: pass description=Description(input_shape=(3, 224, 224)), say.",
-            )
-        )
+    shape = require_input_shape(description, "An ONNX file states it")
     patterns = {name: layer.pattern for name, layer in sparse_layers(model).items()} if sparse else None
     header = {"mezzotint": mezzotint.__version__, "description": description.to_json()}
     metadata = {KEY: json.dumps(header, ensure_ascii=False), **_in_words(description)}
     producer = ("mezzotint", mezzotint.__version__)
-    return write_model(densify(model).eval(), description.input_shape, metadata, producer, patterns)
+    return write_model(densify(model).eval(), shape, metadata, producer, patterns)
 
 
 def _in_words(description: Description) -> dict[str, str]:

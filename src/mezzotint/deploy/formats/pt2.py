@@ -16,8 +16,8 @@ from torch.export import Dim
 
 import mezzotint
 from mezzotint.deploy.assemble import layer_records
-from mezzotint.deploy.description import Description
-from mezzotint.errors import InputError, message
+from mezzotint.deploy.description import Description, require_input_shape
+from mezzotint.errors import InputError
 
 HEADER = "mezzotint.json"
 """Name of the extra file in the archive that holds description and layers."""
@@ -29,17 +29,9 @@ def write(model: nn.Module, description: Description) -> bytes:
     Raises:
         InputError: the input's shape is not described, or ``torch.export`` cannot follow the network.
     """
-    if description.input_shape is None:
-        raise InputError(
-            message(
-                "input_shape",
-                received="nothing",
-                allowed="the shape of one input",
-                fix="torch.export needs it: pass description=Description(input_shape=(3, 224, 224)), say.",
-            )
-        )
+    shape = require_input_shape(description, "torch.export needs it")
     # Two images: a batch of one would be taken for a constant.
-    example = torch.zeros(2, *description.input_shape)
+    example = torch.zeros(2, *shape)
     header = {"mezzotint": mezzotint.__version__, "description": description.to_json(), "layers": layer_records(model)}
     archive = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
