@@ -10,23 +10,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from small_run import CONFIG
 
 from mezzotint.cli import COMMANDS, main
 from mezzotint.cli.doctor import cpu_features, findings, memory_text
-
-CONFIG = """
-name = "small"
-threads = 1
-[data]
-source = "digits"
-batch_size = 200
-[model]
-name = "lenet_300_100"
-[sparsity]
-density = 0.2
-[schedule]
-epochs = 2
-"""
 
 
 @pytest.fixture(scope="module")

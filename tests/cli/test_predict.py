@@ -10,25 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_run import CONFIG
 
 from mezzotint.cli import main
 from mezzotint.data.source import open_source
 from mezzotint.deploy import Classifier, Description, Session, export
 from mezzotint.errors import InputError
-
-CONFIG = """
-name = "small"
-threads = 1
-[data]
-source = "digits"
-batch_size = 200
-[model]
-name = "lenet_300_100"
-[sparsity]
-density = 0.2
-[schedule]
-epochs = 2
-"""
 
 
 @pytest.fixture(scope="module")

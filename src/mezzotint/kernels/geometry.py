@@ -53,6 +53,22 @@ def output_size(
     return length - 1 if surely((length - 1) * stride >= size + before) else length
 
 
+def output_sizes(
+    size: Sequence[Size],
+    kernel: Sequence[Size],
+    *,
+    stride: Sequence[Size],
+    padding: Sequence[Size],
+    dilation: Sequence[Size],
+    ceil: bool = False,
+) -> list[Size]:
+    """:func:`output_size` of every axis; ``padding`` is ``(before, after, ...)``."""
+    return [
+        output_size(n, k, before=before, after=after, stride=s, dilation=d, ceil=ceil)
+        for n, k, s, d, (before, after) in zip(size, kernel, stride, dilation, pads_per_axis(padding), strict=True)
+    ]
+
+
 def transposed_output_size(
     size: Size, kernel: Size, *, before: Size, after: Size, stride: Size, dilation: Size, more: Size
 ) -> Size:

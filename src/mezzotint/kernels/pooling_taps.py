@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels.geometry import Tap, for_pad, output_size, pads_per_axis, taps, trailing, window
+from mezzotint.kernels.geometry import Tap, for_pad, output_sizes, pads_per_axis, taps, trailing, window
 
 Ints = Sequence[int]
 
@@ -23,7 +23,7 @@ def max_pool(
     x: Tensor, *, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     """As :func:`mezzotint.kernels.pooling.max_pool`; the first of several largest counts, or the last NaN."""
-    size = _output(x, kernel_size, stride, padding, dilation, ceil_mode)
+    size = output_sizes(x.shape[2:], kernel_size, stride=stride, padding=padding, dilation=dilation, ceil=ceil_mode)
     padded = F.pad(x, for_pad(_reaching(x, size, kernel_size, stride, padding, dilation)), value=-math.inf)
     best = x.new_full((*x.shape[:2], *size), -math.inf)
     index = torch.full_like(best, -1, dtype=torch.int64)
@@ -55,7 +55,7 @@ def avg_pool(
 ) -> Tensor:
     """As :func:`mezzotint.kernels.pooling.avg_pool`, summed in the type ``work``."""
     ones = [1] * len(kernel_size)
-    size = _output(x, kernel_size, stride, padding, ones, ceil_mode)
+    size = output_sizes(x.shape[2:], kernel_size, stride=stride, padding=padding, dilation=ones, ceil=ceil_mode)
     padded = F.pad(x.to(work), for_pad(_reaching(x, size, kernel_size, stride, padding, ones)))
     y = padded.new_zeros(*x.shape[:2], *size)
     for tap in taps(kernel_size, size, stride, ones):
@@ -132,21 +132,6 @@ def _windows(size: Ints, output: Ints) -> Iterator[tuple[tuple[int, ...], tuple[
     for place in itertools.product(*map(range, output)):
         spans = (window(p, n, o) for p, n, o in zip(place, size, output, strict=True))
         yield place, tuple(slice(begin, end) for begin, end in spans)
-
-
-def _output(x: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil: bool) -> list[int]:
-    return [
-        output_size(
-            x.shape[2 + axis],
-            kernel[axis],
-            before=before,
-            after=after,
-            stride=stride[axis],
-            dilation=dilation[axis],
-            ceil=ceil,
-        )
-        for axis, (before, after) in enumerate(pads_per_axis(padding))
-    ]
 
 
 def _reaching(x: Tensor, size: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int]:

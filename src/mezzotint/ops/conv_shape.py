@@ -15,7 +15,7 @@ import torch
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels.geometry import (
     effective_kernel,
-    output_size,
+    output_sizes,
     pads_per_axis,
     same_padding,
     surely,
@@ -155,27 +155,17 @@ def spatial_output(
     size: Ints, kernel: Ints, *, stride: Ints, padding: Ints, dilation: Ints, ceil: bool = False
 ) -> tuple[Any, ...]:
     """Size of the output in every axis; an input too small for the kernel is a :class:`ShapeError`."""
-    out = []
-    for axis, (name, (before, after)) in enumerate(zip(AXES[len(kernel)], pads_per_axis(padding), strict=True)):
-        length = output_size(
-            size[axis],
-            kernel[axis],
-            before=before,
-            after=after,
-            stride=stride[axis],
-            dilation=dilation[axis],
-            ceil=ceil,
-        )
+    out = output_sizes(size, kernel, stride=stride, padding=padding, dilation=dilation, ceil=ceil)
+    for axis, (name, length) in enumerate(zip(AXES[len(kernel)], out, strict=True)):
         if length is not None and surely(length < 1):
             raise ShapeError(
                 message(
                     f"input {name}",
-                    received=f"{size[axis]} (padded {size[axis] + before + after})",
+                    received=f"{size[axis]} (padded {size[axis] + sum(padding[2 * axis : 2 * axis + 2])})",
                     allowed=f"at least the dilated kernel's {effective_kernel(kernel[axis], dilation[axis])}",
                     fix="Pad more, or use a smaller kernel or dilation.",
                 )
             )
-        out.append(length)
     return tuple(out)
 
 
