@@ -9,6 +9,8 @@ from typing import Any
 from mezzotint.data.augment.mix import build_mix
 from mezzotint.data.transform import build_augmentation
 from mezzotint.errors import ConfigError, MezzotintError, message, suggest
+from mezzotint.outside import is_outside
+from mezzotint.sparse import METHODS, method
 
 
 def require_one_of(name: str, value: str, allowed: Iterable[str]) -> None:
@@ -17,6 +19,14 @@ def require_one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in known:
         fix = suggest(value, known).strip()
         raise ConfigError(message(name, received=repr(value), allowed=", ".join(known), fix=fix))
+
+
+def require_method(name: str, value: str) -> None:
+    """``value`` names a method: one of ours, or somebody's own by its dotted path."""
+    if is_outside(value):
+        method(value)
+    else:
+        require_one_of(name, value, METHODS)
 
 
 def require_whole(name: str, value: int, low: int) -> None:

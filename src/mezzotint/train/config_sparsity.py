@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mezzotint.errors import ConfigError, InputError, message, suggest
-from mezzotint.outside import is_outside
-from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, METHODS, first_density, options_of
-from mezzotint.sparse import method as find_method
+from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, first_density, options_of
 from mezzotint.sparse.structure import Structure
-from mezzotint.train.checks import require_number, require_one_of, require_whole
+from mezzotint.train.checks import require_method, require_number, require_one_of, require_whole
 
 _SHARED = ("prune_rate", "decay", "window", "stagger")
 _MADE_BY_THE_RUN = ("interval", "total_steps", "goal", "seed")
@@ -64,10 +62,7 @@ class SparsityConfig:
         if self.start_density is not None:
             _require_density("sparsity.start_density", self.start_density)
         require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
-        if is_outside(self.method):
-            find_method(self.method)
-        else:
-            require_one_of("sparsity.method", self.method, METHODS)
+        require_method("sparsity.method", self.method)
         if self.choose is not None:
             require_one_of("sparsity.choose", self.choose, CHOICES)
         if self.init is not None:

@@ -20,9 +20,10 @@ from mezzotint import models
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import build, first_density, layer_nnz, sparse_layers
+from mezzotint.sparse import build, first_density
 from mezzotint.train.config import OptimizerConfig, ScheduleConfig
 from mezzotint.train.optimizer import build_optimizer, set_learning_rate
+from mezzotint.train.parts import goal_of
 from mezzotint.train.schedule import factor
 
 try:
@@ -183,12 +184,11 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         model = self._network(images)
         optimizer = build_optimizer(model, optimizing)
         precision = Precision(self.precision)
-        shapes = {name: layer.weight_shape for name, layer in sparse_layers(model).items()}
         offered = {
             "interval": steps,
             "total_steps": steps * self.epochs,
             "window": max(1, min(_WINDOW, steps // 2)),
-            "goal": layer_nnz(shapes, self.density, "erk"),
+            "goal": goal_of(model, self.density, "erk"),
             "seed": self.random_state,
         }
         topology = None if self.density == 1 else build(self.method, model, optimizer, {}, offered)

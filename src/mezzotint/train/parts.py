@@ -152,7 +152,7 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
     offered = {
         "interval": steps_per_epoch if isinstance(sparsity.interval, str) else sparsity.interval,
         "total_steps": steps_per_epoch * config.schedule.epochs,
-        "goal": _goal(sparsity, model),
+        "goal": goal_of(model, sparsity.density, sparsity.distribution),
         "seed": config.seed,
     }
     try:
@@ -161,10 +161,10 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
         raise ConfigError(f"[sparsity], method {sparsity.method!r}: {error}") from error
 
 
-def _goal(sparsity: SparsityConfig, model: nn.Module) -> dict[str, int]:
+def goal_of(model: nn.Module, density: float, distribution: str) -> dict[str, int]:
     """Layer -> nonzeros at the end of the training, for methods that start with others."""
     shapes = {name: layer.weight_shape for name, layer in sparse_layers(model).items()}
-    return layer_nnz(shapes, sparsity.density, sparsity.distribution)
+    return layer_nnz(shapes, density, distribution)
 
 
 def _device(name: str, ranks: Ranks) -> torch.device:

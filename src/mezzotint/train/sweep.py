@@ -18,10 +18,7 @@ from typing import Any, Final
 
 from mezzotint.data.durable import replace_file, replace_json
 from mezzotint.errors import ConfigError, RunError, message
-from mezzotint.outside import is_outside
-from mezzotint.sparse import METHODS
-from mezzotint.sparse import method as find_method
-from mezzotint.train.checks import require_one_of
+from mezzotint.train.checks import require_method
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import differences, load_config
 from mezzotint.train.loop import train
@@ -82,10 +79,7 @@ def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int
         ConfigError: nothing to run, an unknown method, or a density out of range.
     """
     for name in methods:
-        if is_outside(name):
-            find_method(name)
-        else:
-            require_one_of("method", name, METHODS)
+        require_method("method", name)
     for density in densities:
         if not 0 < density <= 1:
             raise ConfigError(message("density", received=density, allowed="above 0, up to 1"))
