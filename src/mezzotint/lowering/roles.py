@@ -34,14 +34,15 @@ CONVOLUTIONS: Final = frozenset({Role.CONV, Role.DENSE_CONV})
 #: A dense convolution of more input channels a group is left to oneDNN, which has no equal at it.
 _FEW_CHANNELS: Final = 4
 
-_RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
-_ADD: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
+#: Ways to call a function, as ``fx`` finds them.
+RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
+ADD: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 
 
 #: Types of activations that have a native layout.
 _TYPES: Final = frozenset({torch.float32, torch.bfloat16, torch.float16})
-_MAX_POOL: Final[frozenset[Any]] = frozenset({F.max_pool2d, torch.max_pool2d})
-_AVERAGE: Final[frozenset[Any]] = frozenset({F.adaptive_avg_pool2d, torch._C._nn.adaptive_avg_pool2d})
+MAX_POOL: Final[frozenset[Any]] = frozenset({F.max_pool2d, torch.max_pool2d})
+ADAPTIVE_AVERAGE: Final[frozenset[Any]] = frozenset({F.adaptive_avg_pool2d, torch._C._nn.adaptive_avg_pool2d})
 
 
 def role_of(node: fx.Node, graph_module: fx.GraphModule, *, folds: bool) -> Role | str:
@@ -53,13 +54,13 @@ def role_of(node: fx.Node, graph_module: fx.GraphModule, *, folds: bool) -> Role
         return _module_role(node, module)
     if node.op not in ("call_function", "call_method"):
         return "it computes nothing"
-    if node.target in _RELU:
+    if node.target in RELU:
         return _checked(Role.RELU, node)
-    if node.target in _ADD:
+    if node.target in ADD:
         return _add_role(node)
-    if node.target in _MAX_POOL or node.target in _AVERAGE:
+    if node.target in MAX_POOL or node.target in ADAPTIVE_AVERAGE:
         refusal = pooling.refuse(node)
-        role = Role.MAX_POOL if node.target in _MAX_POOL else Role.GLOBAL_AVERAGE
+        role = Role.MAX_POOL if node.target in MAX_POOL else Role.GLOBAL_AVERAGE
         return refusal or _checked(role, node)
     return f"the native layout has no {_called(node)}"
 

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from mezzotint.lowering import pooling
 from mezzotint.lowering.batch_norm import uses_batch
+from mezzotint.lowering.roles import ADAPTIVE_AVERAGE, ADD, MAX_POOL, RELU
 from mezzotint.lowering.trace import has_hooks
 from mezzotint.sparse import SparseConv2d, SparseLinear
 
@@ -50,10 +51,6 @@ class Task:
     sizes: tuple[int, int] = (0, 0)
 
 
-_RELU: Final[frozenset[Any]] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"})
-_ADD: Final[frozenset[Any]] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
-_MAX_POOL: Final[frozenset[Any]] = frozenset({F.max_pool2d, torch.max_pool2d})
-_ADAPTIVE: Final[frozenset[Any]] = frozenset({F.adaptive_avg_pool2d, torch._C._nn.adaptive_avg_pool2d})
 _FLATTEN: Final[frozenset[Any]] = frozenset({torch.flatten, "flatten"})
 _MEAN: Final[frozenset[Any]] = frozenset({torch.mean, "mean"})
 _RANKS: Final = {Role.LINEAR: (2,), Role.CLAMP: (2, 4)}
@@ -88,14 +85,14 @@ def _of_module(module: nn.Module) -> Task | str:
 
 def _of_call(node: fx.Node) -> Task | str:
     target = node.target
-    if target in _RELU:
+    if target in RELU:
         return Task(Role.CLAMP, low=0.0)
     if target is F.relu6:
         return Task(Role.CLAMP, low=0.0, high=6.0)
-    if target in _ADD:
+    if target in ADD:
         plain = len(node.args) == 2 and not node.kwargs and len(tensor_inputs(node)) == 2
         return Task(Role.ADD) if plain else "it is more than the sum of two tensors"
-    if target in _MAX_POOL or target in _ADAPTIVE:
+    if target in MAX_POOL or target in ADAPTIVE_AVERAGE:
         try:
             return _of_module(pooling.as_module(node))
         except (TypeError, ValueError):
