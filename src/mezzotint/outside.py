@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from mezzotint.errors import NotRegistered, message, suggest
+
+T = TypeVar("T")
 
 
 def is_outside(name: str) -> bool:
@@ -67,3 +69,21 @@ def imported(name: str, what: str) -> Callable[..., Any]:
         raise NotRegistered(message(f"{what} {name!r}", received=type(found).__name__, allowed="a class or function"))
     made: Callable[..., Any] = found
     return made
+
+
+def subclass_at(name: str, what: str, base: type[T], allowed: str) -> type[T]:
+    """The class at ``name``, which derives from ``base``: see :func:`found_at`.
+
+    Args:
+        name, what: as for :func:`found_at`.
+        base: what it must derive from.
+        allowed: the base's public name, for messages.
+
+    Raises:
+        NotRegistered: there is none, or it is something else.
+    """
+    found = imported(name, what)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        received = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
+        raise NotRegistered(message(f"{what} {name!r}", received=received, allowed=f"a subclass of {allowed}"))
+    return found

@@ -21,7 +21,7 @@ from mezzotint.data.protocols import get_protocol
 from mezzotint.data.random import Key, Keys
 from mezzotint.errors import ConfigError, NotRegistered, message, suggest
 from mezzotint.kernels.images import Box, Resizing, Size
-from mezzotint.outside import imported, is_outside
+from mezzotint.outside import is_outside, subclass_at
 
 Transform = Callable[[Tensor, Key], Tensor]
 
@@ -218,11 +218,7 @@ def build_augmentation(settings: Mapping[str, Any]) -> Augmentation:
 def _kind(name: str) -> type[Augmentation]:
     """The class of that name, or somebody's own at a dotted path."""
     if is_outside(name):
-        found = imported(name, "augmentation")
-        if not (isinstance(found, type) and issubclass(found, Augmentation)):
-            allowed = "a subclass of mezzotint.data.Augmentation"
-            raise NotRegistered(message(f"augmentation {name!r}", received=type(found).__name__, allowed=allowed))
-        return found
+        return subclass_at(name, "augmentation", Augmentation, "mezzotint.data.Augmentation")  # type: ignore[type-abstract]
     if name not in AUGMENTATIONS:
         known = ", ".join(AUGMENTATIONS)
         raise NotRegistered(

@@ -119,6 +119,7 @@ def _train_epoch(run: Run, stop: StopRequest) -> None:
         rate = run.config.optimizer.lr * factor(run.config.schedule, counters.updates, parts.steps_per_epoch)
         result = _summed(training_step(parts, batch, rate, clock), parts.ranks)
         _count(counters, result)
+        run.ages.follow(parts.model, ended=result.topology is not None)
         tell_step(run, epoch, rate, result, clock)
         run.bad.trained(batch, step=counters.step, epoch=epoch)
         stops = _stops(run, stop)

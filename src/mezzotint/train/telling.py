@@ -22,7 +22,6 @@ def tell_step(run: Run, epoch: int, rate: float, result: StepResult, clock: Cloc
         moved = {**result.topology.as_record(), "step": counters.step, "epoch": epoch}
         folder.metrics({"kind": "topology", **moved})
         run.callbacks("on_topology_update", moved)
-    run.ages.follow(parts.model, ended=result.topology is not None)
     density = memory.weight_counts(parts.model).density
     if clock.running:
         row = {

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
-from mezzotint.outside import imported, is_outside
+from mezzotint.outside import is_outside, subclass_at
 from mezzotint.sparse.methods.ac_dc import ACDC
 from mezzotint.sparse.methods.block import Block
 from mezzotint.sparse.methods.dsr import DSR
@@ -55,20 +55,10 @@ def method(name: str) -> type[Topology]:
         NotRegistered: there is none.
     """
     if is_outside(name):
-        return _own(name)
+        return subclass_at(name, "method", DynamicTopology, "mezzotint.sparse.DynamicTopology")
     if name not in METHODS:
         raise NotRegistered(message("method", received=name, allowed=", ".join(METHODS)) + suggest(name, METHODS))
     return METHODS[name]
-
-
-def _own(name: str) -> type[Topology]:
-    found = imported(name, "method")
-    if not (isinstance(found, type) and issubclass(found, DynamicTopology)):
-        received = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
-        raise NotRegistered(
-            message(f"method {name!r}", received=received, allowed="a subclass of mezzotint.sparse.DynamicTopology")
-        )
-    return found
 
 
 def options_of(name: str) -> dict[str, Any]:
