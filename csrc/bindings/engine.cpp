@@ -19,9 +19,10 @@ using RowsArgument = std::array<std::int64_t, 2>;
 using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
 // (grouped, tile, parts), as in Choice.
 using ChoiceArgument = std::tuple<bool, std::int64_t, std::int64_t>;
-using ClampArgument = std::array<float, 2>;
-// (bias [O], clamp).
-using TailArgument = std::tuple<std::vector<float>, ClampArgument>;
+// (curve, slope, low, high), as in Activation.
+using ActivationArgument = std::tuple<int, float, float, float>;
+// (bias [O], activation).
+using TailArgument = std::tuple<std::vector<float>, ActivationArgument>;
 
 // A program and the type of its activations.
 class PythonProgram {
@@ -54,7 +55,7 @@ class PythonProgram {
             const TensorArgument& values, const TensorArgument& indices, const ConvArgument& shape,
             const Ints& tap_offsets, const TailArgument& tail) {
     const ArenaPlanes beside = residual ? planes(*residual) : ArenaPlanes{};
-    const auto& [bias, clamp] = tail;
+    const auto& [bias, after] = tail;
     const Conv conv = conv_of(shape);
     const SparseWeight weight = weight_of(values, indices, {}, Dtype::kFloat32);
     const bool fits = static_cast<std::int64_t>(tap_offsets.size()) == conv.taps() &&
@@ -65,11 +66,23 @@ class PythonProgram {
           "one offset a tap, one bias a channel, float32 values");
     }
     program_.add(make_conv(
-        {planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias, {clamp[0], clamp[1]}}));
+        {planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias, activation(after)}));
   }
 
   void max(const PlanesArgument& x, const PlanesArgument& y, const Ints& tap_offsets) {
     program_.add(make_max(planes(x), planes(y), tap_offsets));
+  }
+
+  void multiply(const PlanesArgument& x, const PlanesArgument& factor, const PlanesArgument& y,
+                const ActivationArgument& after) {
+    const ArenaPlanes one = planes(x), two = planes(factor), to = planes(y);
+    const bool fits = same_pixels(one.shape, to.shape) && two.shape.channels == to.shape.channels &&
+                      (same_pixels(two.shape, to.shape) || two.shape.height * two.shape.width == 1);
+    if (!fits) {
+      throw InvalidInput(
+          "product of a program: received planes of other sizes; allowed: those of x, or one pixel a channel");
+    }
+    program_.add(make_product_of_planes(one, two, to, activation(after)));
   }
 
   void average(const PlanesArgument& x, const PlanesArgument& y) { program_.add(make_average(planes(x), planes(y))); }
@@ -81,7 +94,7 @@ class PythonProgram {
   }
 
   void product(const RowsArgument& x, const TensorArgument& weight, const TailArgument& tail, const TargetArgument& y) {
-    const auto& [bias, clamp] = tail;
+    const auto& [bias, after] = tail;
     const auto& [address, code, shape, strides] = weight;
     const RowsOrOutput to = target(y);
     const bool fits = code == 0 && shape.size() == 2 && shape[0] == to.size && strides[0] == shape[1] &&
@@ -93,7 +106,7 @@ class PythonProgram {
           "[outputs, inputs] and [outputs]");
     }
     program_.add(make_product(dtype_, {x[0], x[1]}, reinterpret_cast<const float*>(address), shape[1], bias,
-                              {clamp[0], clamp[1]}, to));
+                              activation(after), to));
   }
 
   void run(const std::vector<TensorArgument>& inputs, const std::vector<TensorArgument>& outputs, std::int64_t batch,
@@ -141,6 +154,19 @@ class PythonProgram {
     return found;
   }
 
+  static bool same_pixels(const Planes& a, const Planes& b) {
+    return a.channels == b.channels && a.height == b.height && a.width == b.width && a.pitch == b.pitch;
+  }
+
+  static Activation activation(const ActivationArgument& argument) {
+    const auto& [curve, slope, low, high] = argument;
+    if (curve < 0 || curve >= kCurves) {
+      throw InvalidInput("activation of a program: received code " + std::to_string(curve) + "; allowed: 0 to " +
+                         std::to_string(kCurves - 1));
+    }
+    return {static_cast<Curve>(curve), slope, low, high};
+  }
+
   static RowsOrOutput target(const TargetArgument& argument) {
     const auto& [rows, output, size] = argument;
     return {rows ? ArenaRows{(*rows)[0], (*rows)[1]} : ArenaRows{}, output, size};
@@ -178,6 +204,7 @@ void add_engine(nb::module_& m) {
       .def("conv", &PythonProgram::conv, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(),
            nb::arg(), nb::arg())
       .def("max", &PythonProgram::max)
+      .def("multiply", &PythonProgram::multiply)
       .def("average", &PythonProgram::average)
       .def("flatten", &PythonProgram::flatten)
       .def("rows", &PythonProgram::rows)

@@ -132,7 +132,7 @@ template <class T, class Pair, class Group>
 class ConvOf final : public Step {
  public:
   explicit ConvOf(const ConvStep& s)
-      : x_(s.x), y_(s.y), has_residual_(s.residual != nullptr), bias_(s.bias), clamp_(s.clamp) {
+      : x_(s.x), y_(s.y), has_residual_(s.residual != nullptr), bias_(s.bias), after_(s.after) {
     if (s.residual) {
       residual_ = *s.residual;
     }
@@ -275,8 +275,7 @@ class ConvOf final : public Step {
     job.parts = choice_.parts;
     job.kept = kept;
     job.bias = bias_.data();
-    job.low = clamp_.low;
-    job.high = clamp_.high;
+    job.after = after_;
     job.inside = inside_->view();
     job.tile = tile_of(place);
     place.kernels->plane_gather(job, tiles.first, tiles.last, units.first, units.last);
@@ -287,7 +286,7 @@ class ConvOf final : public Step {
   EntryList<Pair> pairs_;    // empty: not a choice
   EntryList<Group> groups_;  // the same
   std::vector<float> bias_;
-  Clamp clamp_;
+  Activation after_;
   std::shared_ptr<const Inside> inside_;
   Choice choice_{};
   std::vector<std::int32_t> segments_;  // of the choice

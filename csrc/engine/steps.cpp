@@ -100,6 +100,30 @@ class Max final : public ChannelStep {
   std::shared_ptr<const Inside> inside_;
 };
 
+class ProductOfPlanes final : public ChannelStep {
+ public:
+  ProductOfPlanes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y, Activation after)
+      : ChannelStep(y.shape.channels), x_(x), factor_(factor), y_(y), after_(after), inside_(inside_of(y.shape)) {}
+
+ protected:
+  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
+    const PlaneProductJob job{x_.at(place, image),
+                              factor_.at(place, image),
+                              y_.at(place, image),
+                              factor_.shape.height * factor_.shape.width == 1,
+                              after_,
+                              inside_->view()};
+    for (std::int64_t c = channels.first; c < channels.last; ++c) {
+      place.kernels->plane_product(job, c);
+    }
+  }
+
+ private:
+  ArenaPlanes x_, factor_, y_;
+  Activation after_;
+  std::shared_ptr<const Inside> inside_;
+};
+
 class Average final : public ChannelStep {
  public:
   Average(const ArenaPlanes& x, const ArenaPlanes& y) : ChannelStep(y.shape.channels), x_(x), y_(y) {}
@@ -169,8 +193,8 @@ class Rows final : public Step {
 class Product final : public Step {
  public:
   Product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size, const std::vector<float>& bias,
-          Clamp clamp, const RowsOrOutput& y)
-      : dtype_(dtype), x_(x), weight_(y.size * x.cells), bias_(bias), clamp_(clamp), y_(y) {
+          Activation after, const RowsOrOutput& y)
+      : dtype_(dtype), x_(x), weight_(y.size * x.cells), bias_(bias), after_(after), y_(y) {
     std::memset(weight_.get(), 0, static_cast<std::size_t>(y.size * x.cells * kCellBytes));
     for (std::int64_t o = 0; o < y.size; ++o) {
       Cell* row = weight_.get() + o * x.cells;
@@ -193,8 +217,7 @@ class Product final : public Step {
     job.rows = place.images;
     job.outputs = y_.size;
     job.bias = bias_.data();
-    job.low = clamp_.low;
-    job.high = clamp_.high;
+    job.after = after_;
     if (y_.output >= 0) {
       job.y = (*place.outputs)[static_cast<std::size_t>(y_.output)];
       job.y_dtype = Dtype::kFloat32;
@@ -221,7 +244,7 @@ class Product final : public Step {
   ArenaRows x_;
   Scratch<Cell> weight_;
   std::vector<float> bias_;
-  Clamp clamp_;
+  Activation after_;
   RowsOrOutput y_;
 };
 
@@ -274,6 +297,11 @@ std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
   return std::make_unique<Max>(x, y, tap_offsets);
 }
 
+std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,
+                                             Activation after) {
+  return std::make_unique<ProductOfPlanes>(x, factor, y, after);
+}
+
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y) {
   return std::make_unique<Average>(x, y);
 }
@@ -287,8 +315,8 @@ std::unique_ptr<Step> make_rows(Dtype dtype, std::int64_t input, std::int64_t si
 }
 
 std::unique_ptr<Step> make_product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size,
-                                   const std::vector<float>& bias, Clamp clamp, const RowsOrOutput& y) {
-  return std::make_unique<Product>(dtype, x, weight, size, bias, clamp, y);
+                                   const std::vector<float>& bias, Activation after, const RowsOrOutput& y) {
+  return std::make_unique<Product>(dtype, x, weight, size, bias, after, y);
 }
 
 }  // namespace mezzotint

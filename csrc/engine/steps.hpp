@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/activation.hpp"
 #include "core/planes.hpp"
 #include "core/tensor.hpp"
 #include "isa/table.hpp"
@@ -76,10 +77,6 @@ struct SplitSource {
 std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, std::int64_t stride_w,
                                  const ArenaPlanes& y, float fill);
 
-struct Clamp {
-  float low, high;
-};
-
 // A convolution of phases: weight.values are FP32; tap_offsets[tap] is where a tap lies relative to the output's pixel
 // in the input channel 0, in elements, its phase included.
 struct ConvStep {
@@ -89,19 +86,22 @@ struct ConvStep {
   Conv conv;
   std::vector<std::int64_t> tap_offsets;
   std::vector<float> bias;
-  Clamp clamp;
+  Activation after;
 };
 std::unique_ptr<Step> make_conv(const ConvStep& conv);
 
 // The maximum over taps, each of so many elements from the output's pixel.
 std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
                                const std::vector<std::int64_t>& tap_offsets);
+// y = after(x * factor): the factor has as many pixels as x, or one.
+std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,
+                                             Activation after);
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y);
 std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y);
 // Rows of an input [N, size].
 std::unique_ptr<Step> make_rows(Dtype dtype, std::int64_t input, std::int64_t size, const ArenaRows& y);
 // weight: [y.size, size], contiguous.
 std::unique_ptr<Step> make_product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size,
-                                   const std::vector<float>& bias, Clamp clamp, const RowsOrOutput& y);
+                                   const std::vector<float>& bias, Activation after, const RowsOrOutput& y);
 
 }  // namespace mezzotint

@@ -7,6 +7,7 @@
 // latency of a multiply-add: they are summed in several sets, taking turns, which are added in the end.
 #pragma once
 
+#include "kernels/curve.hpp"
 #include "kernels/plane_products.hpp"
 
 namespace mezzotint {
@@ -75,13 +76,14 @@ inline MEZZOTINT_INLINE void finish_cells(const PlaneGatherJob& job, std::int64_
                [](Vec& v, Vec r) MEZZOTINT_INLINE { v += r; });
     }
   }
-  const Vec low = broadcast(job.low), high = broadcast(job.high);
+  activate(job.after, [&](const auto& change) MEZZOTINT_INLINE {
+#pragma GCC unroll 32
+    for (int c = 0; c < kCells; ++c) {
+      each_vec(sums[c], change);
+    }
+  });
 #pragma GCC unroll 32
   for (int c = 0; c < kCells; ++c) {
-    each_vec(sums[c], [&](Vec& v) MEZZOTINT_INLINE {
-      v = v < low ? low : v;  // keeps NaN
-      v = v > high ? high : v;
-    });
     put_inside(cell_of(y, first_cell + c), sums[c], job.inside, first_cell + c);
   }
   if (first_cell == 0) {

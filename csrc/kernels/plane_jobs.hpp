@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/activation.hpp"
 #include "core/planes.hpp"
 
 namespace mezzotint {
@@ -36,8 +37,8 @@ struct InsideView {
   const std::uint32_t* bits;  // of a cell
 };
 
-// y[o] = clamp(bias[o] + sum over the entries of o of weight * x at its offset + residual[o], low, high), and zero
-// where there is no pixel. A NaN stays one.
+// y[o] = after(bias[o] + sum over the entries of o of weight * x at its offset + residual[o]), and zero where there is
+// no pixel.
 struct PlaneGatherJob {
   Planes x, y;
   Planes residual;  // data null: absent; its pitch is that of y
@@ -50,7 +51,7 @@ struct PlaneGatherJob {
   std::int64_t parts;
   float* kept;
   const float* bias;  // [channels], or whole groups
-  float low, high;
+  Activation after;
   InsideView inside;
   std::int64_t tile;  // cells that are summed at once, at most
 };
@@ -77,6 +78,14 @@ struct PlaneSplitJob {
   float fill;
 };
 
+// y[c] = after(x[c] * factor[c]), zero where there is no pixel. The factor has x's geometry or one pixel a channel.
+struct PlaneProductJob {
+  Planes x, factor, y;
+  bool one_factor;
+  Activation after;
+  InsideView inside;
+};
+
 // y[c] = the average over the pixels of x's channel c, a plane of one pixel.
 struct PlaneAverageJob {
   Planes x, y;
@@ -90,14 +99,14 @@ struct PlaneFlattenJob {
   std::int64_t channel, row, column;  // strides of y in elements
 };
 
-// y[n][o] = clamp(bias[o] + sum of x[n] * weight[o], low, high). x and weight have rows of `cells` cells.
+// y[n][o] = after(bias[o] + sum of x[n] * weight[o]). x and weight have rows of `cells` cells.
 struct RowsProductJob {
   Dtype dtype;
   const Cell* x;
   const Cell* weight;
   std::int64_t cells, rows, outputs;
   const float* bias;
-  float low, high;
+  Activation after;
   void* y;
   Dtype y_dtype;
   std::int64_t y_row;  // elements

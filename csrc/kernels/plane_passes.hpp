@@ -124,6 +124,30 @@ inline MEZZOTINT_INLINE float sum_of(Vec value) {
 }
 
 template <class T>
+void plane_product_channel(const PlaneProductJob& job, std::int64_t channel) {
+  const std::uint8_t* x = pixels_of(job.x, 0, channel);
+  const std::uint8_t* factor = pixels_of(job.factor, 0, channel);
+  std::uint8_t* y = pixels_of(job.y, 0, channel);
+  const Vec one = broadcast(widen(*reinterpret_cast<const T*>(factor)));
+  for (std::int64_t cell = 0; cell < plane_cells(job.y); ++cell) {
+    Wide<T> product = CellOf<T>::load(cell_of(x, cell));
+    if (job.one_factor) {
+      each_vec(product, [&](Vec& v) MEZZOTINT_INLINE { v *= one; });
+    } else {
+      each_vec(product, CellOf<T>::load(cell_of(factor, cell)), [](Vec& v, Vec f) MEZZOTINT_INLINE { v *= f; });
+    }
+    activate(job.after, [&](const auto& change) MEZZOTINT_INLINE { each_vec(product, change); });
+    put_inside(cell_of(y, cell), product, job.inside, cell);
+  }
+  clear_borders(job.y, y, channel);
+}
+
+void plane_product(const PlaneProductJob& job, std::int64_t channel) {
+  job.y.dtype == Dtype::kBFloat16 ? plane_product_channel<BFloat16>(job, channel)
+                                  : plane_product_channel<float>(job, channel);
+}
+
+template <class T>
 void plane_average_channel(const PlaneAverageJob& job, std::int64_t channel) {
   const std::uint8_t* x = pixels_of(job.x, 0, channel);
   Wide<T> sum = {};
@@ -194,9 +218,9 @@ void product_tile(const RowsProductJob& job, std::int64_t row, std::int64_t outp
   }
   for (int r = 0; r < kRows; ++r) {
     for (int o = 0; o < kOutputs; ++o) {
-      float v = sum_of(sums[r][o]) + job.bias[output + o];
-      v = v < job.low ? job.low : v;
-      v = v > job.high ? job.high : v;
+      Vec all = broadcast(sum_of(sums[r][o]) + job.bias[output + o]);
+      activate(job.after, [&](const auto& change) MEZZOTINT_INLINE { change(all); });
+      const float v = all[0];
       const std::int64_t at = (row + r) * job.y_row + output + o;
       if (job.y_dtype == Dtype::kFloat32) {
         static_cast<float*>(job.y)[at] = v;

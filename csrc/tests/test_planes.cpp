@@ -114,7 +114,7 @@ void check_conv(const Case& c, Random& random) {
   x.fill(random);
   residual.fill(random);
   const bool adds = pick(random, 0, 1), clamps = pick(random, 0, 1);
-  const Clamp clamp{clamps ? 0.0f : -kInfinity, clamps ? 1.0f : kInfinity};
+  const Activation clamp{Curve::kNone, 0.0f, clamps ? 0.0f : -kInfinity, clamps ? 1.0f : kInfinity};
   const std::vector<float> bias(static_cast<std::size_t>(conv.out), 0.75f);
   std::vector<Sum> sums = reference_output(x, c.problem, c.dtype, bias, out_h, out_w);
 
@@ -225,7 +225,7 @@ void check_products(const Kernels& kernels, Dtype dtype, Random& random) {
   Arena arena(dtype);
   const ArenaRows rows = arena.rows(batch, in), hidden = arena.rows(batch, middle);
   const RunPlace place{&kernels, arena.get(), &inputs, &outputs, batch, 2};
-  const Clamp relu{0.0f, kInfinity}, none{-kInfinity, kInfinity};
+  const Activation relu{Curve::kNone, 0.0f, 0.0f, kInfinity}, none{};
   run(*make_rows(dtype, 0, in, rows), place);
   run(*make_product(dtype, rows, first.data(), in, std::vector<float>(static_cast<std::size_t>(middle), 0.5f), relu,
                     {hidden, -1, middle}),
@@ -257,6 +257,73 @@ void check_products(const Kernels& kernels, Dtype dtype, Random& random) {
       }
       CHECK(std::abs(result[static_cast<std::size_t>(n * out + o)] - value) <= bound + 1e-6, "product of rows");
     }
+  }
+}
+
+double curved(Curve curve, double slope, double x) {
+  const double hard = std::clamp(x + 3, 0.0, 6.0) / 6, soft = 1 / (1 + std::exp(-x));
+  switch (curve) {
+    case Curve::kNone:
+      break;
+    case Curve::kLeakyRelu:
+      return x < 0 ? slope * x : x;
+    case Curve::kSigmoid:
+      return soft;
+    case Curve::kSilu:
+      return x * soft;
+    case Curve::kHardSigmoid:
+      return hard;
+    case Curve::kHardSwish:
+      return x * hard;
+    case Curve::kMish:
+      return x * std::tanh(std::log1p(std::exp(x)));
+  }
+  return x;
+}
+
+// Planes times others or times one number a channel, through every curve, on numbers from tiny to huge.
+void check_multiply(const Kernels& kernels, Dtype dtype, Random& random) {
+  const std::int64_t batch = pick(random, 1, 3), channels = pick(random, 1, 5), height = pick(random, 1, 6),
+                     width = pick(random, 1, 40);
+  const bool one_factor = pick(random, 0, 1);
+  const std::int64_t pixels = height * width, factors = one_factor ? 1 : pixels;
+  OwnedTensor x(dtype, batch, channels, height, width, OwnedTensor::Order::kNchw),
+      f(dtype, batch, channels, one_factor ? 1 : height, one_factor ? 1 : width, OwnedTensor::Order::kNchw);
+  x.fill(random);
+  f.fill(random);
+  std::vector<float> from = numbers(x), by = numbers(f);
+  for (float& factor : by) {  // powers of two, so that products are exact
+    factor = std::ldexp(1.0f, static_cast<int>(pick(random, 0, 9)) - 4);
+  }
+  from[0] = std::numeric_limits<float>::quiet_NaN();
+  from.back() = pick(random, 0, 1) ? kInfinity : -kInfinity;
+  Arena arena(dtype);
+  const std::int64_t pitch = width + pick(random, 0, 3);
+  const ArenaPlanes px = arena.planes(batch, channels, height, width, pitch, 0),
+                    pf = arena.planes(batch, channels, f.view().h, f.view().w, one_factor ? 1 : pitch, 0),
+                    y = arena.planes(batch, channels, height, width, pitch, pitch + 1);
+  std::vector<float> result(from.size());
+  const std::vector<const float*> inputs{from.data(), by.data()};
+  const std::vector<float*> outputs{result.data()};
+  const RunPlace place{&kernels, arena.get(), &inputs, &outputs, batch, 2};
+  run(*make_split({0, {}, channels, height, width}, 1, 1, px, 0.0f), place);
+  run(*make_split({1, {}, channels, f.view().h, f.view().w}, 1, 1, pf, 0.0f), place);
+  for (std::int32_t code = 0; code < kCurves; ++code) {
+    const Activation after{static_cast<Curve>(code), 0.125f, -5.0f, kInfinity};
+    run(*make_product_of_planes(px, pf, y, after), place);
+    run(*make_flatten(y, {{}, 0, channels * pixels}), place);
+    bool good = true;
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const auto at = static_cast<std::int64_t>(i);
+      const double product =
+          static_cast<double>(from[i]) * by[static_cast<std::size_t>(at / pixels * factors + at % factors)];
+      const double wanted = curved(after.curve, 0.125, product);
+      const double bound = (4 * 0x1p-23 + storage_error(dtype)) * std::max(std::abs(wanted), 1.0) * 1.01;
+      good = good && (std::isnan(product)   ? std::isnan(result[i])
+                      : std::isinf(product) ? !(result[i] < -5.0f)
+                                            : std::abs(std::max(wanted, -5.0) - result[i]) <= bound);
+    }
+    CHECK(good, "product of planes, curve " + std::to_string(code));
   }
 }
 
@@ -303,6 +370,7 @@ void test_planes(const Kernels& kernels) {
     check_conv(any_case(kernels, random), random);
     check_max_and_average(any_case(kernels, random), random);
     check_products(kernels, static_cast<Dtype>(i % 2), random);
+    check_multiply(kernels, static_cast<Dtype>(i % 2), random);
   }
 }
 

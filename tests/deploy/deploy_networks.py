@@ -1,12 +1,13 @@
-"""Which small networks do the deployment tests use?"""
+"""Which small networks and comparisons do the deployment tests use?"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint.deploy import Description
+from mezzotint.deploy import Description, Session
 
 DESCRIPTION = Description(
     architecture="resnet20",
@@ -58,3 +59,16 @@ def resnet20(density: float = 0.3) -> nn.Module:
 def own(density: float = 0.4) -> nn.Module:
     torch.manual_seed(2)
     return settle(mz.sparsify(Own(), density, "uniform"))
+
+
+def difference(session: Session, model: nn.Module, *arrays: np.ndarray) -> float:
+    """The largest error, relative to the largest number."""
+    with torch.no_grad():
+        wanted = model(*(torch.from_numpy(array) for array in arrays)).numpy()
+    (result,) = session.run(list(arrays))
+    assert result.shape == wanted.shape
+    return float(np.abs(result - wanted).max(initial=0.0) / np.abs(wanted).max(initial=1e-6))
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)

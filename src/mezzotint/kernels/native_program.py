@@ -17,8 +17,10 @@ from mezzotint.kernels.native import argument, require
 
 PlanesCode = tuple[int, ...]
 RowsCode = tuple[int, int]
-Tail = tuple[list[float], tuple[float, float]]
-"""Bias and the bounds of the result."""
+ActivationCode = tuple[int, float, float, float]
+"""Curve, slope, and the bounds of the result, as ``Activation`` in ``csrc/core/activation.hpp``."""
+Tail = tuple[list[float], ActivationCode]
+"""Bias and activation."""
 Choice = tuple[bool, int, int]
 """Whether groups of output channels are summed together, the cells that are summed at once, and the parts that the
 input channels are summed in."""
@@ -72,6 +74,10 @@ class NativeProgram:
     def max(self, x: PlanesCode, y: PlanesCode, tap_offsets: Sequence[int]) -> None:
         """The maximum over taps."""
         self._program.max(x, y, tap_offsets)
+
+    def multiply(self, x: PlanesCode, factor: PlanesCode, y: PlanesCode, activation: ActivationCode) -> None:
+        """Numbers times those of other planes, which have as many pixels or one a channel."""
+        self._program.multiply(x, factor, y, activation)
 
     def average(self, x: PlanesCode, y: PlanesCode) -> None:
         """The average over all pixels."""

@@ -80,7 +80,7 @@ class Planes(Buffer):
         """Who stands for all linked planes."""
         return self if self.linked is None else self.linked.root()
 
-    def link(self, other: Planes) -> None:
+    def link(self, other: Planes | Part) -> None:
         """Give both the same pitch."""
         one, two = self.root(), other.root()
         if one is not two:
@@ -115,6 +115,56 @@ class Planes(Buffer):
         """What the extension takes for it."""
         sizes = (self.channels, self.height, self.width, self.pitch, self.lead, self.stride)
         return (self.offset, self.image_bytes, *sizes)
+
+
+@dataclass(eq=False)
+class Part:
+    """Channels ``first`` and following of other planes, which have their place there from the beginning."""
+
+    whole: Planes
+    first: int
+    channels: int
+
+    @property
+    def height(self) -> int:
+        """Of the whole."""
+        return self.whole.height
+
+    @property
+    def width(self) -> int:
+        """Of the whole."""
+        return self.whole.width
+
+    @property
+    def pitch(self) -> int:
+        """Of the whole."""
+        return self.whole.pitch
+
+    @property
+    def stride(self) -> int:
+        """Of the whole."""
+        return self.whole.stride
+
+    def use(self, step: int) -> None:
+        """Note that a step reads or writes it."""
+        self.whole.use(step)
+
+    def root(self) -> Planes:
+        """Who stands for all linked planes."""
+        return self.whole.root()
+
+    def link(self, other: Planes | Part) -> None:
+        """Give both the same pitch."""
+        self.whole.link(other)
+
+    def widen(self, rows: int, columns: int) -> None:
+        """Ask for a border."""
+        self.whole.widen(rows, columns)
+
+    def code(self) -> tuple[int, ...]:
+        """What the extension takes for it."""
+        offset, image_bytes, _, *sizes = self.whole.code()
+        return (offset + self.first * self.stride * self.whole.item, image_bytes, self.channels, *sizes)
 
 
 def set_pitches(planes: Sequence[Planes]) -> None:

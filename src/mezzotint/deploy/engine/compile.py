@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx, nn
 
-from mezzotint.deploy.engine.buffers import CELL, Buffer, Planes, Rows, place, set_pitches
+from mezzotint.deploy.engine.buffers import CELL, Buffer, Part, Planes, Rows, place, set_pitches
+from mezzotint.deploy.engine.joints import Home, homes_of, places
 from mezzotint.deploy.engine.roles import Role
 from mezzotint.deploy.engine.steps import EngineStep
 from mezzotint.deploy.engine.weights import ConvWeights, of_conv, of_linear
@@ -63,9 +64,11 @@ class _Compiler:
     shapes: dict[fx.Node, Shape]
     inputs: dict[fx.Node, int]
     outputs: dict[fx.Node, int]
+    homes: dict[fx.Node, Home]
     drafts: list[_Draft] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
-    planes: dict[tuple[fx.Node, tuple[int, int], float], Planes] = field(default_factory=dict)
+    planes: dict[tuple[fx.Node, tuple[int, int], float], Planes | Part] = field(default_factory=dict)
+    joints: dict[fx.Node, Planes] = field(default_factory=dict)
     rows: dict[fx.Node, Rows] = field(default_factory=dict)
 
     # -- memory -----------------------------------------------------------------------------------------------------
@@ -75,14 +78,25 @@ class _Compiler:
         self.buffers.append(made)
         return made
 
-    def result_planes(self, node: fx.Node, shape: Shape) -> Planes:
+    def result_planes(self, node: fx.Node, shape: Shape) -> Planes | Part:
         channels, height, width = shape
         self.shapes[node] = shape
-        made = self.new_planes(channels, height, width)
+        home = self.homes.get(node)
+        made: Planes | Part
+        if home is None:
+            made = self.new_planes(channels, height, width)
+        else:
+            whole = self.joints.get(home.joint)
+            if whole is None:
+                whole = self.joints[home.joint] = self.new_planes(home.joint.meta["shape"][1], height, width)
+            if (whole.height, whole.width) != (height, width):
+                received, allowed = [height, width], str([whole.height, whole.width])
+                raise ShapeError(message("image that is joined with others", received=received, allowed=allowed))
+            made = Part(whole, home.first, channels)
         self.planes[node, (1, 1), 0.0] = made
         return made
 
-    def phases(self, node: fx.Node, stride: tuple[int, int], count: int, fill: float) -> Planes:
+    def phases(self, node: fx.Node, stride: tuple[int, int], count: int, fill: float) -> Planes | Part:
         """The planes of a value, taken apart where a stride or another border than zeros asks for it."""
         key = (node, stride, fill)
         channels, height, width = self.image_shape(node)
@@ -91,11 +105,12 @@ class _Compiler:
             found = self.new_planes(count * channels, -(-height // stride[0]), -(-width // stride[1]))
             self.planes[key] = found
             self.split(node, found, stride, fill)
-        # Only phases that are read are stored; those who ask first do not know of later readers.
-        found.channels = max(found.channels, count * channels)
+        if isinstance(found, Planes):
+            # Only phases that are read are stored; those who ask first do not know of later readers.
+            found.channels = max(found.channels, count * channels)
         return found
 
-    def split(self, node: fx.Node, to: Planes, stride: tuple[int, int], fill: float) -> None:
+    def split(self, node: fx.Node, to: Planes | Part, stride: tuple[int, int], fill: float) -> None:
         name = f"{node.name}: {'phases' if stride != (1, 1) else 'planes'}"
         if node in self.inputs:
             number, shape = self.inputs[node], self.image_shape(node)
@@ -109,7 +124,11 @@ class _Compiler:
             )
 
     def draft(
-        self, what: Emitted, reads: Sequence[Buffer], writes: Sequence[Buffer], emit: Callable[[NativeProgram], None]
+        self,
+        what: Emitted,
+        reads: Sequence[Buffer | Part],
+        writes: Sequence[Buffer | Part],
+        emit: Callable[[NativeProgram], None],
     ) -> None:
         for buffer in (*reads, *writes):
             buffer.use(len(self.drafts))
@@ -132,6 +151,10 @@ class _Compiler:
             self.max_pool(step)
         elif step.role is Role.GLOBAL_AVERAGE:
             self.global_average(step)
+        elif step.role is Role.MULTIPLY:
+            self.multiply(step)
+        elif step.role is Role.CONCAT:
+            self.concat(step)
         else:
             self.conv(step)
         if step.result in self.outputs and step.role is not Role.LINEAR:
@@ -161,14 +184,14 @@ class _Compiler:
         def emit(program: NativeProgram) -> None:
             offsets = [_offset(tap, x, channels) for tap in taps]
             beside = None if residual is None else residual.code()
-            tail = (weights.bias.tolist(), (step.low, step.high))
+            tail = (weights.bias.tolist(), step.activation.code)
             program.conv(x.code(), y.code(), beside, weights.values, weights.indices, geometry.code, offsets, tail)
 
         self.draft(what, reads, [y], emit)
 
     def window(
         self, source: fx.Node, taps: Sequence[_Tap], stride: tuple[int, int], size: tuple[int, int], fill: float
-    ) -> Planes:
+    ) -> Planes | Part:
         """The planes that a window reads for an output of ``size``, with the border that it needs."""
         planes = self.phases(source, stride, max(tap.phase for tap in taps) + 1, fill)
         rows, columns = [tap.row for tap in taps], [tap.column for tap in taps]
@@ -194,6 +217,36 @@ class _Compiler:
             [y],
             lambda p: p.max(x.code(), y.code(), [_offset(tap, x, channels) for tap in taps]),
         )
+
+    def multiply(self, step: EngineStep) -> None:
+        (by,) = step.more
+        shape, other = self.image_shape(step.source), self.image_shape(by)
+        if other not in (shape, (shape[0], 1, 1)):
+            allowed = f"{list(shape)} or {[shape[0], 1, 1]}"
+            raise ShapeError(message("factor of a product", received=list(other), allowed=allowed))
+        x, factor = self.phases(step.source, (1, 1), 1, 0.0), self.phases(by, (1, 1), 1, 0.0)
+        y = self.result_planes(step.result, shape)
+        x.link(y)
+        if other == shape:
+            factor.link(y)
+        self.draft(
+            Emitted(_name(step), "number by number" if other == shape else "one number a channel"),
+            [x, factor],
+            [y],
+            lambda p: p.multiply(x.code(), factor.code(), y.code(), step.activation.code),
+        )
+
+    def concat(self, step: EngineStep) -> None:
+        """What has its place in the result is there already; the rest is copied."""
+        shapes = [self.image_shape(node) for node in step.reads]
+        y = self.result_planes(step.result, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
+        whole, begin = (y.whole, y.first) if isinstance(y, Part) else (y, 0)
+        for (node, first), shape in zip(places(step, begin), shapes, strict=True):
+            if shape[1:] != shapes[0][1:]:
+                received, allowed = list(shape[1:]), str(list(shapes[0][1:]))
+                raise ShapeError(message("image that is joined with others", received=received, allowed=allowed))
+            if self.homes.get(node) != Home(self.homes[step.result].joint, first):
+                self.split(node, Part(whole, first, shape[0]), (1, 1), 0.0)
 
     def global_average(self, step: EngineStep) -> None:
         x = self.phases(step.source, (1, 1), 1, 0.0)
@@ -223,7 +276,7 @@ class _Compiler:
         x = self.input_rows(step.source)
         if x.size != weight.shape[1]:
             raise ShapeError(message("features of a linear layer", received=x.size, allowed=str(weight.shape[1])))
-        tail = (bias.tolist(), (step.low, step.high))
+        tail = (bias.tolist(), step.activation.code)
         size = weight.shape[0]
         self.shapes[step.result] = (size,)
         what = Emitted(_name(step), "rows times rows", weight.numel())
@@ -293,6 +346,7 @@ def compile_steps(
         shapes=dict(inputs),
         inputs={node: at for at, (node, _) in enumerate(inputs)},
         outputs={node: at for at, node in enumerate(outputs)},
+        homes=homes_of(steps),
     )
     for step in steps:
         compiler.add(step)
@@ -314,7 +368,7 @@ def _taps(
     return found
 
 
-def _offset(tap: _Tap, planes: Planes, channels: int) -> int:
+def _offset(tap: _Tap, planes: Planes | Part, channels: int) -> int:
     return tap.phase * channels * planes.stride + tap.row * planes.pitch + tap.column
 
 

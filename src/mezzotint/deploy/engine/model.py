@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
+from mezzotint.deploy.engine.activation import join_products
 from mezzotint.deploy.engine.compile import Compiled, check_float32, compile_steps
 from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
 from mezzotint.deploy.engine.shapes import note_shapes
@@ -81,6 +82,7 @@ class EngineModel(nn.Module):
             try:
                 note_shapes(self.plain, inputs)
                 make_pure(self.plain)
+                join_products(self.plain)
                 drop_idle(self.plain)
                 self._steps = make_steps(self.plain)
                 if self._plan_path is not None:
@@ -131,9 +133,10 @@ class NativeSegment(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """float32 tensors to new float32 tensors."""
-        arrays = [check_float32(x) for x in inputs]
-        compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in arrays))
-        batch = arrays[0].shape[0]
+        compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in inputs))
+        batch = max(x.shape[0] for x in inputs)
+        # A parameter [1, C, H, W] that is added or multiplied has no batch of its own.
+        arrays = [check_float32(x.expand(batch, *x.shape[1:])) for x in inputs]
         results = tuple(torch.empty(batch, *shape) for shape in compiled.outputs)
         if batch:
             compiled.program.run(arrays, results, batch, self._threads())

@@ -105,10 +105,20 @@ def _checked(whole: Any, bound: dict[str, Any]) -> dict[str, list[Choice | None]
     if made_for != bound:
         other = [name for name in bound if not isinstance(made_for, dict) or made_for.get(name) != bound[name]]
         raise _Unusable(f"it was made for another {', '.join(other)}")
-    return {
-        key: [None if choice is None else (bool(choice[0]), int(choice[1]), int(choice[2])) for choice in choices]
-        for key, choices in content["programs"].items()
-    }
+    programs = content.get("programs")
+    if not isinstance(programs, dict) or not all(isinstance(choices, list) for choices in programs.values()):
+        raise _Unusable("its programs are no lists of choices")
+    return {key: [_choice(one) for one in choices] for key, choices in programs.items()}
+
+
+def _choice(found: Any) -> Choice | None:
+    match found:
+        case None:
+            return None
+        case [bool(grouped), int(tile), int(parts)]:
+            return grouped, tile, parts
+        case _:
+            raise _Unusable("one of its choices is no kernel")
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from mezzotint.deploy.engine.activation import IDENTITY, PRODUCTS, Activation, of_call, of_module
 from mezzotint.lowering import pooling
 from mezzotint.lowering.batch_norm import uses_batch
-from mezzotint.lowering.roles import ADAPTIVE_AVERAGE, ADD, MAX_POOL, RELU
+from mezzotint.lowering.roles import ADAPTIVE_AVERAGE, ADD, MAX_POOL
 from mezzotint.lowering.trace import has_hooks
 from mezzotint.sparse import SparseConv2d, SparseLinear
 
@@ -26,8 +26,10 @@ class Role(Enum):
     CONV = "convolution"
     LINEAR = "linear layer"
     NORM = "batch norm"
-    CLAMP = "activation"
+    ACTIVATION = "activation"
     ADD = "add"
+    MULTIPLY = "product"
+    CONCAT = "channels side by side"
     MAX_POOL = "max pooling"
     AVERAGE_POOL = "average pooling"
     GLOBAL_AVERAGE = "global average"
@@ -39,21 +41,21 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Task:
-    """A node's role; for a pooling also its module, for an activation its bounds.
+    """A node's role; for a pooling also its module, for an activation what it is.
 
     ``sizes``: the stride of a subsampling, or the channels of zeros before and behind.
     """
 
     role: Role
     pool: nn.Module | None = None
-    low: float = -math.inf
-    high: float = math.inf
+    activation: Activation = IDENTITY
     sizes: tuple[int, int] = (0, 0)
 
 
 _FLATTEN: Final[frozenset[Any]] = frozenset({torch.flatten, "flatten"})
 _MEAN: Final[frozenset[Any]] = frozenset({torch.mean, "mean"})
-_RANKS: Final = {Role.LINEAR: (2,), Role.CLAMP: (2, 4)}
+_CONCAT: Final[frozenset[Any]] = frozenset({torch.cat, torch.concat, torch.concatenate})
+_RANKS: Final = {Role.LINEAR: (2,), Role.ACTIVATION: (2, 4)}
 
 
 def task_of(node: fx.Node, graph_module: fx.GraphModule) -> Task | str:
@@ -73,25 +75,32 @@ def raw_task(node: fx.Node, graph_module: fx.GraphModule) -> Task | str:
 
 def tensor_inputs(node: fx.Node) -> list[fx.Node]:
     """The nodes that ``node`` reads, in order."""
-    return [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, fx.Node)]
+    given = [*node.args, *node.kwargs.values()]
+    lists = [value if isinstance(value, list | tuple) else (value,) for value in given]
+    return [value for values in lists for value in values if isinstance(value, fx.Node)]
 
 
 def _of_module(module: nn.Module) -> Task | str:
     if has_hooks(module):
         return "it carries forward hooks"
+    activation = of_module(module)
+    if activation is not None:
+        return Task(Role.ACTIVATION, activation=activation)
     made = _MODULES.get(type(module))  # a subclass may override forward, so only these very classes are known
     return f"the engine has no {type(module).__name__}" if made is None else made(module)
 
 
 def _of_call(node: fx.Node) -> Task | str:
     target = node.target
-    if target in RELU:
-        return Task(Role.CLAMP, low=0.0)
-    if target is F.relu6:
-        return Task(Role.CLAMP, low=0.0, high=6.0)
-    if target in ADD:
+    activation = of_call(node)
+    if activation is not None:
+        return Task(Role.ACTIVATION, activation=activation)
+    if target in ADD or target in PRODUCTS:
         plain = len(node.args) == 2 and not node.kwargs and len(tensor_inputs(node)) == 2
-        return Task(Role.ADD) if plain else "it is more than the sum of two tensors"
+        role, name = (Role.ADD, "sum") if target in ADD else (Role.MULTIPLY, "product")
+        return Task(role) if plain else f"it is more than the {name} of two tensors"
+    if target in _CONCAT:
+        return _concat(node)
     if target in MAX_POOL or target in ADAPTIVE_AVERAGE:
         try:
             return _of_module(pooling.as_module(node))
@@ -122,6 +131,14 @@ def _norm(norm: nn.Module) -> Task | str:
     if not isinstance(norm, nn.BatchNorm2d) or uses_batch(norm):
         return "it uses the statistics of the batch"
     return _float32(norm) or Task(Role.NORM)
+
+
+def _concat(node: fx.Node) -> Task | str:
+    """``torch.cat(tensors, 1)``."""
+    axes = (*node.args[1:], *node.kwargs.values())
+    if not isinstance(node.args[0] if node.args else None, list | tuple) or axes not in ((1,), (-3,)):
+        return "it joins other axes than channels"
+    return Task(Role.CONCAT)
 
 
 def _subsample(index: Any) -> Task | str:
@@ -173,19 +190,12 @@ def _flatten(module: nn.Module) -> Task | str:
     return Task(Role.FLATTEN) if known else "it flattens other axes than all but the first"
 
 
-def _hardtanh(module: nn.Module) -> Task | str:
-    return Task(Role.CLAMP, low=float(getattr(module, "min_val", -1)), high=float(getattr(module, "max_val", 1)))
-
-
 _MODULES: Final[dict[type[nn.Module], Callable[[nn.Module], Task | str]]] = {
     SparseConv2d: _conv,
     nn.Conv2d: _conv,
     SparseLinear: lambda layer: _float32(layer) or Task(Role.LINEAR),
     nn.Linear: lambda layer: _float32(layer) or Task(Role.LINEAR),
     nn.BatchNorm2d: _norm,
-    nn.ReLU: lambda _: Task(Role.CLAMP, low=0.0),
-    nn.ReLU6: _hardtanh,
-    nn.Hardtanh: _hardtanh,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _global_average,
@@ -206,6 +216,19 @@ def _checked(task: Task, node: fx.Node) -> Task | str:
             return f"it works on a tensor of shape {list(read.meta.get('shape', ()))}"
         if read.meta.get("dtype") != torch.float32 or read.meta.get("device") != "cpu":
             return "it does not work on float32 numbers on the CPU"
-    if task.role is Role.ADD and reads[0].meta["shape"] != reads[1].meta["shape"]:
+    shapes = [read.meta["shape"] for read in reads]
+    if task.role is Role.ADD and shapes[0] != shapes[1]:
         return "it adds tensors of different shapes"
+    if task.role is Role.MULTIPLY and shapes[0] != shapes[1] and factor_of(*shapes) is None:
+        return "it multiplies tensors of different shapes, neither of which is one number a channel"
+    if task.role is Role.CONCAT and len({(*shape[:1], *shape[2:]) for shape in shapes}) > 1:
+        return "it joins images of different sizes"
     return task
+
+
+def factor_of(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    """Which of two shapes is one number for each channel of the other: 0, 1, or neither."""
+    for at, (small, large) in enumerate(((one, two), (two, one))):
+        if small == (*large[:2], 1, 1):
+            return at
+    return None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from mezzotint.deploy.engine.roles import Role, Task, raw_task, tensor_inputs
+from mezzotint.deploy.engine.roles import Role, Task, factor_of, raw_task, tensor_inputs
 from mezzotint.deploy.engine.weights import average_geometry
 from mezzotint.errors import ShapeError
 from mezzotint.lowering.plan import conv_layer, geometry_of
@@ -60,12 +60,19 @@ def _derived(graph_module: fx.GraphModule, inputs: Sequence[Any]) -> dict[fx.Nod
 
 def _shape(task: Task, node: fx.Node, modules: nn.Module, reads: Sequence[Shape]) -> Shape:
     shape = reads[0]
-    if task.role in (Role.NORM, Role.CLAMP, Role.NOTHING):
+    if task.role in (Role.NORM, Role.ACTIVATION, Role.NOTHING):
         return shape
     if task.role is Role.ADD:
         if reads[0] != reads[1]:
             raise ValueError("shapes that are broadcast")
         return shape
+    if task.role is Role.MULTIPLY:
+        factor = None if reads[0] == reads[1] else factor_of(*reads)
+        if reads[0] != reads[1] and factor is None:
+            raise ValueError("shapes that are broadcast")
+        return reads[1] if factor == 0 else shape
+    if task.role is Role.CONCAT:
+        return shape[0], sum(read[1] for read in reads), *shape[2:]
     if task.role is Role.FLATTEN:
         return shape[0], math.prod(shape[1:])
     if task.role is Role.LINEAR:

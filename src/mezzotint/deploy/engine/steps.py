@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from torch import fx, nn
 
-from mezzotint.deploy.engine.roles import Role, Task, task_of, tensor_inputs
+from mezzotint.deploy.engine.activation import IDENTITY, Activation
+from mezzotint.deploy.engine.roles import Role, Task, factor_of, task_of, tensor_inputs
 from mezzotint.lowering.plan import Plan, Step
 from mezzotint.lowering.segments import Segment, schedule
 
 #: What pays for a segment's borders.
 _HEAVY = (Role.CONV, Role.LINEAR)
 #: Roles whose step is a convolution in the end: of one weight a channel, if nothing else.
-_CONVOLVING = (Role.CONV, Role.NORM, Role.CLAMP, Role.ADD)
+_CONVOLVING = (Role.CONV, Role.NORM, Role.ACTIVATION, Role.ADD)
 
 
 @dataclass(kw_only=True)
@@ -26,27 +26,33 @@ class EngineStep(Step):
     Attributes:
         role: of its first node; a batch norm, an activation or an add that follows no convolution begins a step, too.
         module: of a pooling.
-        low, high: bounds of the result.
+        activation: what the result goes through.
         sizes: as in a task.
+        more: what it reads beside source and residual: a product's factor, or all other parts of what is joined.
     """
 
     role: Role
     module: nn.Module | None = None
-    low: float = -math.inf
-    high: float = math.inf
+    activation: Activation = IDENTITY
     sizes: tuple[int, int] = (0, 0)
+    more: tuple[fx.Node, ...] = field(default=())
 
     @property
-    def clamps(self) -> bool:
+    def reads(self) -> tuple[fx.Node, ...]:
+        """The nodes whose tensors it reads."""
+        return (*super().reads, *self.more)
+
+    @property
+    def activates(self) -> bool:
         """Whether an activation is in it."""
-        return self.low > -math.inf or self.high < math.inf
+        return self.activation != IDENTITY
 
     def describe(self) -> str:
         """Such as ``convolution + batch norm + add + activation``."""
         parts = [self.role.value]
         parts += [Role.NORM.value] if self.norm is not None and self.role is not Role.NORM else []
         parts += [Role.ADD.value] if self.residual is not None and self.role is not Role.ADD else []
-        parts += [Role.CLAMP.value] if self.clamps and self.role is not Role.CLAMP else []
+        parts += [Role.ACTIVATION.value] if self.activates and self.role is not Role.ACTIVATION else []
         return " + ".join(parts)
 
 
@@ -84,7 +90,7 @@ def make_steps(graph_module: fx.GraphModule) -> Plan:
 
 def _refused(graph: fx.Graph, plan: Plan) -> list[tuple[Step, str]]:
     """Steps that are not worth a program, or cannot begin one, with the reason."""
-    rows = [step for step in plan.steps if _role(step) is Role.CLAMP and len(step.source.meta["shape"]) == 2]
+    rows = [step for step in plan.steps if _role(step) is Role.ACTIVATION and len(step.source.meta["shape"]) == 2]
     if rows:
         return [(step, "no linear layer is before it") for step in rows]
     segments = [item for item in schedule(graph, plan).items if isinstance(item, Segment)]
@@ -114,11 +120,16 @@ def _grown(nodes: Iterable[fx.Node], tasks: Mapping[fx.Node, Task]) -> list[Step
 
 
 def _begun(node: fx.Node, task: Task) -> EngineStep:
-    reads = tensor_inputs(node)
-    step = EngineStep(nodes=[node], source=reads[0], role=task.role, module=task.pool, low=task.low, high=task.high)
+    reads = tuple(tensor_inputs(node))
+    step = EngineStep(nodes=[node], source=reads[0], role=task.role, module=task.pool, activation=task.activation)
     step.sizes = task.sizes
     if task.role is Role.ADD:
         step.residual = reads[1]
+    elif task.role is Role.MULTIPLY:
+        factor = factor_of(*(read.meta["shape"] for read in reads))
+        step.source, step.more = (reads[1], reads[:1]) if factor == 0 else (reads[0], reads[1:])
+    elif task.role is Role.CONCAT:
+        step.more = reads[1:]
     elif task.role is Role.CONV:
         step.conv = node
     elif task.role is Role.NORM:
@@ -138,15 +149,15 @@ def _grow(step: EngineStep, tasks: Mapping[fx.Node, Task], taken: set[fx.Node]) 
             one, two = tensor_inputs(reader)
             step.residual = two if one is step.result else one
         else:
-            step.low, step.high = task.low, task.high
+            step.activation = task.activation
         step.nodes.append(reader)
 
 
 def _fits(step: EngineStep, reader: fx.Node, task: Task) -> bool:
     """The order within a step is batch norm, residual, activation."""
-    if task.role is Role.CLAMP:
-        return not step.clamps and step.role in (*_CONVOLVING, Role.LINEAR, Role.AVERAGE_POOL)
-    if step.role not in _CONVOLVING or step.residual is not None or step.clamps:
+    if task.role is Role.ACTIVATION:
+        return not step.activates and step.role in (*_CONVOLVING, Role.LINEAR, Role.AVERAGE_POOL, Role.MULTIPLY)
+    if step.role not in _CONVOLVING or step.residual is not None or step.activates:
         return False
     if task.role is Role.NORM:
         return step.norm is None
