@@ -12,6 +12,7 @@ import pytest
 
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.train import RunConfig, config_text, train
+from mezzotint.train.config_file import parse_config
 from mezzotint.train.progress import Progress, Silent, StepView
 from mezzotint.train.run_folder import RunFolder
 from mezzotint.train.sweep import Cell, cell_config, plan, sweep
@@ -57,6 +58,36 @@ def test_wrong_plans_are_told(methods: list[str], densities: list[float], told: 
         plan(methods, densities, [0])
 
 
+def test_each_method_has_its_own_settings(small: Make) -> None:
+    own = {"prune_rate": 0.5, "window": 7, "stagger": False, "options": {"growth": "gradient"}}
+    rigl = {"interval": 4, "prune_rate": 0.2, "options": {"end": 0.5}}
+    config = small(sparsity={"method": "sparse_momentum", **own, "methods": {"rigl": rigl}})
+    of = {
+        cell.method: cell_config(config, cell).sparsity for cell in plan(["sparse_momentum", "rigl", "set"], [0.3], [0])
+    }
+    assert {key: getattr(of["sparse_momentum"], key) for key in own} == own
+    assert (of["rigl"].interval, of["rigl"].given) == (4, {"prune_rate": 0.2, "end": 0.5})
+    assert of["set"].given == {}
+    assert of["set"].interval == config.sparsity.interval
+    assert not any(each.methods for each in of.values())
+    assert parse_config(config_text(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("methods", "told"),
+    [
+        ({"rigel": {}}, "sparsity.methods: received 'rigel'.*Did you mean 'rigl'"),
+        ({"rigl": 3}, "sparsity.methods.rigl: received 3; allowed: a table"),
+        ({"rigl": {"prune_rat": 0.3}}, "sparsity.methods.rigl: received '?prune_rat'?;.*Did you mean 'prune_rate'"),
+        ({"rigl": {"prune_rate": 3.0}}, r"sparsity.methods.rigl: sparsity.prune_rate: received 3\.0"),
+        ({"set": {"options": {"growth": "random"}}}, "sparsity.methods.set: sparsity.options: received '?growth"),
+    ],
+)
+def test_wrong_settings_of_a_method_are_told(small: Make, methods: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        small(sparsity={"methods": methods})
+
+
 def test_a_run_of_a_sweep_is_that_of_its_configuration(small: Make, tmp_path: Path) -> None:
     cells = plan(["rigl"], [1, 0.3], [5])
     outcome = sweep(small(), cells, tmp_path / "sweep", progress=silent)
@@ -64,7 +95,8 @@ def test_a_run_of_a_sweep_is_that_of_its_configuration(small: Make, tmp_path: Pa
     assert (outcome.elsewhere, outcome.failed, outcome.signal) == ([], {}, None)
     plan_file = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert [record["run"] for record in plan_file["runs"]] == ["runs/dense-seed5", "runs/rigl-0.3-seed5"]
-    alone = small(name="rigl-0.3-seed5", seed=5, sparsity={"density": 0.3, "method": "rigl"})
+    published = dict.fromkeys(("prune_rate", "decay", "window", "stagger"))
+    alone = small(name="rigl-0.3-seed5", seed=5, sparsity={"density": 0.3, "method": "rigl", **published})
     assert cell_config(small(), cells[1]) == alone
     train(alone, folder=tmp_path / "alone")
     one, other = (

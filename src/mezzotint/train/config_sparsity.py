@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from mezzotint.errors import ConfigError, InputError, message, suggest
 from mezzotint.sparse import CHOICES, DECAYS, DISTRIBUTIONS, INITS, first_density, options_of
@@ -13,6 +14,7 @@ from mezzotint.train.checks import require_method, require_number, require_one_o
 
 _SHARED = ("prune_rate", "decay", "window", "stagger")
 _MADE_BY_THE_RUN = ("interval", "total_steps", "goal", "seed")
+_BY_METHOD: Final = (*_SHARED, "interval", "start_density", "choose", "init", "options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,9 @@ class SparsityConfig:
             method's own.
         stagger: spread the layers' turns over the interval; None: the method's own.
         options: other options of the method, as its class names them: ``{growth = "gradient"}``.
+        methods: what a sweep's other methods are trained with: ``rigl = { interval = 100 }``. The file's prune_rate,
+            decay, window, stagger and options are those of its own method; another one has its own defaults, which are
+            the published values, unless they are set here.
     """
 
     density: float = 1.0
@@ -56,6 +61,7 @@ class SparsityConfig:
     window: int | None = None
     stagger: bool | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    methods: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require_density("sparsity.density", self.density)
@@ -78,6 +84,28 @@ class SparsityConfig:
         if isinstance(self.interval, int):
             require_whole("sparsity.interval", self.interval, 1)
         self._check_method()
+        for name in self.methods:
+            self.for_method(name)
+
+    def for_method(self, name: str) -> SparsityConfig:
+        """These settings for ``name``, which may be another method than the file's.
+
+        Raises:
+            ConfigError: what is set for it in ``methods`` is not allowed.
+        """
+        place, given = f"sparsity.methods.{name}", self.methods.get(name, {})
+        require_method("sparsity.methods" if name in self.methods else "method", name)
+        if not isinstance(given, Mapping):
+            raise ConfigError(message(place, received=given, allowed="a table: { interval = 100 }"))
+        for key in given:
+            if key not in _BY_METHOD:
+                fix = suggest(key, _BY_METHOD).strip()
+                raise ConfigError(message(place, received=key, allowed=", ".join(_BY_METHOD), fix=fix))
+        own: dict[str, Any] = {} if name == self.method else {**dict.fromkeys(_SHARED), "options": {}}
+        try:
+            return replace(self, **{**own, **given, "method": name, "methods": {}})
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}" if given else str(error)) from error
 
     def _check_method(self) -> None:
         """The method has these options, and can keep the structure."""

@@ -97,13 +97,15 @@ def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int
 def cell_config(config: RunConfig, cell: Cell) -> RunConfig:
     """The configuration of one run: ``config`` with the cell's method, density and seed, and its name.
 
+    A method that is not the file's has its own published settings, or those of ``[sparsity.methods]``.
+
     Raises:
         ConfigError: they do not go together.
     """
-    sparsity = replace(config.sparsity, density=cell.density)
+    sparsity = replace(config.sparsity, methods={})
     if cell.method != _DENSE:
-        sparsity = replace(sparsity, method=cell.method)
-    return replace(config, name=cell.name, seed=cell.seed, sparsity=sparsity)
+        sparsity = config.sparsity.for_method(cell.method)
+    return replace(config, name=cell.name, seed=cell.seed, sparsity=replace(sparsity, density=cell.density))
 
 
 def sweep(
