@@ -19,8 +19,8 @@ using RowsArgument = std::array<std::int64_t, 2>;
 using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
 // (grouped, tile, parts), as in Choice.
 using ChoiceArgument = std::tuple<bool, std::int64_t, std::int64_t>;
-// (curve, slope, low, high), as in Activation.
-using ActivationArgument = std::tuple<int, float, float, float>;
+// (curve, slope, low, high, step), as in Activation.
+using ActivationArgument = std::tuple<int, float, float, float, float>;
 // (bias [O], activation).
 using TailArgument = std::tuple<std::vector<float>, ActivationArgument>;
 
@@ -83,6 +83,16 @@ class PythonProgram {
           "product of a program: received planes of other sizes; allowed: those of x, or one pixel a channel");
     }
     program_.add(make_product_of_planes(one, two, to, activation(after)));
+  }
+
+  void spread(const PlanesArgument& x, const PlanesArgument& y, const std::array<std::int64_t, 2>& factors) {
+    const ArenaPlanes from = planes(x), to = planes(y);
+    const auto [h, w] = factors;
+    if (h < 1 || w < 1 || from.shape.channels != to.shape.channels || from.shape.height * h != to.shape.height ||
+        from.shape.width * w != to.shape.width) {
+      throw InvalidInput("resizing of a program: received planes of another size; allowed: so many times that of x");
+    }
+    program_.add(make_spread(from, to, h, w));
   }
 
   void average(const PlanesArgument& x, const PlanesArgument& y) { program_.add(make_average(planes(x), planes(y))); }
@@ -159,12 +169,12 @@ class PythonProgram {
   }
 
   static Activation activation(const ActivationArgument& argument) {
-    const auto& [curve, slope, low, high] = argument;
+    const auto& [curve, slope, low, high, step] = argument;
     if (curve < 0 || curve >= kCurves) {
       throw InvalidInput("activation of a program: received code " + std::to_string(curve) + "; allowed: 0 to " +
                          std::to_string(kCurves - 1));
     }
-    return {static_cast<Curve>(curve), slope, low, high};
+    return {static_cast<Curve>(curve), slope, low, high, step};
   }
 
   static RowsOrOutput target(const TargetArgument& argument) {
@@ -205,6 +215,7 @@ void add_engine(nb::module_& m) {
            nb::arg(), nb::arg())
       .def("max", &PythonProgram::max)
       .def("multiply", &PythonProgram::multiply)
+      .def("spread", &PythonProgram::spread)
       .def("average", &PythonProgram::average)
       .def("flatten", &PythonProgram::flatten)
       .def("rows", &PythonProgram::rows)

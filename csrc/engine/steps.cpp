@@ -124,6 +124,24 @@ class ProductOfPlanes final : public ChannelStep {
   std::shared_ptr<const Inside> inside_;
 };
 
+class Spread final : public ChannelStep {
+ public:
+  Spread(const ArenaPlanes& x, const ArenaPlanes& y, std::int64_t factor_h, std::int64_t factor_w)
+      : ChannelStep(y.shape.channels), x_(x), y_(y), factor_h_(factor_h), factor_w_(factor_w) {}
+
+ protected:
+  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
+    const PlaneSpreadJob job{x_.at(place, image), y_.at(place, image), factor_h_, factor_w_};
+    for (std::int64_t c = channels.first; c < channels.last; ++c) {
+      place.kernels->plane_spread(job, c);
+    }
+  }
+
+ private:
+  ArenaPlanes x_, y_;
+  std::int64_t factor_h_, factor_w_;
+};
+
 class Average final : public ChannelStep {
  public:
   Average(const ArenaPlanes& x, const ArenaPlanes& y) : ChannelStep(y.shape.channels), x_(x), y_(y) {}
@@ -300,6 +318,11 @@ std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
 std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,
                                              Activation after) {
   return std::make_unique<ProductOfPlanes>(x, factor, y, after);
+}
+
+std::unique_ptr<Step> make_spread(const ArenaPlanes& x, const ArenaPlanes& y, std::int64_t factor_h,
+                                  std::int64_t factor_w) {
+  return std::make_unique<Spread>(x, y, factor_h, factor_w);
 }
 
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y) {

@@ -96,6 +96,9 @@ std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
 // y = after(x * factor): the factor has as many pixels as x, or one.
 std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,
                                              Activation after);
+// Each pixel factor_h * factor_w times.
+std::unique_ptr<Step> make_spread(const ArenaPlanes& x, const ArenaPlanes& y, std::int64_t factor_h,
+                                  std::int64_t factor_w);
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y);
 std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y);
 // Rows of an input [N, size].

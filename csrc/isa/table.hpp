@@ -41,6 +41,7 @@ struct Kernels {
   void (*plane_max)(const PlaneMaxJob& job, std::int64_t channel);
   void (*plane_split)(const PlaneSplitJob& job, std::int64_t channel);
   void (*plane_product)(const PlaneProductJob& job, std::int64_t channel);
+  void (*plane_spread)(const PlaneSpreadJob& job, std::int64_t channel);
   void (*plane_average)(const PlaneAverageJob& job, std::int64_t channel);
   void (*plane_flatten)(const PlaneFlattenJob& job, std::int64_t channel);
   // Outputs [first_output, last_output) of all rows.

@@ -12,10 +12,11 @@ inline MEZZOTINT_INLINE Vec clamped(Vec v, Vec low, Vec high) {
   return v > high ? high : v;
 }
 
+constexpr float kRounds = 12582912.0f;  // 1.5 * 2^23: what is added to it becomes whole
+
 // e to the x within two units in the last place, for |x| up to 87; beyond, that of 87. Cephes' expf: a power of two,
 // and a polynomial for what is left of the exponent.
 inline MEZZOTINT_INLINE Vec exp_of(Vec x) {
-  constexpr float kRounds = 12582912.0f;  // 1.5 * 2^23: what is added to it becomes whole
   x = clamped(x, broadcast(-87.0f), broadcast(87.0f));
   const Vec shifted = x * broadcast(1.44269504f) + broadcast(kRounds);
   const Vec whole = shifted - broadcast(kRounds);
@@ -81,6 +82,10 @@ inline MEZZOTINT_INLINE void activate(const Activation& after, const Each& each)
   }
   const Vec low = broadcast(after.low), high = broadcast(after.high);
   each([&](Vec& v) MEZZOTINT_INLINE { v = clamped(v, low, high); });
+  if (after.step > 0.0f) {
+    const Vec step = broadcast(after.step);
+    each([&](Vec& v) MEZZOTINT_INLINE { v = (v / step + broadcast(kRounds) - broadcast(kRounds)) * step; });
+  }
 }
 
 }  // namespace

@@ -86,6 +86,12 @@ struct PlaneProductJob {
   InsideView inside;
 };
 
+// y[c][h][w] = x[c][h / factor_h][w / factor_w].
+struct PlaneSpreadJob {
+  Planes x, y;
+  std::int64_t factor_h, factor_w;
+};
+
 // y[c] = the average over the pixels of x's channel c, a plane of one pixel.
 struct PlaneAverageJob {
   Planes x, y;

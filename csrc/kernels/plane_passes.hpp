@@ -118,6 +118,40 @@ void plane_split(const PlaneSplitJob& job, std::int64_t channel) {
   }
 }
 
+// A factor of 2 is code of its own, so that the compiler can use vectors.
+template <class T, int kFactor>
+void spread_row(const T* __restrict from, std::int64_t factor, T* __restrict to, std::int64_t count) {
+  const std::int64_t times = kFactor ? kFactor : factor;
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t j = 0; j < times; ++j) {
+      to[i * times + j] = from[i];
+    }
+  }
+}
+
+template <class T>
+void plane_spread_channel(const PlaneSpreadJob& job, std::int64_t channel) {
+  const T* x = reinterpret_cast<const T*>(pixels_of(job.x, 0, channel));
+  std::uint8_t* const pixels = pixels_of(job.y, 0, channel);
+  clear(pixels, plane_cells(job.y));
+  clear_borders(job.y, pixels, channel);
+  T* y = reinterpret_cast<T*>(pixels);
+  for (std::int64_t h = 0; h < job.x.height; ++h, x += job.x.pitch) {
+    T* const first = y;
+    job.factor_w == 2 ? spread_row<T, 2>(x, 2, first, job.x.width)
+                      : spread_row<T, 0>(x, job.factor_w, first, job.x.width);
+    y += job.y.pitch;
+    for (std::int64_t i = 1; i < job.factor_h; ++i, y += job.y.pitch) {
+      __builtin_memcpy(y, first, static_cast<std::size_t>(job.y.width) * sizeof(T));
+    }
+  }
+}
+
+void plane_spread(const PlaneSpreadJob& job, std::int64_t channel) {
+  job.y.dtype == Dtype::kBFloat16 ? plane_spread_channel<BFloat16>(job, channel)
+                                  : plane_spread_channel<float>(job, channel);
+}
+
 inline MEZZOTINT_INLINE float sum_of(Vec value) {
   const Vec4 quarters = fold(value);
   return (quarters[0] + quarters[1]) + (quarters[2] + quarters[3]);

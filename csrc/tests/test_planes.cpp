@@ -281,6 +281,34 @@ double curved(Curve curve, double slope, double x) {
   return x;
 }
 
+// A multiple of `step` next to the number wanted, within -5 and 12, give or take an error of `bound`.
+bool is_multiple(double found, double step, double wanted, double bound) {
+  const double inside = std::clamp(wanted, -5.0, 12.0);
+  return found == std::nearbyint(found / step) * step && std::abs(found - inside) <= step / 2 + bound;
+}
+
+// Each pixel several times.
+void check_spread(Arena& arena, const ArenaPlanes& x, const std::vector<float>& from, RunPlace place, Random& random) {
+  const Planes& shape = x.shape;
+  const std::int64_t factor_h = pick(random, 1, 3), factor_w = pick(random, 1, 3);
+  const std::int64_t height = shape.height * factor_h, width = shape.width * factor_w;
+  const ArenaPlanes y = arena.planes(place.images, shape.channels, height, width, width + pick(random, 0, 2), 0);
+  const std::int64_t size = shape.channels * height * width;
+  std::vector<float> result(static_cast<std::size_t>(place.images * size));
+  const std::vector<float*> outputs{result.data()};
+  place.outputs = &outputs;
+  run(*make_spread(x, y, factor_h, factor_w), place);
+  run(*make_flatten(y, {{}, 0, size}), place);
+  bool good = true;
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    const auto at = static_cast<std::int64_t>(i);
+    const std::int64_t plane = at / (height * width), h = at / width % height / factor_h, w = at % width / factor_w;
+    const float wanted = from[static_cast<std::size_t>((plane * shape.height + h) * shape.width + w)];
+    good = good && (result[i] == wanted || (std::isnan(result[i]) && std::isnan(wanted)));
+  }
+  CHECK(good, "pixels several times");
+}
+
 // Planes times others or times one number a channel, through every curve, on numbers from tiny to huge.
 void check_multiply(const Kernels& kernels, Dtype dtype, Random& random) {
   const std::int64_t batch = pick(random, 1, 3), channels = pick(random, 1, 5), height = pick(random, 1, 6),
@@ -307,9 +335,11 @@ void check_multiply(const Kernels& kernels, Dtype dtype, Random& random) {
   const std::vector<float*> outputs{result.data()};
   const RunPlace place{&kernels, arena.get(), &inputs, &outputs, batch, 2};
   run(*make_split({0, {}, channels, height, width}, 1, 1, px, 0.0f), place);
+  check_spread(arena, px, from, place, random);
   run(*make_split({1, {}, channels, f.view().h, f.view().w}, 1, 1, pf, 0.0f), place);
-  for (std::int32_t code = 0; code < kCurves; ++code) {
-    const Activation after{static_cast<Curve>(code), 0.125f, -5.0f, kInfinity};
+  for (std::int32_t code = 0; code < 2 * kCurves; ++code) {
+    const float step = code < kCurves ? 0.0f : 0.25f;  // multiples of it are exact in both types
+    const Activation after{static_cast<Curve>(code % kCurves), 0.125f, -5.0f, step > 0.0f ? 12.0f : kInfinity, step};
     run(*make_product_of_planes(px, pf, y, after), place);
     run(*make_flatten(y, {{}, 0, channels * pixels}), place);
     bool good = true;
@@ -321,6 +351,7 @@ void check_multiply(const Kernels& kernels, Dtype dtype, Random& random) {
       const double bound = (4 * 0x1p-23 + storage_error(dtype)) * std::max(std::abs(wanted), 1.0) * 1.01;
       good = good && (std::isnan(product)   ? std::isnan(result[i])
                       : std::isinf(product) ? !(result[i] < -5.0f)
+                      : step > 0.0f         ? is_multiple(result[i], step, wanted, bound)
                                             : std::abs(std::max(wanted, -5.0) - result[i]) <= bound);
     }
     CHECK(good, "product of planes, curve " + std::to_string(code));

@@ -6,18 +6,21 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.fx
 import torch.nn.functional as F
 from deploy_networks import difference, images, settle
 from torch import Tensor, nn
 
 from mezzotint.deploy import Description, Session
 from mezzotint.deploy.engine import EngineModel
+from mezzotint.deploy.rounding import rounded
 from mezzotint.errors import ShapeError
 from mezzotint.kernels import native
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
 Function = Callable[[Tensor], Tensor]
+torch.fx.wrap("rounded")  # one node, as in an ONNX file
 
 
 class After(nn.Module):
@@ -50,6 +53,13 @@ def told_of(model: nn.Module, shape: tuple[int, int, int] = (3, 9, 11), dtype: s
         *(F.silu, F.mish, F.hardswish, F.hardsigmoid, torch.sigmoid, lambda x: x.sigmoid(), F.relu6),
         *(lambda x: x * torch.sigmoid(x), lambda x: F.hardsigmoid(x) * x, lambda x: x.mul(x.sigmoid())),
         lambda x: x * torch.tanh(F.softplus(x)),
+        *(nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=(3, 1)), nn.UpsamplingNearest2d(scale_factor=2)),
+        *(lambda x: F.interpolate(x, None, 2.0), lambda x: F.interpolate(x, scale_factor=(1, 3), mode="nearest-exact")),
+        *(lambda x: rounded(x, 0.0625, -128, 127), lambda x: rounded(x.relu(), 0.031, 0, 200)),
+        *(
+            lambda x: F.relu6(rounded(F.silu(x), 0.05, -20, 235)),
+            lambda x: rounded(rounded(x, 0.05, -90, 90), 0.02, 0, 500),
+        ),
         *(lambda x: F.silu(x) + x, lambda x: F.silu(x) * x, lambda x: x * x),
     ],
 )
@@ -74,6 +84,8 @@ def test_a_product_that_is_an_activation_is_no_step_of_its_own() -> None:
         (lambda x: 2 * x, "more than the product of two tensors"),
         (lambda x: x * x.mean(2, keepdim=True), "multiplies tensors of different shapes"),
         (lambda x: torch.cat([x, x], 2)[:, :, ::2], "joins other axes than channels"),
+        (nn.Upsample(size=(20, 20)), "it resizes in another way"),
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), "it resizes in another way"),
         (F.gelu, "the engine has no gelu"),
         (lambda x: F.leaky_relu(x, float(x.shape[1]) / 70), "PyTorch"),
     ],

@@ -244,6 +244,64 @@ def test_quantised_weights_are_folded_to_floats() -> None:
     torch.testing.assert_close(module(x), F.conv2d(x, weight * scale[:, None, None, None]))
 
 
+def test_a_quantised_network_is_one_program_of_the_same_numbers() -> None:
+    """Rounded inputs, weights and results of each layer, as tools for quantisation write them."""
+    torch.manual_seed(2)
+    constants = {
+        "a": torch.tensor(0.02),
+        "a0": torch.tensor(128, dtype=torch.uint8),
+        "b": torch.tensor([0.03125]),  # one number may be a list of one
+        "b0": torch.tensor([-128], dtype=torch.int8),
+        "wq": torch.randint(-128, 128, (6, 3, 3, 3), dtype=torch.int8),
+        "vq": torch.randint(-128, 128, (6, 6, 3, 3), dtype=torch.int8),
+        "s": torch.rand(6) * 0.005,
+    }
+    nodes = [
+        *(node("QuantizeLinear", "x a a0", "xq"), node("DequantizeLinear", "xq a a0", "xr")),
+        *(node("DequantizeLinear", "wq s", "w", axis=0), node("DequantizeLinear", "vq s", "v", axis=0)),
+        *(node("Conv", "xr w", "c", "one", pads=[1, 1, 1, 1]), node("Relu", "c", "d")),
+        *(node("QuantizeLinear", "d b b0", "dq"), node("DequantizeLinear", "dq b b0", "dr")),
+        *(node("Conv", "dr v", "e", "two", pads=[1, 1, 1, 1]), node("Add", "e dr", "f")),
+        *(node("QuantizeLinear", "f a a0", "fq"), node("DequantizeLinear", "fq a a0", "y")),
+    ]
+    whole = content(model(nodes, {"x": ("N", 3, 7, 9)}, "y", constants))
+    x = torch.randn(5, 3, 7, 9)
+
+    def grid(numbers: Tensor, step: float, zero: int, low: int, high: int) -> Tensor:
+        return ((numbers / step).round() + zero).clamp(low, high).sub(zero) * step
+
+    w, v = (constants[name] * constants["s"][:, None, None, None] for name in ("wq", "vq"))
+    one = grid(F.conv2d(grid(x, 0.02, 128, 0, 255), w, padding=1).relu(), 0.03125, -128, -128, 127)
+    wanted = grid(F.conv2d(one, v, padding=1) + one, 0.02, 128, 0, 255)
+    torch.testing.assert_close(load_onnx(whole)(x), wanted)
+    session = Session(load_onnx(whole), 2)
+    found = torch.from_numpy(session.run([x.numpy()])[0])
+    # A sum whose last bits differ may fall on the other side of a half.
+    assert float(((found - wanted).abs() > 1e-5).float().mean()) < 0.01
+    assert float((found - wanted).abs().max()) < 0.021
+    told = session.explain()
+    assert "in 1 native programs" in told
+    assert "PyTorch" not in told
+
+
+@pytest.mark.parametrize(
+    ("constants", "reads"),
+    [
+        ({"z": torch.tensor(1, dtype=torch.uint8)}, "a z"),  # another zero point
+        ({"t": torch.tensor(0.5)}, "t"),  # another scale
+        ({"a": torch.tensor([0.1, 0.2, 0.3])}, "a"),  # one a channel
+    ],
+)
+def test_roundings_that_are_not_one_stay_two(constants: dict[str, Tensor], reads: str) -> None:
+    first = "a _" if "z" in constants else "a"
+    nodes = [node("QuantizeLinear", f"x {first}", "q"), node("DequantizeLinear", f"q {reads}", "y")]
+    module = load_onnx(content(model(nodes, {"x": ("N", 3, 2, 2)}, "y", {"a": torch.tensor(0.1), **constants})))
+    x = torch.rand(2, 3, 2, 2)
+    scale, other = constants.get("a", torch.tensor(0.1)).reshape(-1, 1, 1), constants.get("t")
+    wanted = ((x / scale).round() - constants.get("z", torch.tensor(0.0))) * (scale if other is None else other)
+    torch.testing.assert_close(module(x), wanted)
+
+
 def test_free_heights_and_widths_work_too() -> None:
     constants = {"w": torch.randn(4, 3, 3, 3), "two": torch.tensor([1.0, 1.0, 2.0, 2.0])}
     nodes = [

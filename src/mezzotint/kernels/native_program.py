@@ -17,8 +17,8 @@ from mezzotint.kernels.native import argument, require
 
 PlanesCode = tuple[int, ...]
 RowsCode = tuple[int, int]
-ActivationCode = tuple[int, float, float, float]
-"""Curve, slope, and the bounds of the result, as ``Activation`` in ``csrc/core/activation.hpp``."""
+ActivationCode = tuple[int, float, float, float, float]
+"""Curve, slope, bounds and step of the result, as ``Activation`` in ``csrc/core/activation.hpp``."""
 Tail = tuple[list[float], ActivationCode]
 """Bias and activation."""
 Choice = tuple[bool, int, int]
@@ -78,6 +78,10 @@ class NativeProgram:
     def multiply(self, x: PlanesCode, factor: PlanesCode, y: PlanesCode, activation: ActivationCode) -> None:
         """Numbers times those of other planes, which have as many pixels or one a channel."""
         self._program.multiply(x, factor, y, activation)
+
+    def spread(self, x: PlanesCode, y: PlanesCode, factors: tuple[int, int]) -> None:
+        """Each pixel several times: the nearest one of an image that is so many times as high and wide."""
+        self._program.spread(x, y, factors)
 
     def average(self, x: PlanesCode, y: PlanesCode) -> None:
         """The average over all pixels."""

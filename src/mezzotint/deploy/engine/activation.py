@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from mezzotint.deploy.rounding import rounded
 from mezzotint.lowering.roles import RELU
 
 
@@ -30,19 +31,34 @@ class Curve(IntEnum):
 
 @dataclass(frozen=True)
 class Activation:
-    """``clamp(curve(x), low, high)``; ``slope`` is that of a leaky ReLU below zero."""
+    """``clamp(curve(x), low, high)``, then the nearest multiple of ``step`` unless that is 0.
+
+    ``slope`` is that of a leaky ReLU below zero.
+    """
 
     curve: Curve = Curve.NONE
     slope: float = 0.0
     low: float = -math.inf
     high: float = math.inf
+    step: float = 0.0
 
     @property
-    def code(self) -> tuple[int, float, float, float]:
+    def code(self) -> tuple[int, float, float, float, float]:
         """What the extension takes for it."""
-        return int(self.curve), self.slope, self.low, self.high
+        return int(self.curve), self.slope, self.low, self.high, self.step
+
+    def then(self, other: Activation) -> Activation | None:
+        """Both, one after the other; None: they are not one."""
+        if self == IDENTITY or other == IDENTITY:
+            return other if self == IDENTITY else self
+        if self.step or other.curve is not Curve.NONE:
+            return None
+        low, high = (min(max(bound, other.low), other.high) for bound in (self.low, self.high))
+        return replace(self, low=low, high=high, step=other.step)
 
 
+#: The kernels round what is below.
+_WHOLE: Final = 1 << 22
 #: The numbers as they are.
 IDENTITY: Final = Activation()
 _RELU: Final = Activation(low=0.0)
@@ -61,7 +77,16 @@ def of_call(node: fx.Node) -> Activation | None:
         given = dict(zip(("negative_slope", "inplace"), node.args[1:], strict=False)) | dict(node.kwargs)
         slope = given.get("negative_slope", 0.01)
         return Activation(Curve.LEAKY_RELU, float(slope)) if isinstance(slope, int | float) else None
+    if node.target is rounded:
+        return _rounding(*node.args[1:])
     return _CALLS.get(node.target)
+
+
+def _rounding(step: Any, least: Any, most: Any) -> Activation | None:
+    known = isinstance(step, float) and isinstance(least, int) and isinstance(most, int)
+    if not known or max(-least, most) > _WHOLE:
+        return None
+    return Activation(low=least * step, high=most * step, step=step)
 
 
 def join_products(graph_module: fx.GraphModule) -> None:

@@ -153,6 +153,8 @@ class _Compiler:
             self.global_average(step)
         elif step.role is Role.MULTIPLY:
             self.multiply(step)
+        elif step.role is Role.SPREAD:
+            self.spread(step)
         elif step.role is Role.CONCAT:
             self.concat(step)
         else:
@@ -235,6 +237,13 @@ class _Compiler:
             [y],
             lambda p: p.multiply(x.code(), factor.code(), y.code(), step.activation.code),
         )
+
+    def spread(self, step: EngineStep) -> None:
+        (channels, height, width), (rows, columns) = self.image_shape(step.source), step.sizes
+        x = self.phases(step.source, (1, 1), 1, 0.0)
+        y = self.result_planes(step.result, (channels, height * rows, width * columns))
+        what = Emitted(_name(step), f"each pixel {rows} x {columns} times")
+        self.draft(what, [x], [y], lambda p: p.spread(x.code(), y.code(), step.sizes))
 
     def concat(self, step: EngineStep) -> None:
         """What has its place in the result is there already; the rest is copied."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -30,6 +30,7 @@ class Role(Enum):
     ADD = "add"
     MULTIPLY = "product"
     CONCAT = "channels side by side"
+    SPREAD = "nearest resizing"
     MAX_POOL = "max pooling"
     AVERAGE_POOL = "average pooling"
     GLOBAL_AVERAGE = "global average"
@@ -43,7 +44,7 @@ class Role(Enum):
 class Task:
     """A node's role; for a pooling also its module, for an activation what it is.
 
-    ``sizes``: the stride of a subsampling, or the channels of zeros before and behind.
+    ``sizes``: the stride of a subsampling, the channels of zeros before and behind, or the factors of a resizing.
     """
 
     role: Role
@@ -115,6 +116,9 @@ def _of_call(node: fx.Node) -> Task | str:
         return Task(Role.GLOBAL_AVERAGE) if known else "it averages over other axes than height and width"
     if target is operator.getitem:
         return _subsample(node.args[1])
+    if target is F.interpolate:
+        given = dict(zip(("size", "scale_factor", "mode"), node.args[1:], strict=False)) | dict(node.kwargs)
+        return _spread(given)
     if target is F.pad:
         return _channel_pad(node)
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
@@ -149,6 +153,17 @@ def _subsample(index: Any) -> Task | str:
     if not whole or len(steps) != 4 or steps[:2] != [1, 1] or not all(isinstance(step, int) for step in steps):
         return "it takes other parts than every n-th row and column"
     return Task(Role.SUBSAMPLE, sizes=(steps[2], steps[3]))
+
+
+def _spread(given: Mapping[str, Any]) -> Task | str:
+    """What ``F.interpolate`` and ``nn.Upsample`` are given beside the tensor."""
+    factors = given.get("scale_factor")
+    both = tuple(factors) if isinstance(factors, list | tuple) else (factors, factors)
+    whole = len(both) == 2 and all(isinstance(each, int | float) and each >= 1 and each == int(each) for each in both)
+    nearest = given.get("mode", "nearest") in ("nearest", "nearest-exact")  # the same for whole factors
+    if not whole or not nearest or given.get("size") is not None:
+        return "it resizes in another way than by whole factors to the nearest pixel"
+    return Task(Role.SPREAD, sizes=(int(both[0]), int(both[1])))
 
 
 def _channel_pad(node: fx.Node) -> Task | str:
@@ -200,6 +215,8 @@ _MODULES: Final[dict[type[nn.Module], Callable[[nn.Module], Task | str]]] = {
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _global_average,
     nn.Flatten: _flatten,
+    nn.Upsample: lambda module: _spread(vars(module)),
+    nn.UpsamplingNearest2d: lambda module: _spread(vars(module)),
     nn.Dropout: lambda _: Task(Role.NOTHING),
     nn.Dropout2d: lambda _: Task(Role.NOTHING),
     nn.Identity: lambda _: Task(Role.NOTHING),

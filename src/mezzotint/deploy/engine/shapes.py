@@ -91,6 +91,8 @@ def _image_shape(task: Task, node: fx.Node, modules: nn.Module, shape: Shape) ->
         return (batch, channels, 1, 1) if pixel else (batch, channels)
     if task.role is Role.CHANNEL_PAD:
         return batch, channels + sum(task.sizes), height, width
+    if task.role is Role.SPREAD:
+        return batch, channels, height * task.sizes[0], width * task.sizes[1]
     if task.role is Role.SUBSAMPLE:
         return batch, channels, -(-height // task.sizes[0]), -(-width // task.sizes[1])
     if isinstance(task.pool, nn.MaxPool2d):

@@ -149,14 +149,15 @@ def _grow(step: EngineStep, tasks: Mapping[fx.Node, Task], taken: set[fx.Node]) 
             one, two = tensor_inputs(reader)
             step.residual = two if one is step.result else one
         else:
-            step.activation = task.activation
+            step.activation = step.activation.then(task.activation) or task.activation
         step.nodes.append(reader)
 
 
 def _fits(step: EngineStep, reader: fx.Node, task: Task) -> bool:
     """The order within a step is batch norm, residual, activation."""
     if task.role is Role.ACTIVATION:
-        return not step.activates and step.role in (*_CONVOLVING, Role.LINEAR, Role.AVERAGE_POOL, Role.MULTIPLY)
+        fits = step.activation.then(task.activation) is not None
+        return fits and step.role in (*_CONVOLVING, Role.LINEAR, Role.AVERAGE_POOL, Role.MULTIPLY)
     if step.role not in _CONVOLVING or step.residual is not None or step.activates:
         return False
     if task.role is Role.NORM:

@@ -33,11 +33,13 @@ class Value:
             for an operator of several results a tuple of those.
         constant: its tensor, if that is the same whatever the input.
         node: its node in the graph; a constant gets one when somebody reads it there.
+        quantised: of a result of ``QuantizeLinear`` by constants: what was quantised, scale, and zero point or None.
     """
 
     samples: tuple[Any, ...]
     constant: Tensor | None = None
     node: fx.Node | None = None
+    quantised: tuple[Value, Tensor, Tensor | None] | None = None
 
     @property
     def rank(self) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from mezzotint.deploy.onnx.call import Call
 from mezzotint.deploy.onnx.tensors import DTYPES, NAMES
 from mezzotint.deploy.onnx.value import Refused, Value
+from mezzotint.deploy.rounding import rounded
 
 _TYPES: Final = (torch.uint8, torch.int8, torch.int16, torch.int32)
 
@@ -24,7 +25,10 @@ def quantize(call: Call) -> Value:
     dtype = zero.dtype if zero is not None else _type(code, torch.uint8)
     if dtype not in _TYPES:
         raise Refused(f"it makes numbers of type {dtype}")
-    return call.emit(quantized, x, scale, zero, _axis(x, scale, axis), block, dtype)
+    found = call.emit(quantized, x, scale, zero, _axis(x, scale, axis), block, dtype)
+    if scale.constant is not None and (zero is None or zero.constant is not None):
+        found.quantised = (x, scale.constant, None if zero is None else zero.constant)
+    return found
 
 
 def quantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, block: int, dtype: torch.dtype) -> Tensor:
@@ -42,7 +46,31 @@ def dequantize(call: Call) -> Value:
     axis, block, code = call.integer("axis", 1), call.integer("block_size", 0), call.integer("output_dtype", 0)
     if x.dtype not in _TYPES:
         raise Refused(f"it reads numbers of type {x.dtype}")
-    return call.emit(dequantized, x, scale, zero, _axis(x, scale, axis), block, _type(code, scale.dtype))
+    dtype = _type(code, scale.dtype)
+    return _at_once(call, x, scale, zero, dtype) or call.emit(
+        dequantized, x, scale, zero, _axis(x, scale, axis), block, dtype
+    )
+
+
+def _at_once(call: Call, x: Value, scale: Value, zero: Value | None, dtype: torch.dtype) -> Value | None:
+    """Both roundings of ``DequantizeLinear(QuantizeLinear(...))`` with one number each, as one that sessions fuse."""
+    if x.quantised is None or scale.constant is None:
+        return None
+    before, its_scale, its_zero = x.quantised
+    point = None if zero is None else zero.constant
+    one_number = its_scale.numel() == 1 and (its_zero is None or its_zero.numel() == 1)
+    same = torch.equal(its_scale, scale.constant) and _number(its_zero) == _number(point)
+    if not one_number or not same or before.dtype != torch.float32 or dtype != torch.float32 or float(its_scale) <= 0:
+        return None
+    limits, offset = torch.iinfo(x.dtype), _number(its_zero) or 0
+    return call.emit(rounded, before, float(its_scale), limits.min - offset, limits.max - offset)
+
+
+def _number(zero: Tensor | None) -> int | None:
+    """A zero point; None: it is not one number."""
+    if zero is None:
+        return 0
+    return int(zero) if zero.numel() == 1 else None
 
 
 def dequantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, block: int, dtype: torch.dtype) -> Tensor:
