@@ -36,7 +36,7 @@ define install
 @command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "A C++20 compiler is needed: apt-get install g++"; exit 2; }
 @echo "Installing PyTorch and what else is needed into $(VENV), then compiling the native library: 2 to 5 minutes."
 @test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-$(PIP) install --quiet --retries 1 --index-url $(TORCH_INDEX) torch
+$(PIP) install --quiet --retries 0 --index-url $(TORCH_INDEX) torch
 $(PIP) install --quiet scikit-build-core nanobind ninja cmake
 $(PIP) install --quiet --no-build-isolation --editable '.[$(1)]'
 @touch $(VENV)/.installed

@@ -113,14 +113,19 @@ def cifar(content: Content) -> str:
     """Methods on CIFAR-10, as far as their runs are finished."""
     parts = []
     for name, runs in content.items():
-        dense = [run["test_accuracy"] for run in runs if run["method"] == "dense"]
+        beside = content.get("methods", []) if name == "minutes" else runs
+        dense = [run["test_accuracy"] for run in beside if run["method"] == "dense"]
         rows = []
-        for method in dict.fromkeys(run["method"] for run in runs):
+        for method in sorted({run["method"] for run in runs}, key=lambda method: (method != "dense", method)):
             found = [run["test_accuracy"] for run in runs if run["method"] == method]
             behind = f"{statistics.fmean(found) - statistics.fmean(dense):+.2f}" if dense else ""
             rows.append((method, f"{statistics.fmean(found):.2f}", behind, str(len(found))))
         if rows:
-            network = {"methods": "Wide ResNet 16-2", "clock": "Wide ResNet 28-2"}[name]
+            network = {
+                "methods": "Wide ResNet 16-2, 12 epochs",
+                "minutes": "Wide ResNet 16-2, 24 epochs, in the minutes of 12 dense ones",
+                "clock": "Wide ResNet 28-2, 30 epochs",
+            }[name]
             parts.append(table((network, "test accuracy, %", "minus dense", "seeds"), rows))
     return "\n\n".join(parts)
 
