@@ -4,7 +4,7 @@ Three parts, each with a recipe of ``configs/fast``:
 
 * ``methods``: Wide ResNet 16-2, dense, and static, SET, RigL, GMP and sparse momentum at density 0.1.
 * ``minutes``: the sparse networks of ``methods`` again, for twice as many epochs: what they reach in the minutes that
-  the dense network takes for its twelve (two cores, 56 and 29 seconds an epoch). GMP, which begins dense, gains less time.
+  the dense network takes for its twelve (two cores, 56 and 29 seconds an epoch). GMP begins dense and gains less time.
 * ``clock``: Wide ResNet 28-2, dense and sparse momentum at density 0.1 for the same number of epochs; also the seconds
   until the test accuracy first is within one point of the dense network's last.
 
