@@ -14,11 +14,12 @@ from torch import fx
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.onnx import schema
 from mezzotint.deploy.onnx.fallback import Runtime, as_graph
-from mezzotint.deploy.onnx.importer import Shapes, declared_inputs, import_graph
+from mezzotint.deploy.onnx.freed import compare_images
+from mezzotint.deploy.onnx.importer import Imported, Shapes, declared_inputs, import_graph
 from mezzotint.deploy.onnx.sparsify import sparse_where_it_pays
 from mezzotint.deploy.onnx.wire import Malformed, decode
 from mezzotint.deploy.tensor_info import TensorInfo
-from mezzotint.errors import CheckpointError, NotRegistered, UnsupportedModel, message, suggest
+from mezzotint.errors import CheckpointError, InputError, NotRegistered, UnsupportedModel, message, suggest
 from mezzotint.lowering import attach
 from mezzotint.sparse import sparse_layers
 
@@ -90,8 +91,8 @@ def read_onnx(
     try:
         model = decode(schema.Model, memoryview(content))
         if one_input is not None:
-            shapes = {_only_input(model): one_input}
-        found = import_graph(model, folder, shapes)
+            shapes = {_only_input(model, one_input): one_input}
+        found = _imported(model, folder, shapes)
     except Malformed as error:
         raise _wrong(where, str(error)) from error
     except UnsupportedModel as error:
@@ -144,11 +145,56 @@ def _content(source: OnnxSource) -> tuple[bytes, Path | None, str]:
         raise _wrong(f"file {path}", f"the system error {error.strerror or error}") from error
 
 
-def _only_input(model: schema.Model) -> str:
-    names = [info.name for info in declared_inputs(model)]
-    if len(names) != 1:
-        raise Malformed(f"{len(names)} inputs ({', '.join(names)}), for which one shape does not do")
-    return names[0]
+def _imported(model: schema.Model, folder: Path | None, shapes: Shapes | None) -> Imported:
+    """The graph; where shapes were asked for that the model does not go with, the error says that they are why.
+
+    Raises:
+        Malformed, UnsupportedModel: as :func:`import_graph`.
+    """
+    try:
+        found = import_graph(model, folder, shapes)
+        if found.freed is not None:
+            names = [info.name for info in found.outputs]
+            compare_images(found.module, found.inputs, list(zip(names, found.computed, strict=True)))
+        return found
+    except UnsupportedModel as error:
+        if not shapes:
+            raise
+        try:
+            import_graph(model, folder)
+        except (Malformed, UnsupportedModel):
+            raise error from None
+        raise _because_of_shapes(error, declared_inputs(model), shapes) from error
+
+
+def _because_of_shapes(error: UnsupportedModel, inputs: tuple[TensorInfo, ...], shapes: Shapes) -> UnsupportedModel:
+    own = {info.name: info.shape for info in inputs if info.name in shapes}
+    told = ", ".join(f"{name!r} of the shape {_listed(shapes[name])} instead of {_listed(own[name])}" for name in own)
+    made = UnsupportedModel(
+        f"{error} The file itself runs; what does not is {told}, as input_shape or shapes ask for. Leave them out and "
+        "give it arrays of the shape that it was written for, or export the model with free sizes (torch.onnx.export "
+        "has dynamic_shapes)."
+    )
+    made.nodes = error.nodes
+    return made
+
+
+def _listed(shape: Sequence[int | None] | None) -> str:
+    return "[" + ", ".join("N" if size is None else str(size) for size in shape or ()) + "]"
+
+
+def _only_input(model: schema.Model, shape: Sequence[int | None]) -> str:
+    inputs = declared_inputs(model)
+    if len(inputs) != 1:
+        names = ", ".join(info.name for info in inputs)
+        raise Malformed(f"{len(inputs)} inputs ({names}), for which one shape does not do")
+    (only,) = inputs
+    if only.shape is not None and len(only.shape) != len(shape):
+        allowed = (
+            f"{len(only.shape) - 1} sizes, those of one input without the batch: the file has {_listed(only.shape)}"
+        )
+        raise InputError(message("input_shape", received=list(shape[1:]), allowed=allowed))
+    return only.name
 
 
 def _description(model: schema.Model, inputs: tuple[TensorInfo, ...], where: str) -> Description:
