@@ -12,6 +12,7 @@ from typing import Any, Final
 from torch import fx
 
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.files import known_content
 from mezzotint.deploy.onnx import schema
 from mezzotint.deploy.onnx.fallback import Runtime, as_graph
 from mezzotint.deploy.onnx.freed import compare_images
@@ -39,12 +40,14 @@ class OnnxModel:
         module: takes the inputs in order and returns the output, or a tuple of outputs.
         inputs, outputs: under their names in the file.
         description: from the file's metadata, where we wrote it; otherwise the input's shape alone.
+        refused: why ONNX Runtime runs it, where it does.
     """
 
     module: fx.GraphModule
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     description: Description
+    refused: str | None = None
 
 
 def load_onnx(source: OnnxSource, *, shapes: Shapes | None = None, fallback: str | None = None) -> fx.GraphModule:
@@ -76,12 +79,14 @@ def read_onnx(
     shapes: Shapes | None = None,
     fallback: str | None = None,
     one_input: Sequence[int | None] | None = None,
+    threads: int | None = None,
 ) -> OnnxModel:
     """Like :func:`load_onnx`, with names and description.
 
     Args:
         source, shapes, fallback: likewise.
         one_input: the shape of the only input, where its name is not known.
+        threads: of the fallback; None: as many as it likes.
 
     Raises:
         CheckpointError, UnsupportedModel: likewise.
@@ -94,14 +99,15 @@ def read_onnx(
             shapes = {_only_input(model, one_input): one_input}
         found = _imported(model, folder, shapes)
     except Malformed as error:
-        raise _wrong(where, str(error)) from error
+        raise _wrong(where, known_content(content) or str(error)) from error
     except UnsupportedModel as error:
         if fallback is None:
             raise
         _log.warning("ONNX Runtime runs %s, because %s", where, error)
-        runtime = Runtime(source if isinstance(source, bytes) else str(source))
+        runtime = Runtime(source if isinstance(source, bytes) else str(source), threads)
         own = _description(model, runtime.inputs, where)
-        return OnnxModel(module=as_graph(runtime), inputs=runtime.inputs, outputs=runtime.outputs, description=own)
+        graph, names = as_graph(runtime), (runtime.inputs, runtime.outputs)
+        return OnnxModel(module=graph, inputs=names[0], outputs=names[1], description=own, refused=str(error))
     module = sparse_where_it_pays(found.module)
     assert isinstance(module, fx.GraphModule)
     if sparse_layers(module) and all(info.shape is not None and info.shape[:1] == (None,) for info in found.inputs):
@@ -121,7 +127,7 @@ def read_onnx_description(path: Path) -> Description:
         model = decode(schema.Model, memoryview(content))
         return _description(model, declared_inputs(model), where)
     except Malformed as error:
-        raise _wrong(where, str(error)) from error
+        raise _wrong(where, known_content(content) or str(error)) from error
 
 
 def check_fallback(fallback: str | None) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from mezzotint.deploy.onnx import schema, tensors, wire
 from mezzotint.deploy.onnx.exported import CALLS, MODULES, Refused
+from mezzotint.deploy.refusals import check_shape, in_words, refused_shape, users_line
 from mezzotint.errors import InputError, UnsupportedModel, message
 from mezzotint.lowering.trace import has_hooks
 from mezzotint.sparse import Pattern
@@ -179,27 +180,34 @@ def _traced(model: nn.Module, input_shape: Sequence[int]) -> tuple[fx.Graph, lis
     try:
         graph = fx.Tracer().trace(model)
         module = fx.GraphModule(model, graph)
-        runs = [_Recorder(module) for _ in _BATCHES]
+    except Exception as error:  # tracing runs a user's code on stand-ins, and anything may come of that
+        raise _untraceable(model, f"a network that cannot be traced: {in_words(error)}{users_line(error)}") from error
+    needed = [node.name for node in graph.nodes if node.op == "placeholder" and not node.args]
+    if len(needed) != 1:
+        raise _untraceable(model, f"a network of {len(needed)} inputs ({', '.join(needed)})")
+    runs = [_Recorder(module) for _ in _BATCHES]
+    try:
         for recorder, batch in zip(runs, _BATCHES, strict=True):
             with torch.no_grad():
                 recorder.run(torch.zeros(batch, *input_shape))
-    except Exception as error:  # tracing and running a user's code may fail with anything
-        first = str(error).strip().splitlines()
-        told = first[0] if first else type(error).__name__
-        raise InputError(
-            message(
-                f"onnx: {type(model).__name__}",
-                received=f"a network that cannot be traced and run ({told})",
-                allowed="a network of one input that torch.fx can trace",
-                fix="Write it as format pt2, which follows more of Python.",
-            )
-        ) from error
+    except Exception as error:  # likewise
+        check_shape(model, input_shape)  # on the network itself: the error is then in its own lines
+        raise refused_shape(input_shape, error) from error
     for node in graph.nodes:
         results = [run.results[node] for run in runs if node in run.results]
         node.meta["value"] = results[0] if results else None
         if len(results) == len(runs) and all(isinstance(one, Tensor) for one in results):
             node.meta["shapes"], node.meta["dtype"] = [tuple(one.shape) for one in results], results[0].dtype
     return graph, [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def _untraceable(model: nn.Module, received: str) -> InputError:
+    fix = (
+        "Write what depends on the numbers of the input, such as `if x.mean() > 0`, as arithmetic (torch.where, say); "
+        "format safetensors needs no tracing, and pt2 follows a little more of Python."
+    )
+    allowed = "a network of one input that torch.fx can trace"
+    return InputError(message(f"onnx: {type(model).__name__}", received=received, allowed=allowed, fix=fix))
 
 
 class _Recorder(fx.Interpreter):

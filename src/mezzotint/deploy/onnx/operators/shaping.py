@@ -246,10 +246,14 @@ def constant(call: Call) -> Value:
 
 
 def _reshaped(call: Call, x: Value, tried: Value) -> Value:
-    """The static reshape to what was found in the trials, where at most one size is free."""
+    """The static reshape to what was found in the trials, where at most one size is free; one row an image by name."""
     if tried.constant is not None:
         return tried
     shape = tried.shape
+    if x.rank >= 2 and len(shape) == 2 and shape[0] is None and shape[1]:
+        sizes = [(before.shape[0], after.shape[0]) for before, after in zip(x.samples, tried.samples, strict=True)]
+        if all(before == after for before, after in sizes):
+            return call.emit(nn.Flatten(), x)
     if shape.count(None) > 1 or 0 in shape:
         return tried
     return call.emit(torch.reshape, x, tuple(-1 if size is None else size for size in shape))
