@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import mezzotint
 from mezzotint.deploy.arrays import pixels_last
+from mezzotint.deploy.description import trial_shapes
 from mezzotint.errors import InputError, ShapeError, message
 
 #: What PyTorch and our operators raise for inputs that do not fit.
@@ -37,26 +38,27 @@ def users_line(error: BaseException) -> str:
     return found
 
 
-def refused_shape(shape: Sequence[int], error: BaseException) -> InputError:
+def refused_shape(shape: Sequence[int | None], error: BaseException) -> InputError:
     """The error for a described ``input_shape`` that the network did not take, as ``error`` tells."""
     fix = f"It says: {in_words(error)}{users_line(error)}."
     if len(shape) == 4 and shape[0] == 1:
         fix += f" Leave the batch out: input_shape={tuple(shape[1:])}."
-    elif pixels_last((1, *shape)):
+    elif pixels_last((1, *(size or 0 for size in shape))):
         fix += f" Channels come first: input_shape={(shape[2], *shape[:2])}."
     allowed = "the sizes of one input without the batch, as the network takes it"
     return InputError(message("input_shape", received=tuple(shape), allowed=allowed, fix=fix))
 
 
-def check_shape(model: nn.Module, shape: Sequence[int]) -> None:
-    """Run the network on two inputs of zeros.
+def check_shape(model: nn.Module, shape: Sequence[int | None]) -> None:
+    """Run the network on inputs of zeros, of two sizes where a size is free.
 
     Raises:
         InputError: it does not take them.
     """
     try:
-        with torch.no_grad():
-            model(torch.zeros(2, *shape))
+        for sizes in dict.fromkeys(trial_shapes(shape)):
+            with torch.no_grad():
+                model(torch.zeros(2, *sizes))
     except OF_INPUTS as error:
         raise refused_shape(shape, error) from error
 

@@ -103,8 +103,8 @@ class Session:
         own = copy.deepcopy(bundle.model).cpu().eval()
         working = torch.bfloat16 if dtype == "bf16" else torch.float32
         self._model = own if self._refused else EngineModel(own, working, threads, Path(plan) if plan else None)
-        if self._outputs is None and all(info.shape is not None for info in self._inputs):
-            self._try_shape(self.description.input_shape or ())
+        if self._outputs is None and self._shapes_were_checked():
+            self._try_shape([size or 0 for size in self.description.input_shape or ()])
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:

@@ -20,7 +20,7 @@ from torch.export import Dim
 
 import mezzotint
 from mezzotint.deploy.assemble import layer_records
-from mezzotint.deploy.description import Description, require_input_shape
+from mezzotint.deploy.description import Description, require_input_shape, trial_shapes
 from mezzotint.deploy.refusals import check_shape, in_words, users_line
 from mezzotint.errors import InputError, message
 
@@ -36,7 +36,10 @@ def write(model: nn.Module, description: Description) -> bytes:
     """
     shape = require_input_shape(description, "torch.export needs it")
     # Two images: a batch of one would be taken for a constant.
-    example = torch.zeros(2, *shape)
+    example = torch.zeros(2, *trial_shapes(shape)[0])
+    free = {axis: Dim.DYNAMIC for axis, size in enumerate(shape, 1) if size is None}
+    if free:
+        check_shape(model, shape)  # torch.export would be content with one size whose numbers fit
     header = {"mezzotint": mezzotint.__version__, "description": description.to_json(), "layers": layer_records(model)}
     archive = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
@@ -44,7 +47,7 @@ def write(model: nn.Module, description: Description) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             with _without_its_graph():
-                program = torch.export.export(model, (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
+                program = torch.export.export(model, (example,), dynamic_shapes=({0: Dim("batch", min=1), **free},))
         except Exception as error:  # torch.export fails with errors of many types; all mean the same to the user
             check_shape(model, shape)  # where the network itself does not take it, that is the reason
             raise InputError(

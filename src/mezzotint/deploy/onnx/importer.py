@@ -94,6 +94,7 @@ class _Importer:
         self.poisoned: set[str] = set()
         self.problems: list[tuple[str, str, str]] = []
         self.free: dict[str, int] = {}
+        self.images: FreedBatch | None = None
 
     def run(self) -> Imported:
         """Read constants, then inputs, then nodes, then outputs."""
@@ -108,9 +109,8 @@ class _Importer:
             raise UnsupportedModel.of(self.problems)
         outputs = [self._output(info) for info in self.graph.output]
         found = [value for _, value in outputs]
-        freed = self.builder.freed
-        if freed is not None:
-            reasons = ((info.name, freed.why_not(value)) for info, value in outputs)
+        if self.images is not None:
+            reasons = [(info.name, self.images.why_not(value)) for info, value in outputs]
             if problems := [(name, "output", reason) for name, reason in reasons if reason is not None]:
                 raise UnsupportedModel.of(problems)
         nodes = [self.builder.read(value, info.name) for info, value in outputs]
@@ -123,7 +123,7 @@ class _Importer:
             inputs=tuple(inputs),
             outputs=tuple(_info(one.name, v) for one, v in named),
             computed=tuple(value.constant is None for value in found),
-            freed=freed,
+            freed=self.builder.freed,
         )
 
     def _constants(self) -> set[str]:
@@ -154,6 +154,10 @@ class _Importer:
             for trial in range(TRIALS)
         )
         self.values[info.name] = self.builder.input(info.name, samples)
+        if self.builder.freed is not None:
+            self.images = self.builder.freed
+        elif _is_changed(kind.shape, shape) and len({sample.shape[0] for sample in samples}) > 1:
+            self.images = FreedBatch(1, tuple(sample.shape[0] for sample in samples))
         sizes = tuple(size if isinstance(size, int) else None for size in shape)
         return TensorInfo(name=info.name, shape=sizes, dtype=str(dtype).removeprefix("torch."))
 
@@ -234,6 +238,13 @@ class _Importer:
         if value is None:
             raise Malformed(f"an output {info.name!r} that no node makes")
         return info, value
+
+
+def _is_changed(declared: schema.Shape | None, shape: Sequence[int | str]) -> bool:
+    """Whether a size behind the batch is another than the file says."""
+    written = [] if declared is None else declared.dim
+    pairs = zip(written[1:], shape[1:], strict=False)
+    return any(one.dim_value is not None and one.dim_value != size for one, size in pairs)
 
 
 def _check_opset(model: schema.Model) -> None:

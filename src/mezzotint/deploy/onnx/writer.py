@@ -1,7 +1,7 @@
 """How does a network become an ONNX file? Traced by ``torch.fx``, then written node by node.
 
-The batch is free, all else has the sizes of the described input. Names of layers are those of the network: the weight
-of ``layer1.0.conv1`` is the initializer ``layer1.0.conv1.weight``.
+The batch is free, and so are sizes of the described input that are None; all else has the input's sizes. Names of
+layers are those of the network: the weight of ``layer1.0.conv1`` is the initializer ``layer1.0.conv1.weight``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from mezzotint.deploy.description import trial_shapes
 from mezzotint.deploy.onnx import schema, tensors, wire
 from mezzotint.deploy.onnx.exported import CALLS, MODULES, Refused
 from mezzotint.deploy.refusals import check_shape, in_words, refused_shape, users_line
@@ -22,13 +23,13 @@ from mezzotint.sparse import Pattern
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
-_BATCHES: Final = (2, 3)
-"""Numbers of images of the two runs that tell what depends on the batch."""
+_BATCHES: Final = (2, 5)
+"""Numbers of images of the two runs that tell what depends on the batch; no free size is as small or in that ratio."""
 
 
 def write_model(
     model: nn.Module,
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     metadata: Mapping[str, str],
     producer: tuple[str, str],
     patterns: Mapping[str, Pattern] | None = None,
@@ -37,7 +38,7 @@ def write_model(
 
     Args:
         model: in evaluation mode, on the CPU, dense.
-        input_shape: of one input, without the batch.
+        input_shape: of one input, without the batch; None for a free size.
         metadata: entries that travel with the model.
         producer: name and version of the program.
         patterns: layer name -> where its weight is stored; such weights become sparse initializers.
@@ -56,13 +57,14 @@ def write_model(
             problems.append((str(node.target), _kind(model, node), str(reason)))
     if problems:
         raise UnsupportedModel.of(problems)
+    names = _names_of_free(inputs[0].meta["shapes"])
     made = schema.Graph(
         node=writer.nodes,
         name=type(model).__name__,
         initializer=list(writer.initializers.values()),
         sparse_initializer=list(writer.sparse.values()),
-        input=[_declared(node.name, node.meta["shapes"], node.meta["dtype"]) for node in inputs],
-        output=[_declared(name, *kind) for name, kind in writer.outputs.items()],
+        input=[_declared(node.name, node.meta["shapes"], node.meta["dtype"], names) for node in inputs],
+        output=[_declared(name, *kind, names) for name, kind in writer.outputs.items()],
     )
     whole = schema.Model(
         ir_version=IR_VERSION,
@@ -143,9 +145,30 @@ class GraphWriter:
         raise Refused(f"it reads a {type(value).__name__}")
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """Sizes of a node's result; -1 where the batch decides."""
+        """Sizes of a node's result; -1 where the batch or another free size decides."""
         first, second = node.meta["shapes"]
         return tuple(one if one == other else -1 for one, other in zip(first, second, strict=True))
+
+    def target(self, node: fx.Node, source: fx.Node) -> list[int]:
+        """The target of a reshape of ``source`` to the shape of ``node``: -1 is what is left, 0 keeps a free size."""
+        found = list(self.shape(node))
+        if found.count(-1) > 1:
+            before = list(zip(*source.meta["shapes"], strict=True))
+            for axis, sizes in enumerate(zip(*node.meta["shapes"], strict=True)):
+                if found[axis] == -1 and before[axis : axis + 1] == [sizes]:
+                    found[axis] = 0
+        if found.count(-1) > 1:
+            raise Refused("more than one of its sizes is free, and not as it was before")
+        return found
+
+    def scales(self, node: fx.Node, source: fx.Node) -> list[float]:
+        """By which the axes of ``source`` grow, from the third on."""
+        found = []
+        for before, after in zip(source.meta["shapes"], node.meta["shapes"], strict=True):
+            found.append([to / size for size, to in zip(before[2:], after[2:], strict=True)])
+        if found[0] != found[1]:
+            raise Refused("it does not grow by the same factor for inputs of all sizes")
+        return found[0]
 
     def _module(self, node: fx.Node) -> None:
         name = str(node.target)
@@ -173,7 +196,7 @@ class GraphWriter:
             self.outputs[name] = (node.meta["shapes"], node.meta["dtype"])
 
 
-def _traced(model: nn.Module, input_shape: Sequence[int]) -> tuple[fx.Graph, list[fx.Node]]:
+def _traced(model: nn.Module, input_shape: Sequence[int | None]) -> tuple[fx.Graph, list[fx.Node]]:
     """The graph with shapes and types noted, and its inputs."""
     if has_hooks(model):
         raise InputError("onnx: the network carries hooks, which a file cannot hold.")
@@ -187,9 +210,9 @@ def _traced(model: nn.Module, input_shape: Sequence[int]) -> tuple[fx.Graph, lis
         raise _untraceable(model, f"a network of {len(needed)} inputs ({', '.join(needed)})")
     runs = [_Recorder(module) for _ in _BATCHES]
     try:
-        for recorder, batch in zip(runs, _BATCHES, strict=True):
+        for recorder, batch, sizes in zip(runs, _BATCHES, trial_shapes(input_shape), strict=True):
             with torch.no_grad():
-                recorder.run(torch.zeros(batch, *input_shape))
+                recorder.run(torch.zeros(batch, *sizes))
     except Exception as error:  # likewise
         check_shape(model, input_shape)  # on the network itself: the error is then in its own lines
         raise refused_shape(input_shape, error) from error
@@ -233,10 +256,23 @@ def _attribute(model: nn.Module, name: str) -> Tensor:
     return found
 
 
-def _declared(name: str, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> schema.ValueInfo:
+def _names_of_free(shapes: list[tuple[int, ...]]) -> dict[tuple[int, ...], str]:
+    """What a free size of the input is called, by what it was in the two runs."""
+    sizes = list(zip(*shapes, strict=True))
+    sides = ("height", "width") if len(sizes) == 4 else ()
+    known = ["batch", *(f"axis_{axis}" for axis in range(1, len(sizes)))]
+    known[2:] = sides or known[2:]
+    return {pair: name for pair, name in zip(sizes, known, strict=True) if pair[0] != pair[1]}
+
+
+def _declared(
+    name: str, shapes: list[tuple[int, ...]], dtype: torch.dtype, names: Mapping[tuple[int, ...], str]
+) -> schema.ValueInfo:
     sizes = [
-        schema.Dimension(dim_value=one) if one == other else schema.Dimension(dim_param="batch")
-        for one, other in zip(*shapes, strict=True)
+        schema.Dimension(dim_value=pair[0])
+        if pair[0] == pair[1]
+        else schema.Dimension(dim_param=names.get(pair, f"{name}_axis_{axis}"))
+        for axis, pair in enumerate(zip(*shapes, strict=True))
     ]
     kind = schema.TensorType(elem_type=tensors.CODES[dtype], shape=schema.Shape(dim=sizes))
     return schema.ValueInfo(name=name, type=schema.Type(tensor_type=kind))
