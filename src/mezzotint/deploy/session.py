@@ -50,7 +50,8 @@ class Session:
             in both.
         description: for a module: what is known of it. With an ``input_shape``, inputs are checked against it and the
             outputs are known from the start. For an ``.onnx`` file, whose names and shapes are its own: an
-            ``input_shape`` frees the batch of one that was written for a fixed one.
+            ``input_shape`` frees the batch of one that was written for a fixed one, and the sizes that are None in it.
+            What is freed is checked: two images must give together what each gives alone.
         fallback: ``"onnxruntime"``: an ``.onnx`` file with nodes that cannot be run here is run by ONNX Runtime, which
             must be installed; None: it is an error that names them all.
         plan: a file that remembers which kernels were fastest on this machine, so that the next session need not

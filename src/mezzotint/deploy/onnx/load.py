@@ -60,7 +60,8 @@ def load_onnx(source: OnnxSource, *, shapes: Shapes | None = None, fallback: str
     Args:
         source: a path, or the file's bytes (whose weights must then all lie in it).
         shapes: of inputs by name, instead of what the file says; None for a free size:
-            ``{"image": (None, 3, 224, 224)}`` frees the batch of a model that was written for one image.
+            ``{"image": (None, 3, 224, 224)}`` frees the batch of a model that was written for one image. Then the
+            first axis of every output must follow the batch, and two images give together what each gives alone.
         fallback: ``"onnxruntime"``: a model with nodes that cannot be run here is run by ONNX Runtime as a whole.
 
     Returns:
@@ -68,7 +69,8 @@ def load_onnx(source: OnnxSource, *, shapes: Shapes | None = None, fallback: str
 
     Raises:
         CheckpointError: the file is missing, damaged, or contradicts itself.
-        UnsupportedModel: naming every node that cannot be run, with the reason.
+        UnsupportedModel: naming every node that cannot be run, or every output that is wrong for the given ``shapes``,
+            with the reason.
     """
     return read_onnx(source, shapes=shapes, fallback=fallback).module
 
