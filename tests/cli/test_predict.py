@@ -137,6 +137,19 @@ def test_a_model_of_others_needs_to_be_told_how_images_enter(
     assert sum(one["probability"] for one in top) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_weights_of_an_own_network_are_told_what_to_do_at_a_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(network(), "safetensors", tmp_path / "own.safetensors", description=Description(input_shape=(3, 8, 8)))
+    (tmp_path / "photo.png").write_bytes(_png(8, 8))
+    told = refused(capsys, tmp_path / "own.safetensors", tmp_path / "photo.png")
+    assert 'write it as ONNX, for which no class is needed: mezzotint.deploy.export(model, "onnx"' in told
+    capsys.readouterr()
+    words = [str(tmp_path / "own.safetensors"), "-f", "onnx", "-o", str(tmp_path / "own.onnx")]
+    assert main(["export", *words]) == 2
+    assert "write it as ONNX" in capsys.readouterr().err
+
+
 def test_what_is_no_classifier_of_images_is_told() -> None:
     with pytest.raises(InputError, match="one float32 input of images"):
         Classifier(Session(torch.nn.Linear(4, 2), description=Description(input_shape=(4,))))

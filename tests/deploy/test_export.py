@@ -249,7 +249,7 @@ def test_pt2_needs_the_shape_of_the_input_and_a_network_that_can_be_followed(tmp
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(InputError, match=r"pt2: torch\.export cannot follow Branching: "):
+    with pytest.raises(InputError, match=r"pt2: Branching: received a network that torch\.export cannot follow: "):
         export(Branching(), "pt2", tmp_path / "own.pt2", description=Description(input_shape=(2,)))
     assert not list(tmp_path.iterdir())
 

@@ -47,7 +47,7 @@ def test_what_contradicts_itself_is_named() -> None:
     assert "operator set 6; 7 to" in refused(content(model([relu], {"x": (1,)}, "y", opset=6)))
     assert "operator set 99" in refused(content(model([relu], {"x": (1,)}, "y", opset=99)))
     assert "no whole" not in refused(b"\x89PNG\r\n")
-    assert "without a graph" in refused(b"")
+    assert "an empty file" in refused(b"")
     short = model([node("Add", "x c", "y")], {"x": (4,)}, "y", {"c": torch.ones(4)})
     assert short.graph is not None
     short.graph.initializer[0].raw_data = b"\0" * 12

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mezzotint.bench.infer_engines import ENGINES, Setting
-from mezzotint.errors import InputError, message
+from mezzotint.errors import InputError, NotRegistered, message, suggest
 
 #: Engine -> the package that it needs.
 _NEEDS: Final = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
@@ -85,12 +85,42 @@ def available() -> list[str]:
     return [engine for engine in ENGINES if (need := _NEEDS.get(engine.split()[0])) is None or find_spec(need)]
 
 
+def chosen(words: str | None) -> list[str]:
+    """The engines that are asked for, comma-separated, by their names or how they begin; None: all that are installed.
+
+    Raises:
+        NotRegistered: a word that none begins with.
+        InputError: an engine whose package is not installed.
+    """
+    if words is None:
+        return available()
+    found: list[str] = []
+    for word in (part.strip() for part in words.split(",")):
+        meant = [engine for engine in ENGINES if word and f"{engine} ".startswith(f"{word} ")]
+        if not meant:
+            raise NotRegistered(
+                message("--engines", received=word, allowed=", ".join(ENGINES), fix=suggest(word, ENGINES).strip())
+            )
+        missing = next((engine for engine in meant if engine not in available()), None)
+        if missing is not None:
+            package = _NEEDS[missing.split()[0]]
+            fix = f"pip install {package}."
+            raise InputError(message("--engines", received=missing, allowed="installed engines", fix=fix))
+        found += meant
+    return list(dict.fromkeys(found))
+
+
+def needs_onnx(engine: str) -> bool:
+    """Whether an engine reads ONNX files."""
+    return engine.split()[0] in _NEEDS
+
+
 def settings(
     network: str, densities: Sequence[float], batch: int, threads: int, engines: Sequence[str], folder: Path
 ) -> list[Setting]:
     """Ours at every density and dense, the others dense; ONNX and plan files are made in ``folder``."""
     onnx = folder / f"{network}.onnx"
-    if not onnx.exists() and any(engine.split()[0] in _NEEDS for engine in engines):
+    if not onnx.exists() and any(map(needs_onnx, engines)):
         export_onnx(network, onnx)
     found = []
     for engine in engines:
@@ -125,7 +155,7 @@ def measure(wanted: Sequence[Setting], rounds: int, calls: int) -> list[dict[str
     running: list[tuple[EngineProcess, dict[str, Any]]] = []
     for setting in wanted:
         process = EngineProcess(setting)
-        row = {name: value for name, value in asdict(setting).items() if name not in ("onnx", "plan")}
+        row = {name: value for name, value in asdict(setting).items() if name not in ("onnx", "plan", "file")}
         rows.append(row)
         try:
             row["cold_start_s"] = process.ready()

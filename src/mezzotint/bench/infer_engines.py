@@ -21,7 +21,16 @@ _STEM_AND_HEAD: Final = {"resnet50": ("conv1", "fc")}
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: ``density`` 1 is the dense network; ``onnx``: its file; ``plan``: a plan file of ours."""
+    """What is run.
+
+    Attributes:
+        density: of the network; 1 is the dense one.
+        onnx: the network's file for engines that read ONNX.
+        plan: a plan file of ours.
+        file: whose network is run; empty: ``network`` names one of ours, with random weights.
+        shape: of one input without the batch.
+        freed: whether the file is fixed to another batch.
+    """
 
     engine: str
     network: str
@@ -30,6 +39,9 @@ class Setting:
     threads: int
     onnx: str = ""
     plan: str = ""
+    file: str = ""
+    shape: tuple[int, ...] = (3, 224, 224)
+    freed: bool = False
 
     def code(self) -> str:
         """As the process takes it."""
@@ -62,25 +74,25 @@ def _dense_layers(name: str, model: Any) -> tuple[str, ...]:
     return _STEM_AND_HEAD.get(name, (first, *grouped, *heads))
 
 
-def images(batch: int) -> Any:
-    """Random numbers [batch, 3, 224, 224]."""
+def images(setting: Setting) -> Any:
+    """Random numbers [batch, *shape]."""
     import numpy as np
 
-    return np.random.default_rng(0).standard_normal((batch, 3, 224, 224), dtype=np.float32)
+    return np.random.default_rng(0).standard_normal((setting.batch, *setting.shape), dtype=np.float32)
 
 
 def _ours(setting: Setting) -> Call:
     from mezzotint.deploy import Description, Session
 
-    dtype = setting.engine.removeprefix("mezzotint ")
+    described = Description(input_shape=tuple(setting.shape))
     session = Session(
-        network(setting.network, setting.density),
+        setting.file or network(setting.network, setting.density),
         threads=setting.threads,
-        dtype=dtype,
-        description=Description(input_shape=(3, 224, 224)),
+        dtype=setting.engine.removeprefix("mezzotint "),
+        description=described if setting.freed or not setting.file else None,
         plan=setting.plan or None,
     )
-    x = images(setting.batch)
+    x = images(setting)
     return lambda: session.run([x])
 
 
@@ -89,9 +101,10 @@ def _pytorch(setting: Setting) -> Call:
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     torch.set_num_threads(setting.threads)
-    model = network(setting.network, 1.0).to(memory_format=torch.channels_last)
+    model, x = _dense(setting), torch.from_numpy(images(setting))
+    if x.dim() == 4:
+        model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     half = "bf16" in setting.engine
-    x = torch.from_numpy(images(setting.batch)).to(memory_format=torch.channels_last)
     if half:
         model, x = model.bfloat16(), x.bfloat16()
     if "inductor" in setting.engine:
@@ -99,7 +112,7 @@ def _pytorch(setting: Setting) -> Call:
 
         config.freezing = True
         return _without_gradient(torch.compile(model), x)
-    traced = torch.fx.symbolic_trace(model)
+    traced = model if isinstance(model, torch.fx.GraphModule) else torch.fx.symbolic_trace(model)
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
         before = node.args[0] if node.op == "call_module" and node.args else None
@@ -113,6 +126,18 @@ def _pytorch(setting: Setting) -> Call:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return _without_gradient(traced, x)
+
+
+def _dense(setting: Setting) -> Any:
+    """The network for PyTorch, zeros written out."""
+    if not setting.file:
+        return network(setting.network, 1.0)
+    from mezzotint.deploy import Description
+    from mezzotint.deploy.bundle import open_bundle
+    from mezzotint.lowering import densify
+
+    described = Description(input_shape=tuple(setting.shape)) if setting.freed else None
+    return densify(open_bundle(setting.file, described).model).eval()
 
 
 def _without_gradient(model: Any, x: Any) -> Call:
@@ -131,7 +156,7 @@ def _onnx_runtime(setting: Setting) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = setting.threads
     session = onnxruntime.InferenceSession(setting.onnx, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: images(setting.batch)}
+    feed = {session.get_inputs()[0].name: images(setting)}
     return lambda: session.run(None, feed)
 
 
@@ -140,7 +165,7 @@ def _openvino(setting: Setting) -> Call:
 
     core = openvino.Core()
     model = core.read_model(setting.onnx)
-    model.reshape([setting.batch, 3, 224, 224])
+    model.reshape([setting.batch, *setting.shape])
     hints = {
         "INFERENCE_PRECISION_HINT": "bf16" if setting.engine.endswith("bf16") else "f32",
         "INFERENCE_NUM_THREADS": setting.threads,
@@ -148,7 +173,7 @@ def _openvino(setting: Setting) -> Call:
         "PERFORMANCE_HINT": "LATENCY",
     }
     request = core.compile_model(model, "CPU", hints).create_infer_request()
-    x = images(setting.batch)
+    x = images(setting)
     return lambda: request.infer([x])
 
 

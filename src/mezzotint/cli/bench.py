@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ EXAMPLES = """\
   mezzotint bench train --network resnet50 --batch 64 --mode eval
   mezzotint bench kernels --network resnet50 --fp32
   mezzotint bench infer --network resnet50 --batch 1,64
+  mezzotint bench infer pruned.onnx --batch 1,16      # your network, in each engine that is installed
 
 Both sides run in one process, in turn; medians are compared. Leave the machine alone meanwhile.
 """
@@ -28,8 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kernels: every convolution and direction alone; train: whole training steps, or forward passes; "
         "infer: sessions beside PyTorch, ONNX Runtime and OpenVINO where they are installed",
     )
-    parser.add_argument("--network", default="resnet50", help="which one (default: resnet50)")
-    parser.add_argument("--densities", default="0.2,0.1,0.05", help="between 0 and 1 (default: 0.2,0.1,0.05)")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="infer: an .onnx or .safetensors file, or a run folder"
+    )
+    parser.add_argument("--network", help="which one (default: resnet50)")
+    parser.add_argument("--densities", help="between 0 and 1 (default: 0.2,0.1,0.05)")
+    parser.add_argument("--shape", help="infer: of one input of FILE, where it leaves sizes free, as 3,224,224")
+    parser.add_argument(
+        "--engines",
+        help='infer: which, as "mezzotint fp32,onnxruntime"; a first word is all of its kind (default: all)',
+    )
     parser.add_argument("--batch", help="images; train: one size or several, 1,8,32 (default: the network's usual one)")
     parser.add_argument("--rounds", type=int, default=4, help="counted rounds (default: 4)")
     parser.add_argument("--threads", type=int, default=2, help="of either side (default: 2)")
@@ -44,16 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, measure, print tables, write files; 0."""
+    if arguments.file is not None or arguments.shape is not None:
+        from mezzotint.cli import bench_file
+
+        return bench_file.run(arguments)
     known = _known(arguments.action)
-    name = arguments.network
+    name = arguments.network = arguments.network or "resnet50"
     if name not in known:
         fix = suggest(name, known).strip()
         raise NotRegistered(message("--network", received=name, allowed=", ".join(known), fix=fix))
-    densities = _numbers("--densities", arguments.densities, float, "numbers between 0 and 1, for example 0.2,0.1")
+    written = arguments.densities or "0.2,0.1,0.05"
+    densities = numbers("--densities", written, float, "numbers between 0 and 1, for example 0.2,0.1")
     if not all(0 < density < 1 for density in densities):
-        raise InputError(message("--densities", received=arguments.densities, allowed="numbers between 0 and 1"))
-    batches = _numbers("--batch", arguments.batch or str(known[name].batch), int, "whole numbers from 1, as 1,8,32")
-    _check(arguments, batches)
+        raise InputError(message("--densities", received=written, allowed="numbers between 0 and 1"))
+    batches = numbers("--batch", arguments.batch or str(known[name].batch), int, "whole numbers from 1, as 1,8,32")
+    check(arguments, batches)
     if arguments.action == "infer":
         line(f"written: {_infer(arguments, densities, batches)}")
         return 0
@@ -95,22 +110,44 @@ def _train(arguments: argparse.Namespace, densities: list[float], batches: list[
 
 
 def _infer(arguments: argparse.Namespace, densities: list[float], batches: list[int]) -> Path:
+    from mezzotint.bench import infer
+
+    name, engines = arguments.network, infer.chosen(arguments.engines)
+
+    def settings(batch: int, folder: Path) -> list[Any]:
+        return infer.settings(name, densities, batch, arguments.threads, engines, folder)
+
+    return measure_inference(name, batches, settings, arguments.rounds, arguments.output)
+
+
+def measure_inference(
+    name: str, batches: list[int], settings: Callable[[int, Path], list[Any]], rounds: int, output: Path
+) -> Path:
+    """Measure, print a table, write a file.
+
+    Args:
+        name: of the network.
+        batches: images of a call.
+        settings: batch, folder for files -> what is run in turn.
+        rounds: that are counted.
+        output: a folder.
+    """
     from tempfile import TemporaryDirectory
 
     from rich.progress import track
 
     from mezzotint.bench import infer, machine, tables
 
-    name, out = arguments.network, console()
-    rows: list[dict[str, Any]] = []
+    out, rows = console(), []
     with TemporaryDirectory() as folder:
         for batch in track(batches, "measuring", console=out, transient=True):
-            engines = infer.available()
-            wanted = infer.settings(name, densities, batch, arguments.threads, engines, Path(folder))
-            rows += infer.measure(wanted, arguments.rounds, 10 if batch < 8 else 2)
+            rows += infer.measure(settings(batch, Path(folder)), rounds, 10 if batch < 8 else 2)
     out.print(tables.infer_table(name, rows))
-    content = {"network": name, "rounds": arguments.rounds, "rows": rows, "others_over_ours": infer.ratios(rows)}
-    return machine.write_result(arguments.output / f"infer_{name}.json", content)
+    for row in rows:
+        if "refused" in row:
+            line(f"batch {row['batch']}: {row['refused']}")
+    content = {"network": name, "rounds": rounds, "rows": rows, "others_over_ours": infer.ratios(rows)}
+    return machine.write_result(output / f"infer_{name}.json", content)
 
 
 def _kernels(arguments: argparse.Namespace, densities: list[float], batches: list[int]) -> list[Path]:
@@ -163,15 +200,16 @@ def _known(action: str) -> Any:
     return LAYERS
 
 
-def _numbers(option: str, text: str, kind: type[Any], allowed: str) -> list[Any]:
-    """Comma-separated numbers, each once."""
+def numbers(option: str, text: str, kind: type[Any], allowed: str, *, once: bool = True) -> list[Any]:
+    """Comma-separated numbers, each ``once`` or as they stand."""
     try:
-        return list(dict.fromkeys(kind(part) for part in text.split(",")))
+        found = [kind(part) for part in text.split(",")]
     except ValueError:
         raise InputError(message(option, received=text, allowed=allowed)) from None
+    return list(dict.fromkeys(found)) if once else found
 
 
-def _check(arguments: argparse.Namespace, batches: list[int]) -> None:
+def check(arguments: argparse.Namespace, batches: list[int]) -> None:
     """What argparse does not: ranges, and options that belong to the other action."""
     counts = [("--batch", batch) for batch in batches]
     for option, value in (*counts, ("--rounds", arguments.rounds), ("--threads", arguments.threads)):
@@ -182,6 +220,9 @@ def _check(arguments: argparse.Namespace, batches: list[int]) -> None:
             if given:
                 raise InputError(message(option, received="it with `bench infer`", allowed="with another action"))
         return
+    if arguments.engines:
+        received = f"it with `bench {arguments.action}`"
+        raise InputError(message("--engines", received=received, allowed="with `bench infer` only"))
     kernels = arguments.action == "kernels"
     if kernels and len(batches) > 1:
         raise InputError(message("--batch", received=arguments.batch, allowed="one size with `bench kernels`"))

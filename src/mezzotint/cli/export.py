@@ -44,14 +44,28 @@ def network_of(place: Path) -> nn.Module | None:
     """The network of a run whose configuration names one of another package; None where the library has it.
 
     Files of weights never name code; the configuration of a run does, as it did when the run was trained.
+
+    Raises:
+        InputError: a file holds the weights of a network that only its owner's program has.
     """
-    from mezzotint import models
+    from mezzotint import deploy, models
+    from mezzotint.errors import InputError, message
     from mezzotint.train import checkpoint
     from mezzotint.train.config import RunConfig
     from mezzotint.train.inputs import InputRecord
     from mezzotint.train.parts import dense_network
     from mezzotint.train.table import from_table
 
+    if place.suffix == ".safetensors" and place.is_file() and deploy.describe(place).architecture is None:
+        raise InputError(
+            message(
+                f"file {place}",
+                received="weights alone, of a network that is not one of mezzotint.models",
+                allowed="a file that holds its network, too",
+                fix="In the program that has the network, write it as ONNX, for which no class is needed: "
+                'mezzotint.deploy.export(model, "onnx", "net.onnx", description=...).',
+            )
+        )
     if not place.is_dir():
         return None
     state = checkpoint.load(checkpoint.locate(place)).state

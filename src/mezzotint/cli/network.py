@@ -76,7 +76,8 @@ def _from_file(path: Path) -> Opened:
                 fix="Export it anew with mezzotint export.",
             )
         )
-    return Opened(model=model, shape=shape, title=f"{type(model).__name__} of {path}")
+    sizes = tuple(_LARGE if size is None else size for size in shape)
+    return Opened(model=model, shape=sizes, title=f"{type(model).__name__} of {path}")
 
 
 def _by_name(name: str, density: float | None, size: int | None) -> Opened:

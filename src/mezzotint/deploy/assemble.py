@@ -31,7 +31,8 @@ def build(description: Description, where: str) -> nn.Module:
                 f"{where}: architecture",
                 received="none: the network is not one of mezzotint.models",
                 allowed="a file that names one, or the network itself",
-                fix="Build the network and pass it: load(path, model=network).",
+                fix="Build the network as it was before sparsify and pass it: Session(path, model=network), or "
+                "load(path, model=network).",
             )
         )
     try:

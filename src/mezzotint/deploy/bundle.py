@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,16 +31,22 @@ class Bundle:
 
     Attributes:
         inputs, outputs: where the source names them; otherwise None, and the network tells.
+        refused: why ONNX Runtime runs it, where it does.
     """
 
     model: nn.Module
     description: Description
     inputs: tuple[TensorInfo, ...] | None = None
     outputs: tuple[TensorInfo, ...] | None = None
+    refused: str | None = None
 
 
 def open_bundle(
-    source: Source, description: Description | None = None, model: nn.Module | None = None, fallback: str | None = None
+    source: Source,
+    description: Description | None = None,
+    model: nn.Module | None = None,
+    fallback: str | None = None,
+    threads: int | None = None,
 ) -> Bundle:
     """The network of ``source`` and what is known of it.
 
@@ -50,20 +57,20 @@ def open_bundle(
         model: for a file whose network is not one of ``mezzotint.models``: the network, with any weights. It is
             changed in place.
         fallback: who runs an ``.onnx`` file with nodes that cannot be run here: ``"onnxruntime"``, or nobody.
+        threads: of the fallback; None: as many as it likes.
 
     Raises:
+        InputError: ``source`` is none of these, or ``model`` is not wanted.
         CheckpointError: nothing is there, it is damaged, or it does not fit the network.
         UnsupportedModel: an ``.onnx`` file holds nodes that cannot be run; it names all of them.
     """
     check_fallback(fallback)
+    _check_source(source, model)
     if isinstance(source, nn.Module):
         return Bundle(model=source, description=description or Description())
     path = Path(source)
     if path.suffix == ONNX_SUFFIX:
-        if model is not None:
-            received = f"{type(model).__name__} for {path}, which holds its network"
-            raise InputError(message("model", received=received, allowed="a model for weights without a network"))
-        return _onnx_bundle(path, description, fallback)
+        return _onnx_bundle(path, description, fallback, threads)
     if path.is_file():
         content = safetensors_file.read(path)
         tensors, own, layers = content.tensors, content.description, content.layers
@@ -108,12 +115,28 @@ def describe(path: str | Path) -> Description:
     return safetensors_file.read(place).description if place.is_file() else read_checkpoint(place)[1]
 
 
-def _onnx_bundle(path: Path, description: Description | None, fallback: str | None) -> Bundle:
+def _check_source(source: object, model: nn.Module | None) -> None:
+    if not isinstance(source, nn.Module | str | Path):
+        fix = ""
+        if isinstance(source, Mapping):
+            fix = "Weights alone are no network: model.load_state_dict(weights), and pass the model."
+        kind = type(source).__name__
+        raise InputError(message("source of a network", received=f"a {kind}", allowed="a module or a path", fix=fix))
+    itself = isinstance(source, nn.Module) or Path(source).suffix == ONNX_SUFFIX
+    if model is not None and itself:
+        what = "a module" if isinstance(source, nn.Module) else str(source)
+        received = f"{type(model).__name__} for {what}, which holds its network"
+        raise InputError(message("model", received=received, allowed="a model for weights without a network"))
+
+
+def _onnx_bundle(path: Path, description: Description | None, fallback: str | None, threads: int | None) -> Bundle:
     given = description.input_shape if description is not None else None
-    found = read_onnx(path, fallback=fallback, one_input=None if given is None else (None, *given))
+    one_input = None if given is None else (None, *given)
+    found = read_onnx(path, fallback=fallback, one_input=one_input, threads=threads)
     _compare_protocol(found.description, path)
     own = description or found.description
-    return Bundle(model=found.module, description=own, inputs=found.inputs, outputs=found.outputs)
+    known = {"inputs": found.inputs, "outputs": found.outputs}
+    return Bundle(model=found.module, description=own, **known, refused=found.refused)
 
 
 def _compare_protocol(description: Description, path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from mezzotint.data.protocols import get_protocol
 from mezzotint.errors import CheckpointError, InputError, message
+
+_SIDE: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,8 @@ class Description:
     Attributes:
         architecture: a key of ``mezzotint.models.MODELS``, or None for a network of the user's own.
         arguments: keyword arguments of ``mezzotint.models.build``, JSON-ready.
-        input_shape: of one input, without the batch, such as ``(3, 224, 224)``; None when unknown.
+        input_shape: of one input, without the batch, such as ``(3, 224, 224)``, or ``(3, None, None)`` for images of
+            any size; None when unknown.
         classes: names, in the order of the logits; empty when unknown.
         protocol: evaluation protocol that makes the input from an image; None: images enter as they are.
         protocol_fingerprint: the protocol's fingerprint when the network was made.
@@ -28,7 +31,7 @@ class Description:
 
     architecture: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    input_shape: tuple[int, ...] | None = None
+    input_shape: tuple[int | None, ...] | None = None
     classes: tuple[str, ...] = ()
     protocol: str | None = None
     protocol_fingerprint: str | None = None
@@ -37,8 +40,9 @@ class Description:
 
     def __post_init__(self) -> None:
         shape = self.input_shape
-        if shape is not None and (not shape or not all(isinstance(size, int) and size > 0 for size in shape)):
-            raise InputError(message("input_shape", received=shape, allowed="positive sizes without the batch"))
+        if shape is not None and not (any(shape) and all(s is None or (isinstance(s, int) and s > 0) for s in shape)):
+            allowed = "positive sizes without the batch, None for a free one"
+            raise InputError(message("input_shape", received=shape, allowed=allowed))
         if len(self.mean) != len(self.std):
             received = f"{len(self.mean)} and {len(self.std)} numbers"
             raise InputError(message("mean and std", received=received, allowed="one of each per channel"))
@@ -72,8 +76,8 @@ class Description:
             raise CheckpointError(f"{where}: description: {error}") from error
 
 
-def require_input_shape(description: Description, why: str) -> tuple[int, ...]:
-    """The shape of an input without the batch.
+def require_input_shape(description: Description, why: str) -> tuple[int | None, ...]:
+    """The shape of an input without the batch; None for a free size.
 
     Args:
         description: what is known of the network.
@@ -92,3 +96,13 @@ def require_input_shape(description: Description, why: str) -> tuple[int, ...]:
             )
         )
     return description.input_shape
+
+
+def trial_shapes(shape: Sequence[int | None]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Two shapes that ``shape`` allows; free sizes differ, from each other too, and halve five times without a rest."""
+    free = [axis for axis, size in enumerate(shape) if size is None]
+    first, second = (
+        tuple(_SIDE * (2 + free.index(axis) + more) if size is None else size for axis, size in enumerate(shape))
+        for more in (0, 1)
+    )
+    return first, second

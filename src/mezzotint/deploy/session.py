@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from mezzotint.deploy.arrays import Array, to_array, to_tensor
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
 from mezzotint.deploy.engine import EngineModel
+from mezzotint.deploy.legend import with_legend
+from mezzotint.deploy.refusals import OF_INPUTS, refused_inputs, refused_shape
 from mezzotint.deploy.tensor_info import TensorInfo
 from mezzotint.deploy.threads import using_threads
-from mezzotint.errors import InputError, NotRegistered, ShapeError, message, suggest
+from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.kernels.resources import resources
 
+_log = logging.getLogger(__name__)
 _DTYPES: Final = ("fp32", "bf16")
-Array = NDArray[Any]
 
 
 class Session:
@@ -35,6 +39,9 @@ class Session:
     Safe to call from several threads at once; the GIL is released while it computes. PyTorch's number of threads is
     left as it was. The network is a snapshot: later changes of a module do not reach the session.
 
+    A session of a file or run can be pickled, which keeps the path: whoever unpickles it opens the file again. A copy
+    is the session itself.
+
     Args:
         source: a ``.safetensors`` file of ours, an ``.onnx`` file, a run folder (its newest checkpoint), a checkpoint
             folder, or a module.
@@ -43,11 +50,20 @@ class Session:
             in both.
         description: for a module: what is known of it. With an ``input_shape``, inputs are checked against it and the
             outputs are known from the start. For an ``.onnx`` file, whose names and shapes are its own: an
-            ``input_shape`` frees the batch of one that was written for a fixed one.
+            ``input_shape`` frees the batch of one that was written for a fixed one, and the sizes that are None in it.
+            What is freed is checked: two images must give together what each gives alone.
         fallback: ``"onnxruntime"``: an ``.onnx`` file with nodes that cannot be run here is run by ONNX Runtime, which
             must be installed; None: it is an error that names them all.
         plan: a file that remembers which kernels were fastest on this machine, so that the next session need not
             measure. It is made, and made anew where it is damaged or of another network or machine; the log says so.
+        model: for a file or run whose network is not one of ``mezzotint.models``: the network as it was before
+            :func:`mezzotint.sparsify`, with any weights. It is left as it is.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not one of ours, or does not fit the network.
+        UnsupportedModel: an ``.onnx`` file holds nodes that cannot be run, or not with the described shape.
+        InputError: a setting is not usable, or the network does not take the described input.
+        NotRegistered: an unknown ``dtype`` or ``fallback``.
 
     Example::
 
@@ -64,6 +80,7 @@ class Session:
         description: Description | None = None,
         fallback: str | None = None,
         plan: str | Path | None = None,
+        model: nn.Module | None = None,
     ) -> None:
         if dtype not in _DTYPES:
             raise NotRegistered(
@@ -71,16 +88,24 @@ class Session:
             )
         if threads is not None and threads < 1:
             raise InputError(message("threads", received=threads, allowed="at least 1, or None"))
-        bundle = open_bundle(source, description, fallback=fallback)
+        if threads is not None and threads > (cores := resources().cores):
+            _log.warning("%d threads of a session take turns on %d cores, which is slower.", threads, cores)
+        given = copy.deepcopy(model) if model is not None else None
+        bundle = open_bundle(source, description, given, fallback=fallback, threads=threads)
         self.description = bundle.description
         self._threads, self._dtype = threads, dtype
+        self._name = _name(source, bundle.description)
+        self._recipe = None if isinstance(source, nn.Module) or model is not None else Path(source).absolute()
+        self._settings = {"description": description, "fallback": fallback, "plan": plan and Path(plan).absolute()}
         self._inputs = bundle.inputs or _input_infos(bundle.model, bundle.description)
         self._outputs: tuple[TensorInfo, ...] | None = bundle.outputs
+        self._refused, self._has_run = bundle.refused, False
+        self._can_be_freed = bundle.inputs is not None and bundle.refused is None
         own = copy.deepcopy(bundle.model).cpu().eval()
         working = torch.bfloat16 if dtype == "bf16" else torch.float32
-        self._model = EngineModel(own, working, threads, None if plan is None else Path(plan))
-        if self._outputs is None and all(info.shape is not None for info in self._inputs):
-            self._compute([torch.zeros(1, *self.description.input_shape or ())])
+        self._model = own if self._refused else EngineModel(own, working, threads, Path(plan) if plan else None)
+        if self._outputs is None and self._shapes_were_checked():
+            self._try_shape([size or 0 for size in self.description.input_shape or ()])
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -119,23 +144,64 @@ class Session:
             ShapeError: an array of another shape or type.
         """
         arrays = self._ordered(inputs)
-        tensors = [_tensor(info, array) for info, array in zip(self._inputs, arrays, strict=True)]
-        return [_array(tensor) for tensor in self._compute(tensors)]
+        tensors = [
+            to_tensor(info, array, can_be_freed=self._can_be_freed)
+            for info, array in zip(self._inputs, arrays, strict=True)
+        ]
+        try:
+            results = self._compute(tensors)
+        except OF_INPUTS as error:
+            if self._shapes_were_checked():
+                raise
+            raise refused_inputs([info.name for info in self._inputs], tensors, error) from error
+        return [to_array(tensor) for tensor in results]
 
     def explain(self) -> str:
-        """Which kernel does each step and why, and why the rest runs in PyTorch."""
-        return self._model.explain()
+        """Which kernel does each step and why, why the rest runs elsewhere, and what the words mean."""
+        if isinstance(self._model, EngineModel):
+            if not self._has_run and self._shapes_were_checked():
+                self._compute([torch.zeros([size or 1 for size in self._inputs[0].shape or ()])])
+            return with_legend(self._model.explain())
+        return f"{self._name}: ONNX Runtime runs it as a whole, because {self._refused}"
 
     def __repr__(self) -> str:
         threads = "PyTorch's" if self._threads is None else str(self._threads)
         names = ", ".join(info.name for info in self._inputs)
-        return (
-            f"Session({self.description.architecture or 'module'}, inputs=({names}), {self._dtype}, {threads} threads)"
-        )
+        return f"Session({self._name}, inputs=({names}), {self._dtype}, {threads} threads)"
+
+    def __copy__(self) -> Session:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._recipe is None:
+            raise InputError(
+                message(
+                    "session to pickle",
+                    received="one that was made from a module",
+                    allowed="one that was made from a file or a run folder, which is opened again",
+                    fix="Export the module (mezzotint.deploy.export), and open the file in each process.",
+                )
+            )
+        return _opened, (type(self), self._recipe, self._threads, self._dtype, self._settings)
+
+    def _try_shape(self, shape: Sequence[int]) -> None:
+        try:
+            self._compute([torch.zeros(1, *shape)])
+        except OF_INPUTS as error:
+            raise refused_shape(shape, error) from error
+
+    def _shapes_were_checked(self) -> bool:
+        """Whether every size was known but the batch of one input, so that an error is none of the caller's shapes."""
+        shapes = [info.shape for info in self._inputs]
+        return len(shapes) == 1 and shapes[0] is not None and None not in shapes[0][1:]
 
     def _compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         with using_threads(self._threads), torch.inference_mode(), self._casting():
             result = self._model(*tensors)
+        self._has_run = True
         found = _outputs(result)
         if self._outputs is None:
             self._outputs = tuple(_output_info(name, tensor) for name, tensor in found.items())
@@ -165,6 +231,17 @@ class Session:
         return list(inputs)
 
 
+def _opened(kind: type[Session], source: Path, threads: int | None, dtype: str, settings: Mapping[str, Any]) -> Session:
+    """What unpickling does."""
+    return kind(source, threads, dtype, **settings)
+
+
+def _name(source: Source, description: Description) -> str:
+    if description.architecture is not None:
+        return description.architecture
+    return type(source).__name__ if isinstance(source, nn.Module) else Path(source).name
+
+
 def _input_infos(model: nn.Module, description: Description) -> tuple[TensorInfo, ...]:
     """One for each parameter of ``forward`` that must be given."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -175,36 +252,6 @@ def _input_infos(model: nn.Module, description: Description) -> tuple[TensorInfo
     shape = description.input_shape
     known = None if shape is None or len(names) > 1 else (None, *shape)
     return tuple(TensorInfo(name=name, shape=known, dtype="float32") for name in names)
-
-
-def _tensor(info: TensorInfo, value: ArrayLike) -> Tensor:
-    array = np.asarray(value)
-    if str(array.dtype) != info.dtype:
-        raise ShapeError(
-            message(
-                f"input {info.name!r} dtype",
-                received=str(array.dtype),
-                allowed=info.dtype,
-                fix=f"Convert it with .astype(numpy.{info.dtype}); pixels also need the network's normalisation.",
-            )
-        )
-    if info.shape is not None and not _fits(array.shape, info.shape):
-        allowed = "[" + ", ".join("N" if size is None else str(size) for size in info.shape) + "]"
-        raise ShapeError(
-            message(
-                f"input {info.name!r} shape",
-                received=list(array.shape),
-                allowed=allowed,
-                fix="The first axis is the batch: array[None] makes a batch of one.",
-            )
-        )
-    # PyTorch refuses negative strides and warns about memory that may not be written.
-    usable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
-    return torch.from_numpy(array if usable else array.copy())
-
-
-def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(declared) and all(want in (None, have) for have, want in zip(shape, declared, strict=True))
 
 
 def _outputs(result: Any) -> dict[str, Tensor]:
@@ -221,9 +268,3 @@ def _output_info(name: str, tensor: Tensor) -> TensorInfo:
     dtype = torch.float32 if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.dtype
     batched: tuple[int | None, ...] = (None, *tensor.shape[1:]) if tensor.dim() else ()
     return TensorInfo(name=name, shape=batched, dtype=str(dtype).removeprefix("torch."))
-
-
-def _array(tensor: Tensor) -> Array:
-    wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-    array: Array = wide.numpy()
-    return array

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 import mezzotint
 from mezzotint.deploy.assemble import layer_records
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.files import known_content
 from mezzotint.errors import CheckpointError, message
 
 FORMAT: Final = 1
@@ -78,7 +79,8 @@ def read(path: Path) -> Content:
     try:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:
-        raise _wrong(path, f"{len(content)} bytes that are no whole safetensors file ({error})") from error
+        told = known_content(content) or f"{len(content)} bytes that are no whole safetensors file ({error})"
+        raise _wrong(path, told) from error
     header = _header(path, content)
     claimed = header.pop("sha256", None)
     if claimed != _digest(header, tensors):

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from mezzotint.deploy.onnx.freed import FreedBatch
 from mezzotint.deploy.onnx.value import TRIALS, Numbers, Refused, Value, size_in_bytes, tensors_of
 
 _COMPUTED_LIMIT: Final = 1 << 30
@@ -36,10 +37,15 @@ Target = Callable[..., Any]
 
 
 class Builder:
-    """Makes the graph; its modules and constants hang on ``root``."""
+    """Makes the graph; its modules and constants hang on ``root``.
+
+    Attributes:
+        freed: the batch, where the model was written for a fixed one and is to take any.
+    """
 
     def __init__(self) -> None:
         self.graph, self.root = fx.Graph(), nn.Module()
+        self.freed: FreedBatch | None = None
         self._folded = 0
         self._names: set[str] = set()
 

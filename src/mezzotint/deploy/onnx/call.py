@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mezzotint.deploy.onnx import schema, tensors
 from mezzotint.deploy.onnx.builder import Builder, parts
+from mezzotint.deploy.onnx.freed import FreedBatch
 from mezzotint.deploy.onnx.value import Numbers, Refused, Value
 from mezzotint.deploy.onnx.wire import Malformed
 
@@ -32,6 +33,11 @@ class Call:
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
         self._read: set[str] = set()
         self._hint = _hint(node)
+
+    @property
+    def freed(self) -> FreedBatch | None:
+        """See :class:`Builder`."""
+        return self._builder.freed
 
     def value(self, place: int) -> Value:
         """An input that must be there."""

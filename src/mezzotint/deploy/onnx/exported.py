@@ -122,10 +122,9 @@ def _resized(out: GraphWriter, node: fx.Node, mode: str, align_corners: bool) ->
         raise Refused(f"its mode is {mode!r}")
     x = node.args[0]
     assert isinstance(x, fx.Node)
-    if -1 in out.shape(x)[1:]:
-        raise Refused("its sizes depend on the batch")
-    pairs = zip(out.shape(x)[2:], out.shape(node)[2:], strict=True)
-    scales = torch.tensor([1.0, 1.0, *(after / before for before, after in pairs)])
+    if out.shape(x)[1] == -1:
+        raise Refused("its channels depend on the batch")
+    scales = torch.tensor([1.0, 1.0, *out.scales(node, x)])
     rule: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     if mode != "nearest":
         coordinates = "align_corners" if align_corners else "pytorch_half_pixel"
@@ -256,10 +255,9 @@ def _one(out: GraphWriter, node: fx.Node, *, op: str) -> str:
 
 def _to_shape(out: GraphWriter, node: fx.Node) -> str:
     """Any change of shape that keeps the order of the numbers."""
-    shape = out.shape(node)
-    if shape.count(-1) > 1:
-        raise Refused("more than one of its sizes depends on the batch")
-    return out.add("Reshape", out.read(node.args[0]), out.number(torch.tensor(shape)))
+    x = node.args[0]
+    assert isinstance(x, fx.Node)
+    return out.add("Reshape", out.read(x), out.number(torch.tensor(out.target(node, x))))
 
 
 def _as_module(out: GraphWriter, node: fx.Node, *, make: Callable[..., nn.Module], names: str = "") -> str:

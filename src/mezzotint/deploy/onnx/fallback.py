@@ -21,8 +21,12 @@ _TYPES: Final = {
 class Runtime:
     """A model as ONNX Runtime has loaded it; copies are the same one, which any thread may call."""
 
-    def __init__(self, source: str | bytes) -> None:
-        """``source``: a path, or a file's bytes.
+    def __init__(self, source: str | bytes, threads: int | None = None) -> None:
+        """Load it.
+
+        Args:
+            source: a path, or a file's bytes.
+            threads: of the arithmetic; None: as many as ONNX Runtime likes.
 
         Raises:
             InputError: ONNX Runtime is not installed.
@@ -39,8 +43,10 @@ class Runtime:
                     fix="Install it: pip install onnxruntime.",
                 )
             ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
         try:
-            self._session: Any = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base but this
             raise CheckpointError(f"ONNX Runtime does not take the model: {error}") from error
         self.inputs = tuple(_info(one) for one in self._session.get_inputs())

@@ -13,6 +13,7 @@ from torch import fx
 from mezzotint.deploy.onnx import schema, tensors
 from mezzotint.deploy.onnx.builder import Builder
 from mezzotint.deploy.onnx.call import Call
+from mezzotint.deploy.onnx.freed import FreedBatch
 from mezzotint.deploy.onnx.functions import DOMAINS, operator_set, written_out
 from mezzotint.deploy.onnx.operators import OPERATORS
 from mezzotint.deploy.onnx.value import TRIALS, Refused, Value
@@ -24,6 +25,7 @@ OPSETS: Final = (7, 28)
 """Oldest and newest version of the operators that the table was checked against."""
 _IMAGE_SIDES: Final = (224, 288)
 """Free heights and widths in the trials: what networks that halve five times can take."""
+_FREED: Final = "batch that was fixed"
 _PRIMES: Final = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 
 Shapes = Mapping[str, Sequence[int | None]]
@@ -31,11 +33,18 @@ Shapes = Mapping[str, Sequence[int | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A graph, and what its inputs and outputs are called in the file."""
+    """A graph, and what its inputs and outputs are called in the file.
+
+    Attributes:
+        computed: for each output, whether any input reaches it.
+        freed: the batch, where the file was written for a fixed one and a free one was asked for.
+    """
 
     module: fx.GraphModule
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    computed: tuple[bool, ...]
+    freed: FreedBatch | None
 
 
 def import_graph(model: schema.Model, folder: Path | None, shapes: Shapes | None = None) -> Imported:
@@ -85,6 +94,7 @@ class _Importer:
         self.poisoned: set[str] = set()
         self.problems: list[tuple[str, str, str]] = []
         self.free: dict[str, int] = {}
+        self.images: FreedBatch | None = None
 
     def run(self) -> Imported:
         """Read constants, then inputs, then nodes, then outputs."""
@@ -99,13 +109,21 @@ class _Importer:
             raise UnsupportedModel.of(self.problems)
         outputs = [self._output(info) for info in self.graph.output]
         found = [value for _, value in outputs]
+        if self.images is not None:
+            reasons = [(info.name, self.images.why_not(value)) for info, value in outputs]
+            if problems := [(name, "output", reason) for name, reason in reasons if reason is not None]:
+                raise UnsupportedModel.of(problems)
         nodes = [self.builder.read(value, info.name) for info, value in outputs]
         self.builder.graph.output(nodes[0] if len(nodes) == 1 else tuple(nodes))
         self.builder.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         module = fx.GraphModule(self.builder.root.eval(), self.builder.graph, "OnnxModel")
         named = zip(self.graph.output, found, strict=True)
         return Imported(
-            module=module.eval(), inputs=tuple(inputs), outputs=tuple(_info(one.name, v) for one, v in named)
+            module=module.eval(),
+            inputs=tuple(inputs),
+            outputs=tuple(_info(one.name, v) for one, v in named),
+            computed=tuple(value.constant is None for value in found),
+            freed=self.builder.freed,
         )
 
     def _constants(self) -> set[str]:
@@ -136,6 +154,10 @@ class _Importer:
             for trial in range(TRIALS)
         )
         self.values[info.name] = self.builder.input(info.name, samples)
+        if self.builder.freed is not None:
+            self.images = self.builder.freed
+        elif _is_changed(kind.shape, shape) and len({sample.shape[0] for sample in samples}) > 1:
+            self.images = FreedBatch(1, tuple(sample.shape[0] for sample in samples))
         sizes = tuple(size if isinstance(size, int) else None for size in shape)
         return TensorInfo(name=info.name, shape=sizes, dtype=str(dtype).removeprefix("torch."))
 
@@ -143,7 +165,11 @@ class _Importer:
         """Sizes; the name of a free one, which stands for the same everywhere."""
         if name in self.shapes:
             given = self.shapes[name]
-            sizes: list[int | str] = [size if size is not None else f"{name} axis {i}" for i, size in enumerate(given)]
+            dims = declared.dim if declared is not None and len(declared.dim) == len(given) else [None] * len(given)
+            sizes: list[int | str] = [
+                size if size is not None else self._name_of_free(name, axis, dim)
+                for axis, (size, dim) in enumerate(zip(given, dims, strict=True))
+            ]
         elif declared is None:
             raise Malformed(f"an input {name!r} without a shape: pass shapes={{{name!r}: (None, 3, 224, 224)}}, say")
         else:
@@ -155,6 +181,15 @@ class _Importer:
         if len(sizes) > 8 or any(isinstance(size, int) and not 0 <= size < 1 << 24 for size in sizes):
             raise Malformed(f"an input {name!r} of the shape {sizes[:9]}")
         return sizes
+
+    def _name_of_free(self, name: str, axis: int, written: schema.Dimension | None) -> str:
+        """The name of an axis that was asked to be free: the file's own, or that of the freed batch."""
+        images = written.dim_value if written is not None and axis == 0 else None
+        if images and (self.builder.freed is None or self.builder.freed.written == images):
+            samples = tuple(self._trial(_FREED, 0, 0, trial) for trial in range(TRIALS))
+            self.builder.freed = FreedBatch(images, samples)
+            return _FREED
+        return (written.dim_param if written is not None else "") or f"{name} axis {axis}"
 
     def _trial(self, size: int | str, axis: int, rank: int, trial: int) -> int:
         """A size, or what a free one is in a trial: different names, different numbers."""
@@ -203,6 +238,13 @@ class _Importer:
         if value is None:
             raise Malformed(f"an output {info.name!r} that no node makes")
         return info, value
+
+
+def _is_changed(declared: schema.Shape | None, shape: Sequence[int | str]) -> bool:
+    """Whether a size behind the batch is another than the file says."""
+    written = [] if declared is None else declared.dim
+    pairs = zip(written[1:], shape[1:], strict=False)
+    return any(one.dim_value is not None and one.dim_value != size for one, size in pairs)
 
 
 def _check_opset(model: schema.Model) -> None:

@@ -12,13 +12,15 @@ from typing import Any, Final
 from torch import fx
 
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.files import known_content
 from mezzotint.deploy.onnx import schema
 from mezzotint.deploy.onnx.fallback import Runtime, as_graph
-from mezzotint.deploy.onnx.importer import Shapes, declared_inputs, import_graph
+from mezzotint.deploy.onnx.freed import compare_images
+from mezzotint.deploy.onnx.importer import Imported, Shapes, declared_inputs, import_graph
 from mezzotint.deploy.onnx.sparsify import sparse_where_it_pays
 from mezzotint.deploy.onnx.wire import Malformed, decode
 from mezzotint.deploy.tensor_info import TensorInfo
-from mezzotint.errors import CheckpointError, NotRegistered, UnsupportedModel, message, suggest
+from mezzotint.errors import CheckpointError, InputError, NotRegistered, UnsupportedModel, message, suggest
 from mezzotint.lowering import attach
 from mezzotint.sparse import sparse_layers
 
@@ -38,12 +40,14 @@ class OnnxModel:
         module: takes the inputs in order and returns the output, or a tuple of outputs.
         inputs, outputs: under their names in the file.
         description: from the file's metadata, where we wrote it; otherwise the input's shape alone.
+        refused: why ONNX Runtime runs it, where it does.
     """
 
     module: fx.GraphModule
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     description: Description
+    refused: str | None = None
 
 
 def load_onnx(source: OnnxSource, *, shapes: Shapes | None = None, fallback: str | None = None) -> fx.GraphModule:
@@ -56,7 +60,8 @@ def load_onnx(source: OnnxSource, *, shapes: Shapes | None = None, fallback: str
     Args:
         source: a path, or the file's bytes (whose weights must then all lie in it).
         shapes: of inputs by name, instead of what the file says; None for a free size:
-            ``{"image": (None, 3, 224, 224)}`` frees the batch of a model that was written for one image.
+            ``{"image": (None, 3, 224, 224)}`` frees the batch of a model that was written for one image. Then the
+            first axis of every output must follow the batch, and two images give together what each gives alone.
         fallback: ``"onnxruntime"``: a model with nodes that cannot be run here is run by ONNX Runtime as a whole.
 
     Returns:
@@ -64,7 +69,8 @@ def load_onnx(source: OnnxSource, *, shapes: Shapes | None = None, fallback: str
 
     Raises:
         CheckpointError: the file is missing, damaged, or contradicts itself.
-        UnsupportedModel: naming every node that cannot be run, with the reason.
+        UnsupportedModel: naming every node that cannot be run, or every output that is wrong for the given ``shapes``,
+            with the reason.
     """
     return read_onnx(source, shapes=shapes, fallback=fallback).module
 
@@ -75,12 +81,14 @@ def read_onnx(
     shapes: Shapes | None = None,
     fallback: str | None = None,
     one_input: Sequence[int | None] | None = None,
+    threads: int | None = None,
 ) -> OnnxModel:
     """Like :func:`load_onnx`, with names and description.
 
     Args:
         source, shapes, fallback: likewise.
         one_input: the shape of the only input, where its name is not known.
+        threads: of the fallback; None: as many as it likes.
 
     Raises:
         CheckpointError, UnsupportedModel: likewise.
@@ -90,17 +98,18 @@ def read_onnx(
     try:
         model = decode(schema.Model, memoryview(content))
         if one_input is not None:
-            shapes = {_only_input(model): one_input}
-        found = import_graph(model, folder, shapes)
+            shapes = {_only_input(model, one_input): one_input}
+        found = _imported(model, folder, shapes)
     except Malformed as error:
-        raise _wrong(where, str(error)) from error
+        raise _wrong(where, known_content(content) or str(error)) from error
     except UnsupportedModel as error:
         if fallback is None:
             raise
         _log.warning("ONNX Runtime runs %s, because %s", where, error)
-        runtime = Runtime(source if isinstance(source, bytes) else str(source))
+        runtime = Runtime(source if isinstance(source, bytes) else str(source), threads)
         own = _description(model, runtime.inputs, where)
-        return OnnxModel(module=as_graph(runtime), inputs=runtime.inputs, outputs=runtime.outputs, description=own)
+        graph, names = as_graph(runtime), (runtime.inputs, runtime.outputs)
+        return OnnxModel(module=graph, inputs=names[0], outputs=names[1], description=own, refused=str(error))
     module = sparse_where_it_pays(found.module)
     assert isinstance(module, fx.GraphModule)
     if sparse_layers(module) and all(info.shape is not None and info.shape[:1] == (None,) for info in found.inputs):
@@ -120,7 +129,7 @@ def read_onnx_description(path: Path) -> Description:
         model = decode(schema.Model, memoryview(content))
         return _description(model, declared_inputs(model), where)
     except Malformed as error:
-        raise _wrong(where, str(error)) from error
+        raise _wrong(where, known_content(content) or str(error)) from error
 
 
 def check_fallback(fallback: str | None) -> None:
@@ -144,11 +153,56 @@ def _content(source: OnnxSource) -> tuple[bytes, Path | None, str]:
         raise _wrong(f"file {path}", f"the system error {error.strerror or error}") from error
 
 
-def _only_input(model: schema.Model) -> str:
-    names = [info.name for info in declared_inputs(model)]
-    if len(names) != 1:
-        raise Malformed(f"{len(names)} inputs ({', '.join(names)}), for which one shape does not do")
-    return names[0]
+def _imported(model: schema.Model, folder: Path | None, shapes: Shapes | None) -> Imported:
+    """The graph; where shapes were asked for that the model does not go with, the error says that they are why.
+
+    Raises:
+        Malformed, UnsupportedModel: as :func:`import_graph`.
+    """
+    try:
+        found = import_graph(model, folder, shapes)
+        if found.freed is not None:
+            names = [info.name for info in found.outputs]
+            compare_images(found.module, found.inputs, list(zip(names, found.computed, strict=True)))
+        return found
+    except UnsupportedModel as error:
+        if not shapes:
+            raise
+        try:
+            import_graph(model, folder)
+        except (Malformed, UnsupportedModel):
+            raise error from None
+        raise _because_of_shapes(error, declared_inputs(model), shapes) from error
+
+
+def _because_of_shapes(error: UnsupportedModel, inputs: tuple[TensorInfo, ...], shapes: Shapes) -> UnsupportedModel:
+    own = {info.name: info.shape for info in inputs if info.name in shapes}
+    told = ", ".join(f"{name!r} of the shape {_listed(shapes[name])} instead of {_listed(own[name])}" for name in own)
+    made = UnsupportedModel(
+        f"{error} The file itself runs; what does not is {told}, as input_shape or shapes ask for. Leave them out and "
+        "give it arrays of the shape that it was written for, or export the model with free sizes (torch.onnx.export "
+        "has dynamic_shapes)."
+    )
+    made.nodes = error.nodes
+    return made
+
+
+def _listed(shape: Sequence[int | None] | None) -> str:
+    return "[" + ", ".join("N" if size is None else str(size) for size in shape or ()) + "]"
+
+
+def _only_input(model: schema.Model, shape: Sequence[int | None]) -> str:
+    inputs = declared_inputs(model)
+    if len(inputs) != 1:
+        names = ", ".join(info.name for info in inputs)
+        raise Malformed(f"{len(inputs)} inputs ({names}), for which one shape does not do")
+    (only,) = inputs
+    if only.shape is not None and len(only.shape) != len(shape):
+        allowed = (
+            f"{len(only.shape) - 1} sizes, those of one input without the batch: the file has {_listed(only.shape)}"
+        )
+        raise InputError(message("input_shape", received=list(shape[1:]), allowed=allowed))
+    return only.name
 
 
 def _description(model: schema.Model, inputs: tuple[TensorInfo, ...], where: str) -> Description:

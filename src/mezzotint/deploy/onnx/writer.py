@@ -1,7 +1,7 @@
 """How does a network become an ONNX file? Traced by ``torch.fx``, then written node by node.
 
-The batch is free, all else has the sizes of the described input. Names of layers are those of the network: the weight
-of ``layer1.0.conv1`` is the initializer ``layer1.0.conv1.weight``.
+The batch is free, and so are sizes of the described input that are None; all else has the input's sizes. Names of
+layers are those of the network: the weight of ``layer1.0.conv1`` is the initializer ``layer1.0.conv1.weight``.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from mezzotint.deploy.description import trial_shapes
 from mezzotint.deploy.onnx import schema, tensors, wire
 from mezzotint.deploy.onnx.exported import CALLS, MODULES, Refused
+from mezzotint.deploy.refusals import check_shape, in_words, refused_shape, users_line
 from mezzotint.errors import InputError, UnsupportedModel, message
 from mezzotint.lowering.trace import has_hooks
 from mezzotint.sparse import Pattern
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
-_BATCHES: Final = (2, 3)
-"""Numbers of images of the two runs that tell what depends on the batch."""
+_BATCHES: Final = (2, 5)
+"""Numbers of images of the two runs that tell what depends on the batch; no free size is as small or in that ratio."""
 
 
 def write_model(
     model: nn.Module,
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     metadata: Mapping[str, str],
     producer: tuple[str, str],
     patterns: Mapping[str, Pattern] | None = None,
@@ -36,7 +38,7 @@ def write_model(
 
     Args:
         model: in evaluation mode, on the CPU, dense.
-        input_shape: of one input, without the batch.
+        input_shape: of one input, without the batch; None for a free size.
         metadata: entries that travel with the model.
         producer: name and version of the program.
         patterns: layer name -> where its weight is stored; such weights become sparse initializers.
@@ -55,13 +57,14 @@ def write_model(
             problems.append((str(node.target), _kind(model, node), str(reason)))
     if problems:
         raise UnsupportedModel.of(problems)
+    names = _names_of_free(inputs[0].meta["shapes"])
     made = schema.Graph(
         node=writer.nodes,
         name=type(model).__name__,
         initializer=list(writer.initializers.values()),
         sparse_initializer=list(writer.sparse.values()),
-        input=[_declared(node.name, node.meta["shapes"], node.meta["dtype"]) for node in inputs],
-        output=[_declared(name, *kind) for name, kind in writer.outputs.items()],
+        input=[_declared(node.name, node.meta["shapes"], node.meta["dtype"], names) for node in inputs],
+        output=[_declared(name, *kind, names) for name, kind in writer.outputs.items()],
     )
     whole = schema.Model(
         ir_version=IR_VERSION,
@@ -142,9 +145,30 @@ class GraphWriter:
         raise Refused(f"it reads a {type(value).__name__}")
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """Sizes of a node's result; -1 where the batch decides."""
+        """Sizes of a node's result; -1 where the batch or another free size decides."""
         first, second = node.meta["shapes"]
         return tuple(one if one == other else -1 for one, other in zip(first, second, strict=True))
+
+    def target(self, node: fx.Node, source: fx.Node) -> list[int]:
+        """The target of a reshape of ``source`` to the shape of ``node``: -1 is what is left, 0 keeps a free size."""
+        found = list(self.shape(node))
+        if found.count(-1) > 1:
+            before = list(zip(*source.meta["shapes"], strict=True))
+            for axis, sizes in enumerate(zip(*node.meta["shapes"], strict=True)):
+                if found[axis] == -1 and before[axis : axis + 1] == [sizes]:
+                    found[axis] = 0
+        if found.count(-1) > 1:
+            raise Refused("more than one of its sizes is free, and not as it was before")
+        return found
+
+    def scales(self, node: fx.Node, source: fx.Node) -> list[float]:
+        """By which the axes of ``source`` grow, from the third on."""
+        found = []
+        for before, after in zip(source.meta["shapes"], node.meta["shapes"], strict=True):
+            found.append([to / size for size, to in zip(before[2:], after[2:], strict=True)])
+        if found[0] != found[1]:
+            raise Refused("it does not grow by the same factor for inputs of all sizes")
+        return found[0]
 
     def _module(self, node: fx.Node) -> None:
         name = str(node.target)
@@ -172,34 +196,41 @@ class GraphWriter:
             self.outputs[name] = (node.meta["shapes"], node.meta["dtype"])
 
 
-def _traced(model: nn.Module, input_shape: Sequence[int]) -> tuple[fx.Graph, list[fx.Node]]:
+def _traced(model: nn.Module, input_shape: Sequence[int | None]) -> tuple[fx.Graph, list[fx.Node]]:
     """The graph with shapes and types noted, and its inputs."""
     if has_hooks(model):
         raise InputError("onnx: the network carries hooks, which a file cannot hold.")
     try:
         graph = fx.Tracer().trace(model)
         module = fx.GraphModule(model, graph)
-        runs = [_Recorder(module) for _ in _BATCHES]
-        for recorder, batch in zip(runs, _BATCHES, strict=True):
+    except Exception as error:  # tracing runs a user's code on stand-ins, and anything may come of that
+        raise _untraceable(model, f"a network that cannot be traced: {in_words(error)}{users_line(error)}") from error
+    needed = [node.name for node in graph.nodes if node.op == "placeholder" and not node.args]
+    if len(needed) != 1:
+        raise _untraceable(model, f"a network of {len(needed)} inputs ({', '.join(needed)})")
+    runs = [_Recorder(module) for _ in _BATCHES]
+    try:
+        for recorder, batch, sizes in zip(runs, _BATCHES, trial_shapes(input_shape), strict=True):
             with torch.no_grad():
-                recorder.run(torch.zeros(batch, *input_shape))
-    except Exception as error:  # tracing and running a user's code may fail with anything
-        first = str(error).strip().splitlines()
-        told = first[0] if first else type(error).__name__
-        raise InputError(
-            message(
-                f"onnx: {type(model).__name__}",
-                received=f"a network that cannot be traced and run ({told})",
-                allowed="a network of one input that torch.fx can trace",
-                fix="Write it as format pt2, which follows more of Python.",
-            )
-        ) from error
+                recorder.run(torch.zeros(batch, *sizes))
+    except Exception as error:  # likewise
+        check_shape(model, input_shape)  # on the network itself: the error is then in its own lines
+        raise refused_shape(input_shape, error) from error
     for node in graph.nodes:
         results = [run.results[node] for run in runs if node in run.results]
         node.meta["value"] = results[0] if results else None
         if len(results) == len(runs) and all(isinstance(one, Tensor) for one in results):
             node.meta["shapes"], node.meta["dtype"] = [tuple(one.shape) for one in results], results[0].dtype
     return graph, [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def _untraceable(model: nn.Module, received: str) -> InputError:
+    fix = (
+        "Write what depends on the numbers of the input, such as `if x.mean() > 0`, as arithmetic (torch.where, say); "
+        "format safetensors needs no tracing, and pt2 follows a little more of Python."
+    )
+    allowed = "a network of one input that torch.fx can trace"
+    return InputError(message(f"onnx: {type(model).__name__}", received=received, allowed=allowed, fix=fix))
 
 
 class _Recorder(fx.Interpreter):
@@ -225,10 +256,23 @@ def _attribute(model: nn.Module, name: str) -> Tensor:
     return found
 
 
-def _declared(name: str, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> schema.ValueInfo:
+def _names_of_free(shapes: list[tuple[int, ...]]) -> dict[tuple[int, ...], str]:
+    """What a free size of the input is called, by what it was in the two runs."""
+    sizes = list(zip(*shapes, strict=True))
+    sides = ("height", "width") if len(sizes) == 4 else ()
+    known = ["batch", *(f"axis_{axis}" for axis in range(1, len(sizes)))]
+    known[2:] = sides or known[2:]
+    return {pair: name for pair, name in zip(sizes, known, strict=True) if pair[0] != pair[1]}
+
+
+def _declared(
+    name: str, shapes: list[tuple[int, ...]], dtype: torch.dtype, names: Mapping[tuple[int, ...], str]
+) -> schema.ValueInfo:
     sizes = [
-        schema.Dimension(dim_value=one) if one == other else schema.Dimension(dim_param="batch")
-        for one, other in zip(*shapes, strict=True)
+        schema.Dimension(dim_value=pair[0])
+        if pair[0] == pair[1]
+        else schema.Dimension(dim_param=names.get(pair, f"{name}_axis_{axis}"))
+        for axis, pair in enumerate(zip(*shapes, strict=True))
     ]
     kind = schema.TensorType(elem_type=tensors.CODES[dtype], shape=schema.Shape(dim=sizes))
     return schema.ValueInfo(name=name, type=schema.Type(tensor_type=kind))

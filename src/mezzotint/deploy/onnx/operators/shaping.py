@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.deploy.onnx.call import Call
+from mezzotint.deploy.onnx.freed import FreedBatch
 from mezzotint.deploy.onnx.value import Numbers, Refused, Value, checked_axis, whole
 
 
@@ -18,6 +19,8 @@ def reshape(call: Call) -> Value:
     x, shape, zero = call.value(0), call.numbers(1), call.flag("allowzero")
     if shape is None:
         raise Refused("its input 1 is missing")
+    if call.freed is not None and isinstance(shape, list) and not (zero and 0 in shape):
+        shape, zero = call.freed.target(x, shape), False
     return _reshaped(call, x, call.emit(reshaped, x, shape, zero))
 
 
@@ -115,7 +118,23 @@ def concat(call: Call) -> Value:
     axis = call.integer("axis", 0)
     if not values:
         raise Refused("it has no inputs")
-    return call.emit(torch.cat, values, values[0].axis(axis))
+    axis = values[0].axis(axis)
+    if call.freed is not None and axis:
+        values = _for_each_image(call, values, call.freed)
+    return call.emit(torch.cat, values, axis)
+
+
+def _for_each_image(call: Call, values: Sequence[Value], freed: FreedBatch) -> list[Value]:
+    """What is constant and there once, such as a class token, is there for each image when the batch is free."""
+    images = next((x for x in values if x.constant is None and freed.first_as_written(x) == 1), None)
+    if images is None:
+        return list(values)
+    return [call.emit(once_each, x, images) if x.constant is not None and x.shape[:1] == (1,) else x for x in values]
+
+
+def once_each(x: Tensor, images: Tensor) -> Tensor:
+    """``x``, whose first axis has the size 1, as often as there are ``images``."""
+    return x.expand(images.shape[0], *x.shape[1:])
 
 
 def split(call: Call) -> Sequence[Value]:
@@ -227,10 +246,14 @@ def constant(call: Call) -> Value:
 
 
 def _reshaped(call: Call, x: Value, tried: Value) -> Value:
-    """The static reshape to what was found in the trials, where at most one size is free."""
+    """The static reshape to what was found in the trials, where at most one size is free; one row an image by name."""
     if tried.constant is not None:
         return tried
     shape = tried.shape
+    if x.rank >= 2 and len(shape) == 2 and shape[0] is None and shape[1]:
+        sizes = [(before.shape[0], after.shape[0]) for before, after in zip(x.samples, tried.samples, strict=True)]
+        if all(before == after for before, after in sizes):
+            return call.emit(nn.Flatten(), x)
     if shape.count(None) > 1 or 0 in shape:
         return tried
     return call.emit(torch.reshape, x, tuple(-1 if size is None else size for size in shape))
