@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,13 @@ from mezzotint.sparse.distribution import checked_density
 from mezzotint.sparse.initialise import fresh_bias, fresh_values, random_pattern
 from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.window import DenseWindow
+
+_DENSE: Final = message(
+    "state dict for sparse layers",
+    received="dense weights",
+    allowed="values and indices, as a sparse model saves them",
+    fix="Load a dense checkpoint before sparsify(); or densify(model), load, and sparsify(model, ...) anew.",
+)
 
 
 class SparseLayer(nn.Module):
@@ -150,6 +157,10 @@ class SparseLayer(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        if prefix + "weight" in state_dict and prefix + "values" not in state_dict:
+            if _DENSE not in error_msgs:  # once, not for each layer
+                error_msgs.append(_DENSE)
+            return
         rest = {key: value for key, value in state_dict.items() if key != prefix + "indices"}
         indices, values = state_dict.get(prefix + "indices"), state_dict.get(prefix + "values")
         if indices is None:

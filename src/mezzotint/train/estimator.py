@@ -221,7 +221,7 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         if self.density == 1:
             return model
         first = first_density(self.method, self.density)
-        return sparsify(model, first, distribution="erk", seed=self.random_state, init="rescale")
+        return sparsify(model, first, distribution="erk", choose="random", seed=self.random_state, init="rescale")
 
     def _batches(self, images: Tensor, labels: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(images))
