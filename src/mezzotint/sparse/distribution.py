@@ -133,8 +133,8 @@ def density_by_layer(layers: Iterable[str], density: Mapping[str, float]) -> dic
             )
     found: dict[str, float] = {}
     for name in names:
-        key = name if name in density else next((glob for glob in density if fnmatchcase(name, glob)), None)
-        if key is None:
+        fitting = [key for key in density if key == name] or [glob for glob in density if fnmatchcase(name, glob)]
+        if not fitting:
             raise InputError(
                 message(
                     "density by layer",
@@ -143,5 +143,5 @@ def density_by_layer(layers: Iterable[str], density: Mapping[str, float]) -> dic
                     fix="Leave layers dense by exclude.",
                 )
             )
-        found[name] = checked_density(density[key], f"density of layer {name!r}")
+        found[name] = checked_density(density[fitting[0]], f"density of layer {name!r}")
     return found

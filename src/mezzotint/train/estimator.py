@@ -20,10 +20,9 @@ from mezzotint import models
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import build, first_density
+from mezzotint.sparse import build, first_density, goal_of
 from mezzotint.train.config import OptimizerConfig, ScheduleConfig
 from mezzotint.train.optimizer import build_optimizer, set_learning_rate
-from mezzotint.train.parts import goal_of
 from mezzotint.train.schedule import factor
 
 try:

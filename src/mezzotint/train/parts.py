@@ -13,7 +13,7 @@ from mezzotint import models
 from mezzotint.errors import ConfigError, InputError, NotRegistered, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import Static, Topology, build, layer_nnz, sparse_layers
+from mezzotint.sparse import Static, Topology, build, goal_of
 from mezzotint.train.averaging import WeightAverage
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_sparsity import SparsityConfig
@@ -159,12 +159,6 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
         return build(sparsity.method, model, optimizer, sparsity.given, offered)
     except (InputError, NotRegistered, TypeError) as error:
         raise ConfigError(f"[sparsity], method {sparsity.method!r}: {error}") from error
-
-
-def goal_of(model: nn.Module, density: float, distribution: str) -> dict[str, int]:
-    """Layer -> nonzeros at the end of the training, for methods that start with others."""
-    shapes = {name: layer.weight_shape for name, layer in sparse_layers(model).items()}
-    return layer_nnz(shapes, density, distribution)
 
 
 def _device(name: str, ranks: Ranks) -> torch.device:
