@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mezzotint.sparse.averaging import WeightAverage
 from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.distribution import DISTRIBUTIONS, layer_nnz
 from mezzotint.sparse.goal import goal_of
@@ -42,6 +43,7 @@ __all__ = [
     "Static",
     "Topology",
     "TopologyReport",
+    "WeightAverage",
     "build",
     "densify",
     "first_density",

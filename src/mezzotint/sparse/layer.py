@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import InputError, ShapeError, message
+from mezzotint.sparse import copies
 from mezzotint.sparse.distribution import checked_density
 from mezzotint.sparse.initialise import fresh_bias, fresh_values, random_pattern
 from mezzotint.sparse.pattern import Pattern
@@ -138,6 +140,14 @@ class SparseLayer(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._follow_device()
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseLayer:
+        """As of any module; copies that turn out to be averages are told when the pattern moves (``sparse.copies``)."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))  # type: ignore[no-untyped-call]
+        copies.remember(self, made)
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles start with their window closed."""

@@ -13,9 +13,8 @@ from mezzotint import models
 from mezzotint.errors import ConfigError, InputError, NotRegistered, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import Static, Topology, build, goal_of
-from mezzotint.train.averaging import WeightAverage
-from mezzotint.train.config import RunConfig
+from mezzotint.sparse import Static, Topology, WeightAverage, build, goal_of
+from mezzotint.train.config import AverageConfig, RunConfig
 from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
 from mezzotint.train.memory import weight_counts
@@ -74,7 +73,7 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None, ranks: Rank
     )
     topology = _topology(config, model, optimizer, len(inputs.train))
     steps = len(inputs.train) * config.schedule.epochs
-    average = None if config.average.kind == "none" else WeightAverage(model, config.average, steps)
+    average = _average(config.average, model, steps)
     return Parts(
         config=config,
         inputs=inputs,
@@ -159,6 +158,13 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
         return build(sparsity.method, model, optimizer, sparsity.given, offered)
     except (InputError, NotRegistered, TypeError) as error:
         raise ConfigError(f"[sparsity], method {sparsity.method!r}: {error}") from error
+
+
+def _average(config: AverageConfig, model: nn.Module, steps: int) -> WeightAverage | None:
+    """The average over a run of ``steps`` steps, where one is asked for."""
+    if config.kind == "none":
+        return None
+    return WeightAverage(model, config.kind, decay=config.decay, start=round(config.start * steps))
 
 
 def _device(name: str, ranks: Ranks) -> torch.device:
