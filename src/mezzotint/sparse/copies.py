@@ -35,7 +35,12 @@ class _Copy:
         layer = self.layer()
         if layer is None or self.trained or layer.values.is_inference():
             return False
-        return layer.values._version - self.version > 1 and layer.pattern == self.pattern
+        return layer.values._version - self.version > 1 and self._has_its_first_pattern(layer)
+
+    def _has_its_first_pattern(self, layer: SparseLayer) -> bool:
+        """Whether the pattern was never set; moving to another device makes an equal one there."""
+        now, first = layer.pattern, self.pattern
+        return now is first or (now.device != first.device and now == first)
 
     def note_training(self, _: Tensor) -> None:
         """Its values have got a gradient."""
