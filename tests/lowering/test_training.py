@@ -372,7 +372,7 @@ def test_single_images_run_where_the_model_takes_them() -> None:
     network = mz.sparsify(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), 0.5, layout="native").eval()
     x = torch.randn(2, 3, 9, 9)
     batch = network(x)
-    assert network.forward.step_of("0").startswith("native: sparse convolution")
+    assert network.forward.step_of("0").startswith("native")
     torch.testing.assert_close(network(x[0]), batch[0])
     assert "plain layout, because it does not run on the first image" in explain(network)
     assert torch.equal(network(x), batch)
