@@ -19,6 +19,7 @@ from mezzotint.train import RunConfig, train
 from mezzotint.train.evaluate_checkpoint import evaluate_checkpoint
 from mezzotint.train.parts import build_parts
 from mezzotint.train.progress import Silent, StepView
+from mezzotint.train.state import restore
 from mezzotint.train.step import Clock, training_step
 
 Make = Callable[..., RunConfig]
@@ -116,3 +117,15 @@ def test_wrong_averages_are_told(small: Make) -> None:
         parts.average.load_state_dict({"kind": "swa", "steps": 1, "count": 1}, {})
     with pytest.raises(CheckpointError, match=r"'fc1\.values' is missing"):
         parts.average.load_state_dict({"kind": "ema", "steps": 1, "count": 1}, {})
+
+
+def test_an_average_of_an_older_checkpoint_goes_on(small: Make, tmp_path: Path) -> None:
+    """It has no count of steps: those of the topology are the same."""
+    config = small(average={"kind": "swa", "start": 0.9})
+    train(config, folder=tmp_path / "run")
+    saved = last(tmp_path / "run")
+    steps = saved.state["average"].pop("steps")
+    parts = build_parts(config)
+    restore(parts, saved)
+    assert parts.average is not None
+    assert parts.average.steps == steps == parts.topology.steps > parts.average.count > 0
