@@ -25,7 +25,7 @@ def fit(model, lr):
     """Train for some epochs; the topology of sparse layers stays as it is."""
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(train))
-    topology = Static(model)
+    topology = Static(model, optimizer)
     for _ in range(epochs):
         for batch in train:
             loss = cross_entropy(model(batch.images), batch.labels)

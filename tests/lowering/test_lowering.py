@@ -7,6 +7,7 @@ in the lowered model, and sums run in another order.
 from __future__ import annotations
 
 import logging
+import pickle
 from collections import Counter
 from typing import Any
 
@@ -354,16 +355,45 @@ def test_autocast_holds_the_16_bit_type_in_the_native_layout() -> None:
     assert count(lowered, NativeConv) == 3
 
 
-def test_other_types_and_ranks_than_the_example_are_told() -> None:
-    lowered = lower(prepared(stack()), torch.zeros(1, 3, 9, 9))
-    with pytest.raises(ShapeError, match=r"float64 \[1, 3, 9, 9\]; allowed: float32"):
-        lowered(torch.zeros(1, 3, 9, 9, dtype=torch.float64))
-    with pytest.raises(ShapeError, match=r"\[3, 9, 9\]"):
-        lowered(torch.zeros(3, 9, 9))
+@pytest.mark.parametrize("planned", [True, False])
+def test_wrong_inputs_are_told_by_the_models_own_forward(planned: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    right = torch.randn(2, 4, 9, 9)
+    lowered = lower(prepared(Residual()), right if planned else None)
+    for wrong, kind, words in (
+        (right[0], ValueError, "expected 4D input"),
+        (right[:, :1], ShapeError, "input channels"),
+        (right.double(), RuntimeError, "mixed dtype"),
+    ):
+        with pytest.raises(kind, match=words) as told:
+            lowered(wrong)
+        assert "While executing" not in str(told.value)
+        assert told.value.__context__ is None
+        assert any(frame.name == "forward" and str(frame.path) == __file__ for frame in told.traceback)
+    assert capfd.readouterr().err == ""
     with pytest.raises(ShapeError, match="input channels"):
-        lowered(torch.zeros(1, 4, 9, 9))
-    with pytest.raises(ShapeError, match="image size"):
-        lower(prepared(nn.Sequential(nn.Conv2d(3, 4, 5))), torch.zeros(1, 3, 9, 9))(torch.zeros(1, 3, 4, 9))
+        lower(prepared(Residual()), right[:, :1])
+    assert lowered(right).shape == (2, 3)
+
+
+def test_a_pickled_one_tells_wrong_inputs_too() -> None:
+    x = torch.randn(2, 3, 9, 9)
+    lowered = lower(prepared(stack()), x)
+    again = pickle.loads(pickle.dumps(lowered))
+    torch.testing.assert_close(again(x), lowered(x))
+    with pytest.raises(ShapeError, match="input channels"):
+        again(x[:, :1])
+
+
+def test_an_error_of_the_lowered_forward_alone_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(2, 4, 9, 9)
+    lowered = lower(prepared(Residual()), x)
+
+    def broken(*_: object) -> None:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr(lowered._native, "forward", broken)
+    with pytest.raises(KeyError, match="of ours"):
+        lowered(x)
 
 
 def test_batch_statistics_and_dropout_in_training_mode_stay_as_the_user_left_them() -> None:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint.errors import NotRegistered, RunError
+from mezzotint.errors import NotRegistered, RunError, ShapeError
 from mezzotint.kernels import launch, native
 from mezzotint.lowering import attach, detach, explain
 from mezzotint.sparse import sparse_layers
@@ -304,3 +304,83 @@ def test_small_batches_and_high_densities_run_in_the_plain_layout_and_say_so() -
     dense = mz.sparsify(TheirResNet18(), 0.5, "uniform")
     dense(torch.randn(16, 3, 12, 12))
     assert "a batch of 16 would cost 1.3 times its dense multiply-adds" in explain(dense)
+
+
+def _frames(told: pytest.ExceptionInfo[BaseException]) -> list[str]:
+    """The functions of this file that an error went through."""
+    return [frame.name for frame in told.traceback if str(frame.path) == __file__]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("planned", [True, False])
+def test_wrong_inputs_are_told_by_the_models_own_forward(
+    training: bool, planned: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    network = mz.sparsify(TheirResNet18(), 0.1, layout="native").train(training)
+    right = torch.randn(4, 3, 12, 12)
+    if planned:
+        network(right)
+    for wrong, kind, words in (
+        (right[0], ValueError, r"expected 4D input \(got 3D input\)"),
+        (right[:, :1], ShapeError, "input channels: received 1; allowed: 3"),
+        (right.double(), RuntimeError, "mixed dtype"),
+    ):
+        with pytest.raises(kind, match=words) as told:
+            network(wrong)
+        assert "While executing" not in str(told.value)
+        assert told.value.__context__ is None
+        assert "forward" in _frames(told)
+    assert capfd.readouterr().err == ""
+    network(right)
+    assert "plain layout" not in explain(network)
+
+
+def test_an_error_of_the_native_forward_alone_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = mz.sparsify(TheirResNet18(), 0.1, layout="native"), torch.randn(2, 3, 12, 12)
+    network(x)
+    (lowered,) = network.forward._lowered.values()
+
+    def broken(*_: object) -> None:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr(lowered.module, "forward", broken)
+    with pytest.raises(KeyError, match="of ours"):
+        network(x)
+
+
+def test_a_model_of_one_batch_size_runs_in_the_plain_layout_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class OfFour(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x).view(4, 64)
+            return y
+
+    network, x = mz.sparsify(OfFour(), 0.5, layout="native"), torch.randn(4, 3, 6, 6)
+    with caplog.at_level(logging.WARNING, "mezzotint.lowering.attach"):
+        with pytest.raises(RuntimeError, match="invalid for input of size"):
+            network(x[:3])
+        assert not caplog.records
+        assert network(x).shape == network(x).shape == (4, 64)
+    assert len(caplog.records) == 1
+    assert "does not run on the first image of its input alone: shape '[4, 64]'" in caplog.text
+
+
+def test_single_images_run_where_the_model_takes_them() -> None:
+    network = mz.sparsify(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), 0.5, layout="native").eval()
+    x = torch.randn(2, 3, 9, 9)
+    batch = network(x)
+    assert network.forward.step_of("0").startswith("native")
+    torch.testing.assert_close(network(x[0]), batch[0])
+    assert "plain layout, because it does not run on the first image" in explain(network)
+    assert torch.equal(network(x), batch)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*deprecated:DeprecationWarning")
+def test_jit_traces_the_plain_layout() -> None:
+    network = mz.sparsify(TheirResNet18(), 0.1).eval()
+    traced = torch.jit.trace(network, torch.randn(16, 3, 12, 12), check_trace=False)
+    x = torch.randn(5, 3, 12, 12)
+    torch.testing.assert_close(traced(x), network(x), atol=1e-4, rtol=1e-4)

@@ -12,21 +12,23 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mezzotint import Pattern, sparsify
-from mezzotint.errors import InputError, NotRegistered
-from mezzotint.sparse import build, first_density, options_of, sparse_layers
+from mezzotint.errors import ConfigError, InputError, NotRegistered
+from mezzotint.sparse import Static, build, first_density, layer_nnz, options_of, sparse_layers
 from mezzotint.sparse.methods import dsr, mest, srigl
 from mezzotint.sparse.methods.ac_dc import is_compressed
 from mezzotint.sparse.rules import Occasion
 from mezzotint.sparse.view import LayerView
+from mezzotint.train import SparsityConfig
 
 
 class Run:
     """Two linear layers trained on noise."""
 
     def __init__(self, method: str, density: float = 0.3, momentum: float = 0.9, **given: Any) -> None:
+        """``density_`` is the method's own."""
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 10))
-        given = {"interval": 5, "total_steps": 40} | given
+        given = {"interval": 5, "total_steps": 40} | {key.rstrip("_"): value for key, value in given.items()}
         sparsify(self.model, density, "uniform")
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=momentum)
         self.topology: Any = build(method, self.model, self.optimizer, given, {})
@@ -242,3 +244,36 @@ def test_options_are_checked() -> None:
         Run("ac_dc", density=1.0, goal={"0": 4, "2": 4}, phase=0.0)
     with pytest.raises(NotRegistered, match="Did you mean 'global'"):
         Run("ac_dc", density=1.0, goal={"0": 4, "2": 4}, scope="globl")
+
+
+@pytest.mark.parametrize("method", ["gmp", "granet", "ac_dc", "top_kast"])
+def test_a_goal_may_be_given_as_a_density(method: str) -> None:
+    shapes = {"0": (16, 20), "2": (10, 16)}
+    counted = Run(method, density=1.0, goal=layer_nnz(shapes, 0.2, "er"))
+    shared = Run(method, density=1.0, density_=0.2, distribution="er")
+    named = Run(method, density=1.0, density_={"0": 0.1, "*": 0.5})
+    assert counted.topology.state_dict()["settings"] == shared.topology.state_dict()["settings"]
+    for number in range(40):
+        named.step(number)
+    assert {name: layer.nnz for name, layer in named.layers.items()} == {"0": 32, "2": 80} or method == "ac_dc"
+    assert sum(layer.nnz for layer in named.layers.values()) == 112
+    for options, said in (({}, "neither"), ({"density_": 0.2, "goal": layer_nnz(shapes, 0.2)}, "both")):
+        with pytest.raises(InputError, match=f"goal and density of a method: received {said}; allowed: exactly one"):
+            Run(method, density=1.0, **options)
+
+
+def test_a_run_makes_the_goal_itself() -> None:
+    with pytest.raises(ConfigError, match=r"received density; allowed: begin, end, scope\. Set sparsity\.density"):
+        SparsityConfig(density=0.1, method="gmp", options={"density": 0.2})
+
+
+def test_an_optimiser_of_the_dense_weights_is_told_by_static_too() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+    early = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsify(model, 0.5)
+    with pytest.raises(InputError, match=r"optimizer of layer '0'.*Build the optimiser after sparsify"):
+        Static(model, early)
+    Static(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    Static(model)  # who gives none is asked nothing
+    model[0].values.requires_grad_(False)  # type: ignore[union-attr]
+    Static(model, torch.optim.SGD(model[1].parameters(), lr=0.1))

@@ -266,3 +266,40 @@ def test_a_model_without_data_can_be_sparsified_and_filled_later() -> None:
     x = torch.randn(2, 3, 9, 9)
     assert torch.equal(source.eval()(x), target.eval()(x))
     assert isinstance(sparse_layers(target)["0"].pattern, Pattern)
+
+
+def test_what_is_no_dense_module_is_told() -> None:
+    model = sparsify(_network(), 0.2)
+    with pytest.raises(InputError, match=r"sparse already \(4 sparse layers.*Call densify\(model\) first"):
+        sparsify(model, 0.1)
+    with pytest.raises(InputError, match=r"received OrderedDict; .*model\.load_state_dict\(state\)"):
+        sparsify(_network().state_dict(), 0.1)  # type: ignore[arg-type]
+    later = sparsify(_network(), 0.2, exclude="5")
+    assert isinstance(sparsify(later, 0.5)[5], SparseLinear)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_dense_checkpoint_is_to_be_loaded_before(strict: bool) -> None:
+    model = sparsify(_network(), 0.2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items() if "values" in name}
+    with pytest.raises(RuntimeError, match=r"Load a dense checkpoint before sparsify") as told:
+        model.load_state_dict(_network().state_dict(), strict=strict)
+    assert str(told.value).count("dense checkpoint") == 1
+    assert "Missing key" not in str(told.value)
+    assert all(torch.equal(model.state_dict()[name], values) for name, values in before.items())
+
+
+def test_densities_by_glob() -> None:
+    model = sparsify(_network(), {"5": 0.5, "[12].*": 0.25, "*": 1.0})
+    assert {name: layer.density for name, layer in sparse_layers(model).items()} == {
+        "0": 1.0,
+        "1.0": 0.25,
+        "2.0": 0.25,
+        "5": 0.5,
+    }
+    halved = sparsify(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), {"*": 0.5}, structure="2:4")
+    assert [layer.nnz for layer in sparse_layers(halved).values()] == [32, 32]
+    with pytest.raises(InputError, match=r"density by layer: received layers\.\*; allowed: .*globs"):
+        sparsify(_network(), {"layers.*": 0.1})
+    with pytest.raises(InputError, match=r"no density for '1\.0'"):
+        sparsify(_network(), {"0": 0.1})

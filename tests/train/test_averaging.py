@@ -12,15 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from train_comparison import assert_same_run, last
 
-from mezzotint import sparsify
 from mezzotint.deploy.run_checkpoint import read_checkpoint
 from mezzotint.errors import CheckpointError, ConfigError
 from mezzotint.sparse import sparse_layers
-from mezzotint.train import AverageConfig, RunConfig, train
-from mezzotint.train.averaging import WeightAverage
+from mezzotint.train import RunConfig, train
 from mezzotint.train.evaluate_checkpoint import evaluate_checkpoint
 from mezzotint.train.parts import build_parts
 from mezzotint.train.progress import Silent, StepView
+from mezzotint.train.state import restore
 from mezzotint.train.step import Clock, training_step
 
 Make = Callable[..., RunConfig]
@@ -59,43 +58,6 @@ def test_the_average_is_that_of_the_dense_weights_and_forgets_what_was_pruned(ki
             torch.testing.assert_close(mine, theirs)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(_dense(parts.model), own, strict=True))
     assert parts.average.count == count
-
-
-def test_buffers_are_averaged_too_and_counters_are_not() -> None:
-    model = sparsify(nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)), 0.5, layout="plain")
-    average = WeightAverage(model, AverageConfig(kind="swa", start=0.0), 10)
-    norm = model[1]
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.num_batches_tracked is not None
-    for value in (1.0, 2.0, 6.0):
-        norm.running_mean.fill_(value)
-        norm.num_batches_tracked += 1
-        average.step(int(value))
-    tensors = average.tensors()
-    assert tensors["1.running_mean"].tolist() == [3.0] * 4
-    assert int(tensors["1.num_batches_tracked"]) == 3
-    with average.applied():
-        assert norm.running_mean.tolist() == [3.0] * 4
-    assert norm.running_mean.tolist() == [6.0] * 4
-
-
-def test_an_error_while_the_averages_are_applied_gives_the_weights_back() -> None:
-    model = sparsify(nn.Sequential(nn.Linear(8, 8)), 0.5)
-    average = WeightAverage(model, AverageConfig(kind="ema", decay=0.5), 10)
-    average.step(1)
-    (layer,) = sparse_layers(model).values()
-    layer.values.data.add_(1)
-    own = layer.values.detach().clone()
-
-    def fail_inside() -> None:
-        with average.applied():
-            assert not torch.equal(layer.values, own)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail_inside()
-    assert torch.equal(layer.values, own)
 
 
 class _Crash(Exception):
@@ -152,6 +114,18 @@ def test_wrong_averages_are_told(small: Make) -> None:
     parts = build_parts(small(average={"kind": "ema"}))
     assert parts.average is not None
     with pytest.raises(CheckpointError, match="average of the checkpoint: received swa; allowed: ema"):
-        parts.average.load_state_dict({"kind": "swa", "count": 1}, {})
+        parts.average.load_state_dict({"kind": "swa", "steps": 1, "count": 1}, {})
     with pytest.raises(CheckpointError, match=r"'fc1\.values' is missing"):
-        parts.average.load_state_dict({"kind": "ema", "count": 1}, {})
+        parts.average.load_state_dict({"kind": "ema", "steps": 1, "count": 1}, {})
+
+
+def test_an_average_of_an_older_checkpoint_goes_on(small: Make, tmp_path: Path) -> None:
+    """It has no count of steps: those of the topology are the same."""
+    config = small(average={"kind": "swa", "start": 0.9})
+    train(config, folder=tmp_path / "run")
+    saved = last(tmp_path / "run")
+    steps = saved.state["average"].pop("steps")
+    parts = build_parts(config)
+    restore(parts, saved)
+    assert parts.average is not None
+    assert parts.average.steps == steps == parts.topology.steps > parts.average.count > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from mezzotint.deploy.run_checkpoint import read_checkpoint
 from mezzotint.errors import CheckpointError, ConfigError
 from mezzotint.train import RunConfig, train
 from mezzotint.train.evaluate_checkpoint import evaluate_checkpoint
+from mezzotint.train.parts import build_parts
 
 Make = Callable[..., RunConfig]
 OWN = """
@@ -24,6 +26,11 @@ from torch import nn
 
 def net(num_classes, in_channels, units):
     return nn.Sequential(nn.Conv2d(in_channels, units, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * units, num_classes))
+
+def pretrained(num_classes, in_channels):
+    made = nn.Sequential(nn.Conv2d(in_channels, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(288, num_classes))
+    made[1].num_batches_tracked += 7
+    return made
 """
 
 
@@ -67,3 +74,18 @@ def test_a_wrong_option_is_told_before_anything_is_written(small: Make, tmp_path
     with pytest.raises(ConfigError, match=r"\[model\]: .*missing 1 required positional argument: 'units'"):
         train(small(model={"name": "trained_nets:net"}), folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_trained_weights_that_a_network_brings_are_not_pruned_at_random_without_a_word(
+    small: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {"name": "trained_nets:pretrained"}
+    with caplog.at_level(logging.WARNING, "mezzotint.train.parts"):
+        made = build_parts(small(model=model))
+        assert "was trained before (batch norm '1' has seen 7 batches), and is pruned at random" in caplog.text
+        caplog.clear()
+        build_parts(small(model=model), saved=made.inputs.record)
+        build_parts(small(model=model, sparsity={"choose": "random"}))
+        build_parts(small(model=model, sparsity={"method": "gmp"}))  # begins with all weights
+        build_parts(small(model={"name": "trained_nets:net", "options": {"units": 4}}))
+    assert not caplog.records

@@ -26,6 +26,7 @@ from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.border import native_type
 from mezzotint.lowering.compile_segments import compile_segments
 from mezzotint.lowering.explain import explain_plan
+from mezzotint.lowering.failure import first_line, own_words
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
 from mezzotint.lowering.worth import convolutions_of, worth
@@ -48,6 +49,10 @@ class _Lowered:
     convolutions: tuple[tuple[SparseConv2d, int], ...] = ()
 
 
+class _OneImageFails(Exception):
+    """The model does not run on the first image alone; the message is the reason for the plain layout."""
+
+
 class NativeForward:
     """The ``forward`` of an attached model."""
 
@@ -60,12 +65,23 @@ class NativeForward:
         self._told: set[str] = set()
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        if torch.compiler.is_compiling() or named or not _native_input(inputs):
+        recorded = torch.compiler.is_compiling() or torch._C._is_tracing()
+        if recorded or named or not _native_input(inputs):
             return self._plain(*inputs, **named)
-        lowered = self._lowered_for(inputs)
-        if lowered.module is None or not self._pays(lowered, inputs):
+        try:
+            lowered = self._lowered_for(inputs)
+            if lowered.module is not None and self._pays(lowered, inputs):
+                return lowered.module.forward(*inputs)  # not its __call__: that prints generated code when it fails
+        except Exception as error:  # noqa: BLE001  anything the user's modules may raise
+            failure = error
+        else:
             return self._plain(*inputs)
-        return lowered.module(*inputs)
+        if not isinstance(failure, _OneImageFails):
+            return own_words(failure, self._plain, inputs)
+        # The inputs are wrong, and the model's own forward says so; or the model takes no other batch than this one.
+        outputs = self._plain(*inputs)
+        self._keep(inputs, _Lowered(None, None, None, str(failure)))
+        return outputs
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -94,14 +110,22 @@ class NativeForward:
         if modules != self._modules:
             self._modules = modules
             self._lowered.clear()
-        modes = tuple((module.training, has_hooks(module)) for _, module in modules[1:])
-        key = (self.model.training, native_type([x for x in inputs if isinstance(x, Tensor)]), modes)
+        key = self._key(inputs)
         if key not in self._lowered:
-            if len(self._lowered) >= _REMEMBERED:
-                self._lowered.clear()
-            self._lowered[key] = self._lower(inputs)
-            self._tell(self._lowered[key])
+            self._keep(inputs, self._lower(inputs))
         return self._lowered[key]
+
+    def _key(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What a plan rests on."""
+        modes = tuple((module.training, has_hooks(module)) for _, module in self._modules[1:])
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        return self.model.training, native_type(tensors), tuple(x.dim() for x in tensors), modes
+
+    def _keep(self, inputs: tuple[Any, ...], lowered: _Lowered) -> None:
+        if len(self._lowered) >= _REMEMBERED:
+            self._lowered.clear()
+        self._lowered[self._key(inputs)] = lowered
+        self._tell(lowered)
 
     def _lower(self, inputs: tuple[Any, ...]) -> _Lowered:
         try:
@@ -110,7 +134,7 @@ class NativeForward:
                 raise Untraceable(reason)
             graph_module = traced(self.model, whole=False)
             with _Evaluation(self.model):
-                record_shapes(graph_module, tuple(x[:1] if isinstance(x, Tensor) else x for x in inputs))
+                _record_one(graph_module, inputs)
             make_pure(graph_module)
             plan = make_plan(graph_module, folds=False)
             if not any(step.conv for step in plan.steps):
@@ -184,6 +208,14 @@ def explain(model: nn.Module) -> str:
     if not isinstance(forward, NativeForward):
         return f"{type(model).__name__}: plain layout, because it was not sparsified with layout='native'."
     return forward.explain()
+
+
+def _record_one(graph_module: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
+    """:func:`record_shapes` on the first image of a batch."""
+    try:
+        record_shapes(graph_module, tuple(x[:1] if isinstance(x, Tensor) else x for x in inputs))
+    except Exception as error:
+        raise _OneImageFails(f"it does not run on the first image of its input alone: {first_line(error)}") from error
 
 
 class _Evaluation:

@@ -17,6 +17,7 @@ from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.border import native_type
 from mezzotint.lowering.explain import explain_plan
+from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rewrite import rewrite
 from mezzotint.lowering.trace import Untraceable, record_shapes, traced
@@ -48,6 +49,7 @@ class LoweredModel(nn.Module):
         self._native: fx.GraphModule | None = None
         self._reason: str | None = None
         self.plain: nn.Module = detach(copy.deepcopy(model)).requires_grad_(False)
+        self._own: tuple[nn.Module, ...] = (self.plain,)  # no submodule: those of the graph are the same ones
         try:
             _require_native()
             self.plain = traced(self.plain)
@@ -58,10 +60,28 @@ class LoweredModel(nn.Module):
         """As the model's own forward; the first call plans for the shapes that it sees, unless :func:`lower` did."""
         self._check_no_gradient((inputs, named))
         with torch.no_grad():
-            if named:
-                return self.plain(*inputs, **named)
-            lowered = self.plan(*inputs) if self._native is None else self._native
-            return lowered(*inputs) if self._always or self._pays(inputs) else self.plain(*inputs)
+            try:
+                return self._run(inputs, named)
+            except Exception as error:  # noqa: BLE001  anything the user's modules may raise
+                failure = error
+            return own_words(failure, self._as_written, inputs, named)
+
+    @property
+    def _as_written(self) -> nn.Module:
+        """The copy of the model as the user wrote it; it is not in pickles."""
+        return self._own[0] if self._own else self.plain
+
+    def _run(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        module = self.plain
+        if not named:
+            lowered = self._planned(inputs) if self._native is None else self._native
+            module = lowered if self._always or self._pays(inputs) else self.plain
+        # A graph's __call__ prints generated code when it fails.
+        return (module.forward if isinstance(module, fx.GraphModule) else module)(*inputs, **named)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles hold the traced graph alone: they need no class of the user's."""
+        return {**self.__dict__, "_own": ()}
 
     def _pays(self, inputs: tuple[Any, ...]) -> bool:
         tensors = [x for x in inputs if isinstance(x, Tensor)]
@@ -69,6 +89,14 @@ class LoweredModel(nn.Module):
 
     def plan(self, *inputs: Any) -> nn.Module:
         """Plan the lowering for inputs of these shapes, once; returns the module that runs from now on."""
+        with torch.no_grad():
+            try:
+                return self._planned(inputs)
+            except Exception as error:  # noqa: BLE001  anything the user's modules may raise
+                failure = error
+            return own_words(failure, self._as_written, inputs)
+
+    def _planned(self, inputs: tuple[Any, ...]) -> nn.Module:
         with _planning:
             if self._native is None and isinstance(self.plain, fx.GraphModule) and self._reason is None:
                 try:

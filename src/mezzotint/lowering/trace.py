@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from mezzotint.lowering.failure import first_line
 from mezzotint.sparse import SparseLayer
 
 
@@ -47,8 +48,7 @@ def traced(model: nn.Module, *, whole: bool = True) -> fx.GraphModule:
             return fx.GraphModule(model, copy.deepcopy(model.graph), type(model).__name__)
         return fx.GraphModule(model, tracer.trace(model), type(model).__name__)
     except Exception as error:  # tracing runs the user's code on stand-ins, and anything may come of that
-        first = str(error).strip().splitlines()
-        raise Untraceable(f"torch.fx cannot trace it: {first[0] if first else type(error).__name__}") from error
+        raise Untraceable(f"torch.fx cannot trace it: {first_line(error)}") from error
 
 
 def _is_traced(model: fx.GraphModule, tracer: _Tracer) -> bool:

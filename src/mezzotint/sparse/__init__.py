@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from mezzotint.sparse.averaging import WeightAverage
 from mezzotint.sparse.conversion import CHOICES, INITS, densify, sparsify
 from mezzotint.sparse.distribution import DISTRIBUTIONS, layer_nnz
+from mezzotint.sparse.goal import goal_of
 from mezzotint.sparse.layer import SparseLayer, sparse_layers, topology_digest
 from mezzotint.sparse.layers import SparseConv2d, SparseLinear
 from mezzotint.sparse.methods import METHODS, build, first_density, method, options_of
+from mezzotint.sparse.methods.gmp import GMP
 from mezzotint.sparse.methods.sparse_momentum import SparseMomentum
 from mezzotint.sparse.methods.static import Static
 from mezzotint.sparse.pattern import Pattern
@@ -21,6 +24,7 @@ __all__ = [
     "CHOICES",
     "DECAYS",
     "DISTRIBUTIONS",
+    "GMP",
     "INITS",
     "METHODS",
     "Decision",
@@ -39,9 +43,11 @@ __all__ = [
     "Static",
     "Topology",
     "TopologyReport",
+    "WeightAverage",
     "build",
     "densify",
     "first_density",
+    "goal_of",
     "layer_nnz",
     "method",
     "options_of",

@@ -54,18 +54,7 @@ class Collector:
 
     def group(self, name: str) -> Group:
         """The optimiser's settings for the layer ``name``."""
-        values = self._layers[name].values
-        for group in self._optimizer.param_groups:
-            if any(parameter is values for parameter in group["params"]):
-                return group
-        raise InputError(
-            message(
-                f"optimizer of layer {name!r}",
-                received="an optimiser that does not hold its values",
-                allowed="an optimiser over model.parameters()",
-                fix="Build the optimiser after sparsify(): the swapped layers have new parameters.",
-            )
-        )
+        return group_of(self._optimizer, name, self._layers[name])
 
     def rule(self, name: str) -> MomentRule:
         """How gradients of the layer ``name`` are averaged."""
@@ -169,6 +158,25 @@ class Collector:
 
     def _steps(self, name: str) -> int:
         return self.rule(name).steps(self._state(name))
+
+
+def group_of(optimizer: Optimizer, name: str, layer: SparseLayer) -> Group:
+    """The settings of ``optimizer`` for ``layer``, whose dotted name is ``name``.
+
+    Raises:
+        InputError: the optimiser does not hold the layer's values.
+    """
+    for group in optimizer.param_groups:
+        if any(parameter is layer.values for parameter in group["params"]):
+            return group
+    raise InputError(
+        message(
+            f"optimizer of layer {name!r}",
+            received="an optimiser that does not hold its values",
+            allowed="an optimiser over model.parameters()",
+            fix="Build the optimiser after sparsify(): the swapped layers have new parameters.",
+        )
+    )
 
 
 def _saved(entry: _Open) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from mezzotint.sparse.initialise import (
 )
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
 from mezzotint.sparse.layers import SparseConv2d, SparseLinear
+from mezzotint.sparse.past import sign_of_training
 from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.ranking import largest
 from mezzotint.sparse.selection import Exclude, Selection, select
@@ -63,6 +64,8 @@ CHOICES: Final[dict[str, _Choice]] = {
     "fan_in": _fan_in,
 }
 """Name -> which weights of a layer stay."""
+AUTO: Final = "auto"
+"""Of ``choose``: as the network's past asks for."""
 INITS: Final[dict[str, _Init]] = {
     "keep": _keep,
     "rescale": _rescale,
@@ -76,7 +79,7 @@ def sparsify(
     density: float | Mapping[str, float],
     distribution: str = "erk",
     exclude: Iterable[Exclude] | Exclude = (),
-    choose: str = "random",
+    choose: str = AUTO,
     seed: int = 0,
     init: str = "keep",
     structure: str | None = None,
@@ -86,17 +89,19 @@ def sparsify(
     Exactly these two types are swapped; subclasses and other modules are left alone, and the log (logger
     ``mezzotint.sparse.conversion``, level INFO) says which and why; :func:`mezzotint.sparse.select` returns the same.
     Biases, hooks, training flags, devices, dtypes and ``requires_grad`` are kept. The swapped layers have new
-    parameters: build the optimiser afterwards.
+    parameters: build the optimiser afterwards, and load a dense checkpoint before.
 
     Args:
         model: any module. When it is itself a layer to swap, the sparse twin is returned.
         density: of all swapped layers together, in (0, 1]: their nonzeros sum to exactly ``round(density * weights)``.
-            Or one density for every layer by name.
+            Or one density for every layer, by name or glob: a layer's own name first, then the first glob that fits.
         distribution: "uniform", "er", "erk" or "uniform_plus" (see :mod:`mezzotint.sparse.distribution`).
         exclude: exact dotted names, globs, or module types; what lies inside an excluded module is excluded too.
         choose: which weights stay: "random" (drawn from ``seed`` and the layer's name on the CPU, so that the choice
             does not depend on the device or on other layers), "magnitude" (the largest, the lower position first
-            among equals) or "fan_in" (random, but equally many for each output unit).
+            among equals) or "fan_in" (random, but equally many for each output unit). "auto": "magnitude" where the
+            network shows that it was trained (:func:`mezzotint.sparse.past.sign_of_training` lists the signs),
+            otherwise "random"; the log says at level INFO which, and why.
         seed: of the random choice and of fresh values.
         init: what values they start with. "keep": their own, whatever ``choose`` is; right for trained weights, and
             what the published sparse momentum does. "rescale": their own times ``sqrt(dense / sparse fan-in)`` per
@@ -111,15 +116,20 @@ def sparsify(
         ``model``, changed in place.
 
     Raises:
-        InputError: a density outside (0, 1], an exclude that matches nothing, no layer to swap, or a layer whose weight
-            is parametrized or shared with another module.
+        InputError: a density outside (0, 1], an exclude or a glob that matches nothing, no layer to swap, a layer whose
+            weight is parametrized or shared with another module, or something that is no module.
         NotRegistered: an unknown distribution, choice or init.
     """
-    chosen, start = _entry("choose", choose, CHOICES), _entry("init", init, INITS)
+    _entry("choose", choose, {AUTO: _random, **CHOICES})
+    start = _entry("init", init, INITS)
+    _require_module(model)
     selection = select(model, exclude)
-    _require_layers(selection)
+    _require_layers(model, selection)
     shapes = {name: tuple(layer.weight.shape) for name, layer in selection.layers.items()}
     counts = layer_nnz(shapes, density, distribution)
+    if choose == AUTO:
+        choose = _choice_for(model, selection)
+    chosen = CHOICES[choose]
     if structure is not None:
         grouped = Structure.parse(structure)
         counts = structured_counts(grouped, shapes, density, counts)
@@ -148,9 +158,41 @@ def _entry(name: str, key: str, table: Mapping[str, _Entry]) -> _Entry:
     return table[key]
 
 
-def _require_layers(selection: Selection) -> None:
+def _choice_for(model: nn.Module, selection: Selection) -> str:
+    """What "auto" means for this network; logged with the reason."""
+    sign = sign_of_training(model, selection.layers)
+    choose = "random" if sign is None else "magnitude"
+    _log.info("choose='auto' is %r, because %s", choose, sign or "nothing shows that the network was trained")
+    return choose
+
+
+def _require_module(model: object) -> None:
+    if isinstance(model, nn.Module):
+        return
+    raise InputError(
+        message(
+            "model to sparsify",
+            received=type(model).__name__,
+            allowed="an nn.Module",
+            fix="Load a state dict into the network first: model.load_state_dict(state), then sparsify(model, ...)."
+            if isinstance(model, Mapping)
+            else "",
+        )
+    )
+
+
+def _require_layers(model: nn.Module, selection: Selection) -> None:
     if selection.layers:
         return
+    if made := sparse_layers(model):
+        raise InputError(
+            message(
+                "model to sparsify",
+                received=f"a model that is sparse already ({len(made)} sparse layers, no other that can be swapped)",
+                allowed="a model with nn.Conv2d or nn.Linear layers that are not excluded",
+                fix="Call densify(model) first to choose its weights anew.",
+            )
+        )
     left = "; ".join(f"{name or 'the model'}: {why}" for name, why in list(selection.left_alone.items())[:3])
     raise InputError(
         message(

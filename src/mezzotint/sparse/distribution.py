@@ -14,7 +14,8 @@ are full, and the rest is shared again among the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Final
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
@@ -53,8 +54,8 @@ def layer_nnz(
     Args:
         shapes: layer name -> shape of the dense weight.
         density: of all layers together, in (0, 1]: the result sums to ``round(density * total number of weights)``
-            exactly, but to at least one nonzero per layer. Or a density for each layer by name: then each layer gets
-            ``max(1, round(density * numel))`` and ``distribution`` is not used.
+            exactly, but to at least one nonzero per layer. Or a density for each layer, by name or glob: then each
+            layer gets ``max(1, round(density * numel))`` and ``distribution`` is not used.
         distribution: a name in :data:`DISTRIBUTIONS`. "uniform_plus" takes ``shapes`` in the order of the network.
 
     Raises:
@@ -62,7 +63,8 @@ def layer_nnz(
         NotRegistered: an unknown distribution.
     """
     if isinstance(density, Mapping):
-        return _nnz_by_name(shapes, density)
+        shares = density_by_layer(shapes, density)
+        return {name: max(1, round(share * math.prod(shapes[name]))) for name, share in shares.items()}
     checked_density(density)
     if distribution not in DISTRIBUTIONS:
         raise NotRegistered(
@@ -116,19 +118,30 @@ def checked_density(density: float, name: str = "density") -> float:
     return float(density)
 
 
-def _nnz_by_name(shapes: Mapping[str, Shape], density: Mapping[str, float]) -> dict[str, int]:
-    for name in density:
-        if name not in shapes:
+def density_by_layer(layers: Iterable[str], density: Mapping[str, float]) -> dict[str, float]:
+    """The density of each of ``layers``: that of its own name, or else of the first glob in ``density`` that fits.
+
+    Raises:
+        InputError: an entry that no layer fits, a layer that no entry fits, or a density outside (0, 1].
+    """
+    names = list(layers)
+    for key in density:
+        if not any(fnmatchcase(name, key) for name in names) and key not in names:
             raise InputError(
-                message("density by layer", received=name, allowed="names of layers that can be made sparse")
-                + suggest(name, shapes)
+                message("density by layer", received=key, allowed="names of layers that can be made sparse, or globs")
+                + suggest(key, names)
             )
-    absent = [name for name in shapes if name not in density]
-    if absent:
-        raise InputError(
-            message("density by layer", received=f"no density for {absent[0]!r}", allowed="a density for every layer")
-        )
-    return {
-        name: max(1, round(checked_density(density[name], f"density of layer {name!r}") * math.prod(shape)))
-        for name, shape in shapes.items()
-    }
+    found: dict[str, float] = {}
+    for name in names:
+        fitting = [key for key in density if key == name] or [glob for glob in density if fnmatchcase(name, glob)]
+        if not fitting:
+            raise InputError(
+                message(
+                    "density by layer",
+                    received=f"no density for {name!r}",
+                    allowed="a density for every layer, by name or glob",
+                    fix="Leave layers dense by exclude.",
+                )
+            )
+        found[name] = checked_density(density[fitting[0]], f"density of layer {name!r}")
+    return found

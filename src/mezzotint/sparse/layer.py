@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import InputError, ShapeError, message
+from mezzotint.sparse import copies
 from mezzotint.sparse.distribution import checked_density
 from mezzotint.sparse.initialise import fresh_bias, fresh_values, random_pattern
 from mezzotint.sparse.pattern import Pattern
 from mezzotint.sparse.window import DenseWindow
+
+_DENSE: Final = message(
+    "state dict for sparse layers",
+    received="dense weights",
+    allowed="values and indices, as a sparse model saves them",
+    fix="Load a dense checkpoint before sparsify(); or densify(model), load, and sparsify(model, ...) anew.",
+)
 
 
 class SparseLayer(nn.Module):
@@ -132,6 +141,14 @@ class SparseLayer(nn.Module):
         self._follow_device()
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseLayer:
+        """As of any module; copies that turn out to be averages are told when the pattern moves (``sparse.copies``)."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))  # type: ignore[no-untyped-call]
+        copies.remember(self, made)
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles start with their window closed."""
         return {**self.__dict__, "_window": None}
@@ -150,6 +167,10 @@ class SparseLayer(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        if prefix + "weight" in state_dict and prefix + "values" not in state_dict:
+            if _DENSE not in error_msgs:  # once, not for each layer
+                error_msgs.append(_DENSE)
+            return
         rest = {key: value for key, value in state_dict.items() if key != prefix + "indices"}
         indices, values = state_dict.get(prefix + "indices"), state_dict.get(prefix + "values")
         if indices is None:

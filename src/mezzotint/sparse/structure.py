@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import InputError, message
+from mezzotint.sparse.distribution import density_by_layer
 from mezzotint.sparse.pattern import Pattern
 
 Shape = tuple[int, ...]
@@ -124,9 +125,10 @@ def structured_counts(
         InputError: the channels of a layer do not divide, or the density is not that of "n:m".
     """
     found = {}
+    by_layer = density_by_layer(shapes, density) if isinstance(density, Mapping) else dict.fromkeys(shapes, density)
     for name, shape in shapes.items():
         groups = len(structure.groups(shape, name))
-        asked = density[name] if isinstance(density, Mapping) else density
+        asked = by_layer[name]
         if structure.of_group is None:
             found[name] = max(1, round(counts[name] / structure.size)) * structure.size
         elif abs(asked - structure.of_group / structure.inputs) < 1e-6:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from mezzotint import precision
 from mezzotint.errors import CheckpointError, InputError, message
 from mezzotint.sparse.collector import Collector
+from mezzotint.sparse.copies import check_before_moving
 from mezzotint.sparse.initialise import keyed_generator
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
 from mezzotint.sparse.moments import Moments
@@ -215,6 +216,8 @@ class DynamicTopology:
         patterns = {
             name: self._rewired(name, lost, gained, evidence.get(name, {})) for name, (lost, gained) in moves.items()
         }
+        for name in patterns:
+            check_before_moving(name, self._layers[name])
         for name, pattern in patterns.items():
             move_layer(self._layers[name], pattern, self._optimizer, evidence.get(name, {}))
             self._moved(name, self._layers[name])

@@ -15,6 +15,7 @@ from mezzotint.train.checks import require_method, require_number, require_one_o
 _SHARED = ("prune_rate", "decay", "window", "stagger")
 _MADE_BY_THE_RUN = ("interval", "total_steps", "goal", "seed")
 _BY_METHOD: Final = (*_SHARED, "interval", "start_density", "choose", "init", "options")
+_OF_THE_GOAL = ("density", "distribution")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +111,12 @@ class SparsityConfig:
     def _check_method(self) -> None:
         """The method has these options, and can keep the structure."""
         known = options_of(self.method)
-        own = [key for key in known if key not in (*_SHARED, "structure", *_MADE_BY_THE_RUN)]
+        elsewhere = (*_SHARED, "structure", *_MADE_BY_THE_RUN, *(_OF_THE_GOAL if "goal" in known else ()))
+        own = [key for key in known if key not in elsewhere]
         for key in self.options:
             if key not in own:
-                where = f"Set sparsity.{key} instead." if key in _SHARED else suggest(key, own).strip()
+                set_there = key in (*_SHARED, *_OF_THE_GOAL)
+                where = f"Set sparsity.{key} instead." if set_there else suggest(key, own).strip()
                 raise ConfigError(
                     message(
                         "sparsity.options", received=key, allowed=", ".join(own) or "none for this method", fix=where

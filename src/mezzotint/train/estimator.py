@@ -20,10 +20,9 @@ from mezzotint import models
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import build, first_density
+from mezzotint.sparse import build, first_density, goal_of
 from mezzotint.train.config import OptimizerConfig, ScheduleConfig
 from mezzotint.train.optimizer import build_optimizer, set_learning_rate
-from mezzotint.train.parts import goal_of
 from mezzotint.train.schedule import factor
 
 try:
@@ -221,7 +220,7 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         if self.density == 1:
             return model
         first = first_density(self.method, self.density)
-        return sparsify(model, first, distribution="erk", seed=self.random_state, init="rescale")
+        return sparsify(model, first, distribution="erk", choose="random", seed=self.random_state, init="rescale")
 
     def _batches(self, images: Tensor, labels: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(images))

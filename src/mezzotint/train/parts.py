@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,15 +14,17 @@ from mezzotint import models
 from mezzotint.errors import ConfigError, InputError, NotRegistered, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import Static, Topology, build, layer_nnz, sparse_layers
-from mezzotint.train.averaging import WeightAverage
-from mezzotint.train.config import RunConfig
+from mezzotint.sparse import Static, Topology, WeightAverage, build, goal_of, select
+from mezzotint.sparse.past import sign_of_training
+from mezzotint.train.config import AverageConfig, RunConfig
 from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
 from mezzotint.train.memory import weight_counts
 from mezzotint.train.optimizer import build_optimizer
 from mezzotint.train.ranks import Ranks
 from mezzotint.train.start_weights import is_sparse, load_weights, read_weights
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None, ranks: Rank
     inputs = open_inputs(config, saved, (ranks.rank, ranks.size))
     torch.manual_seed(config.seed)
     weights = read_weights(config.model.weights) if config.model.weights and saved is None else None
-    model = build_model(config, inputs.record, weights).to(device)
+    model = build_model(config, inputs.record, weights, new=saved is None).to(device)
     optimizer = build_optimizer(model, config.optimizer)
     precision = Precision(
         config.precision.mode,
@@ -74,7 +77,7 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None, ranks: Rank
     )
     topology = _topology(config, model, optimizer, len(inputs.train))
     steps = len(inputs.train) * config.schedule.epochs
-    average = None if config.average.kind == "none" else WeightAverage(model, config.average, steps)
+    average = _average(config.average, model, steps)
     return Parts(
         config=config,
         inputs=inputs,
@@ -87,13 +90,16 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None, ranks: Rank
     )
 
 
-def build_model(config: RunConfig, record: InputRecord, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+def build_model(
+    config: RunConfig, record: InputRecord, weights: Mapping[str, Tensor] | None = None, *, new: bool = False
+) -> nn.Module:
     """The network of ``config`` for the recorded data, sparse where the density is below 1.
 
     Args:
         config: of the run.
         record: of its data.
         weights: what it starts from; None: random weights (or none that matter: a checkpoint will be loaded).
+        new: a run begins with it; then the log warns of weights that were trained and are to be pruned at random.
     """
     model = dense_network(config, record)
     sparsity, skip = config.sparsity, config.model.weights_skip
@@ -108,6 +114,8 @@ def build_model(config: RunConfig, record: InputRecord, weights: Mapping[str, Te
         return model
     trained = config.model.weights is not None
     try:
+        if new and not trained and sparsity.choose is None and sparsity.first_density < 1:
+            _warn_of_a_past(model, sparsity)
         made = sparsify(
             model,
             sparsity.first_density,
@@ -140,6 +148,18 @@ def dense_network(config: RunConfig, record: InputRecord) -> nn.Module:
         raise ConfigError(f"[model]: {error}") from error
 
 
+def _warn_of_a_past(model: nn.Module, sparsity: SparsityConfig) -> None:
+    """A network that brings its own trained weights is not what "random" and "rescale" are meant for."""
+    sign = sign_of_training(model, select(model, sparsity.exclude).layers)
+    if sign is not None:
+        _log.warning(
+            'the network was trained before (%s), and is pruned at random. Set sparsity.choose = "magnitude" and'
+            ' sparsity.init = "keep"; or sparsity.choose = %r, if that is meant.',
+            sign,
+            sparsity.first_choice(trained=False),
+        )
+
+
 def method_name(sparsity: SparsityConfig) -> str:
     """What a run's method is called: "dense" without sparsity."""
     return "dense" if sparsity.density == 1.0 else sparsity.method
@@ -161,10 +181,11 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
         raise ConfigError(f"[sparsity], method {sparsity.method!r}: {error}") from error
 
 
-def goal_of(model: nn.Module, density: float, distribution: str) -> dict[str, int]:
-    """Layer -> nonzeros at the end of the training, for methods that start with others."""
-    shapes = {name: layer.weight_shape for name, layer in sparse_layers(model).items()}
-    return layer_nnz(shapes, density, distribution)
+def _average(config: AverageConfig, model: nn.Module, steps: int) -> WeightAverage | None:
+    """The average over a run of ``steps`` steps, where one is asked for."""
+    if config.kind == "none":
+        return None
+    return WeightAverage(model, config.kind, decay=config.decay, start=round(config.start * steps))
 
 
 def _device(name: str, ranks: Ranks) -> torch.device:

@@ -102,7 +102,9 @@ def restore(parts: Parts, checkpoint: Checkpoint) -> Counters:
         load_optimizer_state(parts.optimizer, parts.model, saved_optimizer)
         parts.topology.load_state_dict(join(state["topology"], checkpoint.tensors["topology"]))
         if parts.average is not None:
-            parts.average.load_state_dict(state["average"], checkpoint.tensors["average"])
+            # Older checkpoints have the steps of the topology alone: they are the same.
+            average = {"steps": parts.topology.steps, **state["average"]}
+            parts.average.load_state_dict(average, checkpoint.tensors["average"])
         parts.precision.load_state_dict(state["precision"])
         parts.inputs.train.load_state_dict(state["loader"])
         counters = Counters(**state["counters"])

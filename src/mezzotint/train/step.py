@@ -104,8 +104,8 @@ def training_step(parts: Parts, batch: Batch, rate: float, clock: Clock) -> Step
     report = parts.topology.step(stepped)
     if report is not None:
         ranks.require_equal("topology", topology_digest(model))
-    if stepped and parts.average is not None:
-        parts.average.step(parts.topology.steps)
+    if parts.average is not None:
+        parts.average.step(stepped)
     clock.lap("topology")
     return StepResult(
         loss=total,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import last_update
 from mezzotint.sparse.grow import Scores, rewired
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
@@ -52,7 +53,9 @@ class ACDC(DynamicTopology):
         *,
         interval: int,
         total_steps: int,
-        goal: Mapping[str, int],
+        goal: Mapping[str, int] | None = None,
+        density: float | Mapping[str, float] | None = None,
+        distribution: str = "erk",
         warmup: float = 0.1,
         phase: float = 0.05,
         final: float = 0.85,
@@ -65,6 +68,7 @@ class ACDC(DynamicTopology):
             interval: steps between the moments at which a phase can change.
             total_steps: length of the training.
             goal: layer name -> nonzeros of the sparse phases.
+            density, distribution: the same as a density, shared out as ``sparsify`` does it; give either.
             warmup, phase, final: fractions of the training: first dense phase, length of a phase, begin of the last.
             scope: "global": the largest weights of all layers stay, as many as the goals sum to; "layer": each layer's.
 
@@ -77,7 +81,7 @@ class ACDC(DynamicTopology):
         for name, value in (("warmup", warmup), ("phase", phase), ("final", final)):
             if not 0 < value < 1:
                 raise InputError(message(name, received=value, allowed="a fraction of the training, between 0 and 1"))
-        self._goal = dict(goal)
+        self._goal = given_goal(model, goal, density, distribution)
         self._phases = {"warmup": warmup, "phase": phase, "final": final}
         schedule = Schedule(interval=interval, total_steps=total_steps)
         layers = sparse_layers(model)

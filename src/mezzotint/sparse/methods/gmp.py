@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import NotRegistered, message, suggest
+from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import Descent
 from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.prune import global_counts
@@ -43,7 +44,9 @@ class GMP(DynamicTopology):
         *,
         interval: int,
         total_steps: int,
-        goal: Mapping[str, int],
+        goal: Mapping[str, int] | None = None,
+        density: float | Mapping[str, float] | None = None,
+        distribution: str = "erk",
         begin: float = 0.0,
         end: float = 0.75,
         scope: str = "layer",
@@ -55,18 +58,21 @@ class GMP(DynamicTopology):
             interval: steps between updates.
             total_steps: length of the training.
             goal: layer name -> nonzeros at the end.
+            density, distribution: the same as a density at the end, shared out as ``sparsify`` does it; give either.
             begin, end: fractions of the training in which pruning happens.
             scope: "layer": each layer goes to its own goal; "global": the smallest weights of all layers go.
 
         Raises:
-            InputError: a goal above what a layer starts with, or too few steps for an update.
+            InputError: both goal and density or neither, a goal above what a layer starts with, or too few steps for
+                an update.
             NotRegistered: an unknown scope.
         """
         if scope not in SCOPES:
             raise NotRegistered(message("scope", received=scope, allowed=", ".join(SCOPES)) + suggest(scope, SCOPES))
         schedule = Schedule(interval=interval, total_steps=total_steps)
+        goal = given_goal(model, goal, density, distribution)
         first = {name: layer.nnz for name, layer in sparse_layers(model).items()}
-        self._descent = Descent(first=first, goal=dict(goal), schedule=schedule, begin=begin, end=end)
+        self._descent = Descent(first=first, goal=goal, schedule=schedule, begin=begin, end=end)
 
         def decided(views: Sequence[LayerView], occasion: Occasion) -> Decision:
             return decide(views, self._descent.targets(occasion.step), scope)
@@ -74,7 +80,7 @@ class GMP(DynamicTopology):
         rules = Rules(
             name="gmp",
             decide=decided,
-            settings={"goal": dict(goal), "first": first, "begin": begin, "end_of_pruning": end, "scope": scope},
+            settings={"goal": goal, "first": first, "begin": begin, "end_of_pruning": end, "scope": scope},
         )
         super().__init__(model, optimizer, schedule, rules)
 

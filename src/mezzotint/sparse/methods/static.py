@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import CheckpointError, message
+from mezzotint.sparse.collector import group_of
 from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.record import TopologyReport
 
@@ -19,10 +20,17 @@ class Static:
         """
         Args:
             model: with sparse layers or without.
-            optimizer: asked for nothing; there so that all methods are made alike.
+            optimizer: over its parameters. Nothing is asked of it but that it holds the values of all sparse layers
+                that are trained; None: nothing is checked.
+
+        Raises:
+            InputError: the optimiser does not hold a layer's values: it was built before ``sparsify``.
         """
         self.steps = 0
         self._layers = sparse_layers(model)
+        for name, layer in self._layers.items():
+            if optimizer is not None and layer.values.requires_grad:
+                group_of(optimizer, name, layer)
 
     @property
     def budget(self) -> int:

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, message
 from mezzotint.sparse.carry import carried
+from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import last_update
 from mezzotint.sparse.grow import Scores, grown_pattern
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
@@ -44,7 +45,9 @@ class TopKAST(DynamicTopology):
         *,
         interval: int,
         total_steps: int,
-        goal: Mapping[str, int],
+        goal: Mapping[str, int] | None = None,
+        density: float | Mapping[str, float] | None = None,
+        distribution: str = "erk",
         prune_rate: float = 0.5,
         decay: str = "cosine",
         seed: int = 0,
@@ -56,18 +59,19 @@ class TopKAST(DynamicTopology):
             interval: steps between updates; set A is chosen anew at each.
             total_steps: length of the training; the last update drops the explorers.
             goal: layer name -> weights of set A.
+            density, distribution: the same as a density of set A, shared out as ``sparsify`` does it; give either.
             prune_rate: fraction of the explorers that an update replaces, at first.
             decay: of that fraction.
             seed: of the newcomers.
 
         Raises:
-            InputError: a goal above what a layer holds.
+            InputError: both goal and density or neither, or a goal above what a layer holds.
         """
-        self._goal = dict(goal)
+        self._goal = given_goal(model, goal, density, distribution)
         layers = sparse_layers(model)
         if set(self._goal) != set(layers):
             raise InputError(
-                message("goal", received=", ".join(goal), allowed=f"a number for each of {', '.join(layers)}")
+                message("goal", received=", ".join(self._goal), allowed=f"a number for each of {', '.join(layers)}")
             )
         for name, count in self._goal.items():
             if not 1 <= count <= layers[name].nnz:

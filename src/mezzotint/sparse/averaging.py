@@ -9,45 +9,79 @@ weights go with them and a grown weight's average starts at 0: while it did not 
   wider optima", with the cycle length of one step).
 
 Floating-point buffers (running statistics of batch norms) are averaged in the same way.
+
+``torch.optim.swa_utils.AveragedModel`` and other averages in a deep copy of the model keep the pattern that the copy
+was made with: they would mix values of different weights once the pattern moves (:mod:`mezzotint.sparse.copies` tells).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import CheckpointError, message
-from mezzotint.sparse import Pattern, sparse_layers
+from mezzotint.errors import CheckpointError, InputError, NotRegistered, message, suggest
 from mezzotint.sparse.carry import carried
-from mezzotint.train.config import AverageConfig
+from mezzotint.sparse.layer import sparse_layers
+from mezzotint.sparse.pattern import Pattern
+
+KINDS: Final = ("ema", "swa")
 
 
 class WeightAverage:
-    """The running average of a model's parameters and floating-point buffers."""
+    """The running average of a model's parameters and floating-point buffers; it follows patterns as they move.
 
-    def __init__(self, model: nn.Module, config: AverageConfig, total_steps: int) -> None:
+    ::
+
+        average = WeightAverage(model, "ema", decay=0.999)
+        ...
+        stepped = precision.step(loss, optimizer)
+        topology.step(stepped)
+        average.step(stepped)
+        ...
+        with average.applied():
+            evaluate(model)  # or export it, or keep copy.deepcopy(model)
+    """
+
+    def __init__(self, model: nn.Module, kind: str = "ema", *, decay: float = 0.999, start: int = 0) -> None:
         """
         Args:
-            model: in training.
-            config: which average.
-            total_steps: length of the training in steps.
+            model: in training, sparse or not.
+            kind: "ema" or "swa".
+            decay: of "ema", in (0, 1).
+            start: of "swa": steps that do not enter the mean, at least 0.
+
+        Raises:
+            NotRegistered: another kind.
+            InputError: a decay or a start out of range.
         """
-        self._model, self._config = model, config
-        self._first = round(config.start * total_steps) if config.kind == "swa" else 0
+        if kind not in KINDS:
+            raise NotRegistered(message("kind", received=kind, allowed=", ".join(KINDS)) + suggest(kind, KINDS))
+        if not 0 < decay < 1:
+            raise InputError(message("decay", received=decay, allowed="a number between 0 and 1"))
+        if start < 0:
+            raise InputError(message("start", received=start, allowed="a number of steps, at least 0"))
+        self._model, self._kind, self._decay, self._start = model, kind, decay, start
         self._owners = {f"{name}.values" if name else "values": layer for name, layer in sparse_layers(model).items()}
+        self.steps = 0
+        """Steps of the training."""
         self.count = 0
         """Steps that entered the average."""
         self._means: dict[str, Tensor] = {}
         self._patterns: dict[str, Pattern] = {}
 
     @torch.no_grad()
-    def step(self, steps: int) -> None:
-        """Take the weights after ``steps`` steps into the average; to be called after the topology has moved."""
-        if steps <= self._first and self._config.kind == "swa":
+    def step(self, stepped: bool = True) -> None:
+        """Take the present weights into the average; to be called after the optimiser's step and the topology's.
+
+        Args:
+            stepped: what ``Precision.step`` returned; False when the optimiser's step was skipped: nothing changes.
+        """
+        self.steps += int(stepped)
+        if not stepped or (self._kind == "swa" and self.steps <= self._start):
             return
         weight = self._weight_of_the_new()
         for name, tensor in self._tensors():
@@ -61,6 +95,7 @@ class WeightAverage:
         if not self.count:
             yield
             return
+        self._follow_all()
         own = {name: tensor.detach().clone() for name, tensor in self._tensors()}
         try:
             self._write(self._means)
@@ -69,13 +104,14 @@ class WeightAverage:
             self._write(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps; the averages themselves are :meth:`tensors`."""
-        return {"kind": self._config.kind, "count": self.count}
+        """The numbers of steps; the averages themselves are :meth:`tensors`."""
+        return {"kind": self._kind, "steps": self.steps, "count": self.count}
 
     def tensors(self) -> dict[str, Tensor]:
         """The averaged model's state dict; empty while there is no average."""
         if not self.count:
             return {}
+        self._follow_all()
         return {name: self._means.get(name, tensor).clone() for name, tensor in self._model.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -84,11 +120,11 @@ class WeightAverage:
         Raises:
             CheckpointError: the average is of another kind, or lacks a tensor.
         """
-        if state.get("kind") != self._config.kind:
+        if state.get("kind") != self._kind:
             raise CheckpointError(
-                message("average of the checkpoint", received=state.get("kind"), allowed=f"{self._config.kind}")
+                message("average of the checkpoint", received=state.get("kind"), allowed=f"{self._kind}")
             )
-        self.count = int(state["count"])
+        self.steps, self.count = int(state["steps"]), int(state["count"])
         self._means, self._patterns = {}, {}
         for name, tensor in self._tensors() if self.count else ():
             if name not in tensors or tensors[name].shape != tensor.shape:
@@ -107,9 +143,9 @@ class WeightAverage:
     def _weight_of_the_new(self) -> float:
         if not self.count:
             return 1.0
-        if self._config.kind == "swa":
+        if self._kind == "swa":
             return 1 / (self.count + 1)
-        return 1 - min(self._config.decay, (1 + self.count) / (10 + self.count))
+        return 1 - min(self._decay, (1 + self.count) / (10 + self.count))
 
     def _follow(self, name: str, tensor: Tensor) -> None:
         """Bring the average of ``name`` to the layer's present pattern."""
@@ -120,6 +156,12 @@ class WeightAverage:
             self._means[name] = carried(self._means[name], self._patterns[name], layer.pattern)
         if layer is not None:
             self._patterns[name] = layer.pattern
+
+    @torch.no_grad()
+    def _follow_all(self) -> None:
+        """Patterns may have moved since the last step."""
+        for name, tensor in self._tensors():
+            self._follow(name, tensor)
 
     @torch.no_grad()
     def _write(self, content: Mapping[str, Tensor]) -> None:

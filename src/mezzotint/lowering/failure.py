@@ -1,0 +1,27 @@
+"""In whose words does a lowered model fail? In those of its own forward, with the line of the user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+
+def own_words(
+    failure: Exception, own: Callable[..., Any], inputs: tuple[Any, ...], named: Mapping[str, Any] | None = None
+) -> NoReturn:
+    """Raise what the model's ``own`` forward raises for the inputs with which its lowered one ended in ``failure``.
+
+    If it raises nothing, the lowered forward is at fault, and ``failure`` itself is raised. To be called outside of an
+    ``except`` block: what happened inside is nothing that a user should read first.
+    """
+    try:
+        own(*inputs, **(named or {}))
+        raise failure
+    finally:
+        del failure  # it holds this frame, and with it the inputs
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line without a full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
