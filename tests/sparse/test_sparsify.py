@@ -38,11 +38,28 @@ def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
+def test_fresh_weights_are_rescaled_and_trained_ones_kept(caplog: pytest.LogCaptureFixture) -> None:
+    fresh, trained = _network(), _network()
+    for module in trained.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.num_batches_tracked += 1
+    with caplog.at_level("INFO"):
+        made, again = sparsify(fresh, 0.1), sparsify(_network(), 0.1, init="rescale")
+        pruned = sparsify(trained, 0.1)
+    values = [torch.cat([layer.values.detach() for layer in sparse_layers(one).values()]) for one in (made, again)]
+    assert torch.equal(*values)
+    assert "init='auto' is 'rescale', because nothing shows" in caplog.text
+    assert "init='auto' is 'keep', because batch norm" in caplog.text
+    before = _weights(_network())
+    for name, layer in sparse_layers(pruned).items():
+        assert torch.equal(layer.dense_weight().detach(), before[name] * layer.pattern.to_mask())
+
+
 @pytest.mark.parametrize("choose", ["random", "magnitude"])
 def test_kept_weights_keep_their_values_and_nnz_is_exact(choose: str) -> None:
     model = _network()
     before = _weights(model)
-    assert sparsify(model, 0.1, choose=choose) is model
+    assert sparsify(model, 0.1, choose=choose, init="keep") is model
     layers = sparse_layers(model)
     assert list(layers) == ["0", "1.0", "2.0", "5"]
     assert sum(layer.nnz for layer in layers.values()) == round(0.1 * sum(w.numel() for w in before.values()))

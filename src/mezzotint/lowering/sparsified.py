@@ -21,7 +21,7 @@ def sparsify(
     exclude: Iterable[Exclude] | Exclude = (),
     choose: str = "auto",
     seed: int = 0,
-    init: str = "keep",
+    init: str = "auto",
     layout: str = "auto",
     structure: str | None = None,
 ) -> nn.Module:
@@ -45,7 +45,8 @@ def sparsify(
         seed: of the random choice and of fresh values.
         init: the values that stay: "keep" (their own; right for trained weights), "rescale" (their own times
             ``sqrt(dense / sparse fan-in)`` per output unit; right for training from scratch, above all without batch
-            norms) or "fresh" (drawn anew for the sparse fan-in).
+            norms), "fresh" (drawn anew for the sparse fan-in), or "auto": "keep" where the network shows that it was
+            trained, otherwise "rescale"; logged, too.
         layout: "auto": on the CPU, convolutions, batch norms, ReLUs, residual sums and poolings keep their
             activations in the library's own layout, in training and evaluation, and convert at the borders only. The
             model's class, parameters, state dict, hooks and modes are untouched. A model that ``torch.fx`` cannot trace

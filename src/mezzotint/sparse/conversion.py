@@ -65,7 +65,7 @@ CHOICES: Final[dict[str, _Choice]] = {
 }
 """Name -> which weights of a layer stay."""
 AUTO: Final = "auto"
-"""Of ``choose``: as the network's past asks for."""
+"""Of ``choose`` and ``init``: as the network's past asks for."""
 INITS: Final[dict[str, _Init]] = {
     "keep": _keep,
     "rescale": _rescale,
@@ -81,7 +81,7 @@ def sparsify(
     exclude: Iterable[Exclude] | Exclude = (),
     choose: str = AUTO,
     seed: int = 0,
-    init: str = "keep",
+    init: str = AUTO,
     structure: str | None = None,
 ) -> nn.Module:
     """Swap the ``nn.Conv2d`` and ``nn.Linear`` layers of ``model`` for sparse twins, in place.
@@ -107,7 +107,8 @@ def sparsify(
             what the published sparse momentum does. "rescale": their own times ``sqrt(dense / sparse fan-in)`` per
             output unit, which turns the model's own initialisation into the same one for the sparse fan-in; right for
             training from scratch, above all without batch normalisation. "fresh": drawn anew by PyTorch's law for the
-            sparse fan-in (see :mod:`mezzotint.sparse.initialise`).
+            sparse fan-in (see :mod:`mezzotint.sparse.initialise`). "auto": "keep" where the network shows that it was
+            trained, otherwise "rescale"; logged, too.
         structure: "n:m": n of every m neighbouring input channels, and ``density`` must be n/m; or "axb": blocks of a
             output by b input channels, of which ``density`` is met to within half a block a layer. ``choose`` then
             says which weights of a group, or which blocks, stay: "random" or "magnitude".
@@ -121,15 +122,15 @@ def sparsify(
         NotRegistered: an unknown distribution, choice or init.
     """
     _entry("choose", choose, {AUTO: _random, **CHOICES})
-    start = _entry("init", init, INITS)
+    _entry("init", init, {AUTO: _keep, **INITS})
     _require_module(model)
     selection = select(model, exclude)
     _require_layers(model, selection)
     shapes = {name: tuple(layer.weight.shape) for name, layer in selection.layers.items()}
     counts = layer_nnz(shapes, density, distribution)
-    if choose == AUTO:
-        choose = _choice_for(model, selection)
-    chosen = CHOICES[choose]
+    if AUTO in (choose, init):
+        choose, init = _by_its_past(model, selection, choose, init)
+    chosen, start = CHOICES[choose], INITS[init]
     if structure is not None:
         grouped = Structure.parse(structure)
         counts = structured_counts(grouped, shapes, density, counts)
@@ -158,12 +159,17 @@ def _entry(name: str, key: str, table: Mapping[str, _Entry]) -> _Entry:
     return table[key]
 
 
-def _choice_for(model: nn.Module, selection: Selection) -> str:
+def _by_its_past(model: nn.Module, selection: Selection, choose: str, init: str) -> tuple[str, str]:
     """What "auto" means for this network; logged with the reason."""
     sign = sign_of_training(model, selection.layers)
-    choose = "random" if sign is None else "magnitude"
-    _log.info("choose='auto' is %r, because %s", choose, sign or "nothing shows that the network was trained")
-    return choose
+    reason = sign or "nothing shows that the network was trained"
+    if choose == AUTO:
+        choose = "random" if sign is None else "magnitude"
+        _log.info("choose='auto' is %r, because %s", choose, reason)
+    if init == AUTO:
+        init = "rescale" if sign is None else "keep"
+        _log.info("init='auto' is %r, because %s", init, reason)
+    return choose, init
 
 
 def _require_module(model: object) -> None:
