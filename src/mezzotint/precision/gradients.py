@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, message
@@ -79,6 +80,7 @@ def _unscale_alike(gradients: list[Tensor], scale: float) -> Tensor:
     found = torch.zeros(1, device=device)
     # The kernel behind torch.amp.GradScaler: one pass that divides and looks for inf and NaN.
     torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, torch.full((1,), 1.0 / scale, device=device))
+    increment_version(gradients)  # that kernel forgets to: who watches a tensor's version would take it for untouched
     return found
 
 

@@ -60,6 +60,7 @@ class Rules:
         rewire: one layer's new pattern for its counts.
         evidence: a key of ``moments.EVIDENCE``: by what missing weights rank; None: grown at random, without windows.
         reads_momentum: whether ``LayerView.momentum`` is read.
+        reads_gradient: whether ``LayerView.gradient`` is read.
         settings: the method's own settings, JSON-able; a checkpoint with other settings is refused.
     """
 
@@ -68,6 +69,7 @@ class Rules:
     rewire: Rewire = rewired
     evidence: str | None = None
     reads_momentum: bool = False
+    reads_gradient: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
