@@ -14,7 +14,16 @@ from torch.optim import Optimizer
 from mezzotint.errors import CheckpointError, InputError, message
 from mezzotint.sparse.layer import SparseLayer
 from mezzotint.sparse.matching import NONE, Change, change_between
-from mezzotint.sparse.moments import EVIDENCE, Group, MomentRule, Moments, State, active_moments, no_moments, rule_for
+from mezzotint.sparse.moments import (
+    Group,
+    MomentRule,
+    Moments,
+    State,
+    active_moments,
+    evidence_of,
+    no_moments,
+    rule_for,
+)
 from mezzotint.sparse.window import DenseWindow
 
 
@@ -45,7 +54,7 @@ class Collector:
         """
         self._layers = layers
         self._optimizer = optimizer
-        self._evidence = EVIDENCE[evidence or "gradient"]
+        self._evidence = evidence_of(evidence or "gradient")
         self._open: dict[str, _Open] = {}
         self._change: Change | None = None
         self._bound = math.inf

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from mezzotint.errors import InputError, message
+from mezzotint.errors import InputError, NotRegistered, message, suggest
 
 State = Mapping[str, Any]
 Group = Mapping[str, Any]
@@ -189,3 +189,17 @@ def no_moments(rule: MomentRule, numel: int, like: Tensor) -> Moments:
     """Zero moments of a whole layer, FP32 (or wider, as ``like``), where ``like`` lies."""
     wide = torch.promote_types(like.dtype, torch.float32)
     return {key: torch.zeros(numel, dtype=wide, device=like.device) for key in rule.keys}
+
+
+def evidence_of(name: str) -> Callable[[Optimizer, Group], MomentRule]:
+    """The entry of :data:`EVIDENCE`.
+
+    Raises:
+        NotRegistered: there is none of that name.
+    """
+    if name not in EVIDENCE:
+        raise NotRegistered(
+            message("evidence", received=name, allowed=f"{', '.join(EVIDENCE)}, or None: random numbers")
+            + suggest(name, EVIDENCE)
+        )
+    return EVIDENCE[name]

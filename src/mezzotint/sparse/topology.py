@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from mezzotint import precision
 from mezzotint.errors import CheckpointError, InputError, message
+from mezzotint.sparse.checks import check_decision, check_pattern
 from mezzotint.sparse.collector import Collector
 from mezzotint.sparse.initialise import keyed_generator
 from mezzotint.sparse.layer import SparseLayer, sparse_layers
@@ -267,7 +268,8 @@ class DynamicTopology:
         rate = self.schedule.rate(end)
         views = [self._view(name) for name in able]
         occasion = Occasion(step=end, progress=end / self.schedule.total_steps, rate=rate, memory=self._memory)
-        decision = self._rules.decide(views, occasion)
+        conserves = type(self).budget is DynamicTopology.budget
+        decision = check_decision(self._rules.name, self._rules.decide(views, occasion), views, conserves)
         self._memory = dict(decision.memory)
         return Round.planned(end, rate, views, decision)
 
@@ -283,7 +285,8 @@ class DynamicTopology:
             generator = keyed_generator("grow", self._seed, self.steps, name)
             return torch.rand(layer.pattern.numel, generator=generator).to(layer.values.device)
 
-        return self._rules.rewire(self._view(name), lost, gained, scores)
+        view = self._view(name)
+        return check_pattern(self._rules.name, self._rules.rewire(view, lost, gained, scores), view, lost, gained)
 
     def _view(self, name: str) -> LayerView:
         layer = self._layers[name]
