@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -25,6 +27,8 @@ from mezzotint.sparse.schedule import Schedule
 from mezzotint.sparse.steps import StepWatch
 from mezzotint.sparse.transfer import move_layer
 from mezzotint.sparse.view import LayerView
+
+_log = logging.getLogger(__name__)
 
 
 class Topology(Protocol):
@@ -87,6 +91,8 @@ class DynamicTopology:
         self._watch = StepWatch(optimizer, self._before_step)
         precision.attach_gradients(optimizer, self.pending_gradients)
         self._open_windows()
+        if not schedule.updates:
+            self._tell_of_no_updates()
 
     @property
     def budget(self) -> int:
@@ -194,6 +200,18 @@ class DynamicTopology:
         self._collector.set_open(())
         precision.detach_gradients(self._optimizer, self.pending_gradients)
         self._watch.close()
+
+    def _tell_of_no_updates(self) -> None:
+        schedule = self.schedule
+        most = math.floor(min(schedule.total_steps / 2, schedule.end * schedule.total_steps))
+        _log.warning(
+            "Method %r makes 0 updates: with interval=%d and total_steps=%d, none leaves a whole interval of training,"
+            " and the pattern stays as it is. %s",
+            self._rules.name,
+            schedule.interval,
+            schedule.total_steps,
+            f"interval={most} is the longest that has one." if most else "Train for longer.",
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {**asdict(self.schedule), **self._rules.settings, "seed": self._seed}

@@ -80,7 +80,7 @@ class MEST(DynamicTopology):
             optimizer: over its parameters.
             interval: steps between updates.
             total_steps: length of the training.
-            prune_rate: fraction that mutates at first.
+            prune_rate: fraction that mutates, where its decay begins.
             decay: of the prune rate, to 0 at the end ("elastic").
             soft: grow before pruning: more memory between updates, no untrained weight is ever judged.
             gradient_weight: of the gradient's magnitude in the importance of a weight (the paper's lambda), at least 0.
