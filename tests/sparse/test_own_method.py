@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from mezzotint.errors import InputError, MezzotintError, NotRegistered
 from mezzotint.sparse import Decision, DynamicTopology, Rules, Schedule, build, method, options_of, swap_in_place
 from mezzotint.sparse.grow import grown_pattern, rewired
 from mezzotint.sparse.prune import kept_by_magnitude
+from mezzotint.sparse.rounds import Round
 from mezzotint.train import SparsityConfig
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -60,7 +63,9 @@ def test_its_options_are_checked_like_ours() -> None:
         ("mezzotint.sparse:Nothing", "no 'Nothing' in mezzotint.sparse"),
         ("mezzotint.sparse:Pattern", "a subclass of mezzotint.sparse.DynamicTopology"),
         ("mezzotint.sparse:sparsify", "a function"),
-        ("mezzotint.sparse:METHODS", "a class or function"),
+        ("mezzotint.sparse:METHODS", "received dict; allowed: a subclass of mezzotint.sparse.DynamicTopology"),
+        ("stat:Ages", r"no 'Ages' in stat \(.*stat\.py\); allowed: a subclass of mezzotint.sparse.DynamicTopology"),
+        ("sys:Ages", r"no 'Ages' in sys \(built in\)"),
     ],
 )
 def test_a_wrong_path_is_refused(name: str, told: str) -> None:
@@ -180,3 +185,35 @@ def test_scores_may_be_negative() -> None:
     scores = torch.tensor([9.0, -500.0, -200.0, -300.0, -1000.0, -900.0])
     assert grown_pattern(pattern, kept, scores, 2).indices.tolist() == [0, 2, 3]
     assert grown_pattern(pattern, kept, scores.long(), 5).indices.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_a_method_logs_is_in_its_reports_and_survives_a_checkpoint() -> None:
+    def decide(views: Any, occasion: Any) -> Decision:
+        swap = swap_in_place(views, [2] * len(views))
+        return replace(swap, log={"signs": [float(view.values.sign().mean()) for view in views]})
+
+    _, report = _run(Rules(name="mine", decide=decide))
+    assert len(report.extra["signs"]) == 2
+    assert report.as_record()["extra"] == report.extra
+    _, plain = _run(Rules(name="mine", decide=_swap))
+    assert "extra" not in plain.as_record()
+    begun = Round.planned(4, 0.5, [], Decision(pruned=[], grown=[], share=[], log={"a": 1}))
+    assert Round.from_state(json.loads(json.dumps(begun.state()))).report({}).extra == {"a": 1}
+    with pytest.raises(InputError, match=r"log and memory: received .*Tensor.*JSON"):
+        _run(Rules(name="mine", decide=lambda views, _: replace(_swap(views, _), log={"x": torch.ones(2)})))
+
+
+def test_itop_tells_how_much_was_explored() -> None:
+    torch.manual_seed(0)
+    model = mz.SparseLinear(16, 16, density=0.2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    topology: Any = build("rigl_itop", model, optimizer, {}, {"interval": 2, "total_steps": 20})
+    explored = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        model(torch.randn(4, 16)).square().mean().backward()
+        optimizer.step()
+        report = topology.step()
+        explored += [report.extra["explored"]] if report else []
+    assert explored == sorted(explored)
+    assert explored[-1] == topology.explored > 0.25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from mezzotint.errors import InputError, message
@@ -20,7 +21,8 @@ def check_decision(method: str, decision: object, views: Sequence[LayerView], co
         conserves: whether as many weights must be grown as are pruned.
 
     Raises:
-        InputError: no Decision, lists of another length, counts that a layer cannot lose or get, or another total.
+        InputError: no Decision, lists of another length, counts that a layer cannot lose or get, another total, or a
+            log or memory that JSON cannot hold.
     """
     what = f"decide of method {method!r}"
     if not isinstance(decision, Decision):
@@ -39,6 +41,12 @@ def check_decision(method: str, decision: object, views: Sequence[LayerView], co
         nnz = view.pattern.nnz
         _check_count(f"{what}, pruned of layer {view.name!r}", lost, nnz)
         _check_count(f"{what}, grown of layer {view.name!r}", gained, view.pattern.numel - nnz + lost)
+    try:
+        json.dumps({"log": dict(decision.log), "memory": dict(decision.memory)})
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            message(f"{what}, log and memory", received=str(error), allowed="what JSON can hold")
+        ) from error
     lost, gained = sum(decision.pruned), sum(decision.grown)
     if conserves and lost != gained:
         raise InputError(

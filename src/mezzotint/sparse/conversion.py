@@ -90,8 +90,8 @@ def sparsify(
 
     Args:
         model: any module. When it is itself a layer to swap, the sparse twin is returned.
-        density: of all swapped layers together, in (0, 1]: their nonzeros sum to exactly ``round(density * weights)``.
-            Or one density for every layer by name.
+        density: of all swapped layers together, in (0, 1]: their nonzeros sum to exactly ``round(density * weights)``,
+            or to the number of layers where that is more. Or one density for every layer by name.
         distribution: "uniform", "er", "erk" or "uniform_plus" (see :mod:`mezzotint.sparse.distribution`).
         exclude: exact dotted names, globs, or module types; what lies inside an excluded module is excluded too.
         choose: which weights stay: "random" (drawn from ``seed`` and the layer's name on the CPU, so that the choice

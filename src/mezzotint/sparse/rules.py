@@ -36,12 +36,14 @@ class Decision:
         pruned, grown: counts, in the order of the views.
         share: each layer's part in the redistribution; sums to 1.
         memory: replaces ``Occasion.memory`` from the next update on.
+        log: JSON-able numbers of the method's own about this update; they go into its report and ``metrics.jsonl``.
     """
 
     pruned: Sequence[int]
     grown: Sequence[int]
     share: Sequence[float]
     memory: Mapping[str, Any] = field(default_factory=dict)
+    log: Mapping[str, Any] = field(default_factory=dict)
 
 
 Decide = Callable[[Sequence[LayerView], Occasion], Decision]

@@ -166,6 +166,10 @@ class DynamicTopology:
     def _moved(self, name: str, layer: SparseLayer) -> None:
         """For methods that keep books: ``layer`` has just got a new pattern."""
 
+    def _extra(self) -> dict[str, Any]:
+        """For methods that tell more of an update than ``Decision.log`` did when it was decided; JSON-able."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, complete in the middle of a window: JSON-able, but for tensors as leaves."""
         return {
@@ -276,7 +280,8 @@ class DynamicTopology:
             self._moved(name, self._layers[name])
         if not self.schedule.is_due(self.steps):
             return None
-        report = self._round.report({name: layer.pattern.numel for name, layer in self._layers.items()})
+        numels = {name: layer.pattern.numel for name, layer in self._layers.items()}
+        report = self._round.report(numels, self._extra())
         self._round = None
         return report
 
