@@ -16,7 +16,8 @@ which is at most ``sqrt((1 - beta1) (1 - beta2**n) / ((1 - beta1**n) (1 - beta2)
 While n = t, which is the case as long as the window is never closed, no correction is made and the moments are exact.
 
 *Gradients* are no optimiser's state: their sum over the window (Evci et al. 2020, RigL, with a window of one step), or
-their running average (SNFS as the authors of RigL coded it). A weight that they grow starts without state.
+their running average (SNFS as the authors of RigL coded it). A weight that they grow starts without momentum, and with
+the mean second moment of its layer (see ``sparse.transfer``).
 """
 
 from __future__ import annotations
