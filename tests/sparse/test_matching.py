@@ -201,6 +201,23 @@ def test_a_layer_without_a_sign_of_life_is_scaled_as_the_others(told: str) -> No
         torch.testing.assert_close(ours, theirs)
 
 
+def test_dense_gradients_may_have_any_strides() -> None:
+    layer = mz.SparseConv2d(4, 6, 3, density=0.3)
+    optimizer = SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    topology = mz.SparseMomentum(layer, optimizer, interval=4, total_steps=20, window=4, stagger=False)
+    window = layer.training_window
+    assert window is not None
+    layer(torch.randn(2, 4, 8, 8)).square().mean().backward()
+    assert window.pending is not None
+    window.pending = window.pending.contiguous(memory_format=torch.channels_last)
+    expected = window.pending * 0.25
+    for parameter in layer.parameters():
+        assert parameter.grad is not None
+        parameter.grad *= 0.25
+    optimizer.step()
+    torch.testing.assert_close(topology.pending_gradients()[0], expected)
+
+
 @pytest.mark.parametrize("mode", ["fp32", "fp16"])
 def test_precision_may_step_on_gradients_that_missing_weights_cannot_share(mode: str) -> None:
     loop, precision = Loop(), mz.Precision(mode)

@@ -132,7 +132,7 @@ class Collector:
         window = self._open[name].window
         if window.pending is None:
             return None
-        collected = window.pending.view(-1)[self._layers[name].pattern.indices.long()]
+        collected = window.pending.reshape(-1)[self._layers[name].pattern.indices.long()]
         try:
             return change_between(collected, used, [1.0] if self._change is None else [1.0, self._change.factor])
         except ValueError as error:
