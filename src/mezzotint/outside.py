@@ -21,12 +21,13 @@ def is_outside(name: str) -> bool:
     return ":" in name
 
 
-def found_at(name: str, what: str) -> Any:
+def found_at(name: str, what: str, allowed: str = "a class or function") -> Any:
     """The object at ``name``; the working directory is the first place where packages are looked for.
 
     Args:
         name: ``"package.module:Class"``; nested attributes as ``"package.module:Class.method"``.
         what: what it is for, such as ``"model"``: for messages.
+        allowed: what it has to be: for messages.
 
     Raises:
         NotRegistered: there is no such module or attribute.
@@ -47,26 +48,27 @@ def found_at(name: str, what: str) -> Any:
                 fix="Install the package, or start from the folder that holds the module.",
             )
         ) from error
+    file = getattr(found, "__file__", None) or "built in"  # a module of the standard library may have the same name
     for part in attribute.split("."):
         if not hasattr(found, part):
             known = [known for known in dir(found) if not known.startswith("_")]
             raise NotRegistered(
-                message(f"{what} {name!r}", received=f"no {part!r} in {place}", allowed="a class or function")
+                message(f"{what} {name!r}", received=f"no {part!r} in {place} ({file})", allowed=allowed)
                 + suggest(part, known)
             )
         found = getattr(found, part)
     return found
 
 
-def imported(name: str, what: str) -> Callable[..., Any]:
+def imported(name: str, what: str, allowed: str = "a class or function") -> Callable[..., Any]:
     """The class or function at ``name``: see :func:`found_at`.
 
     Raises:
         NotRegistered: there is none, or it cannot be called.
     """
-    found = found_at(name, what)
+    found = found_at(name, what, allowed)
     if not callable(found):
-        raise NotRegistered(message(f"{what} {name!r}", received=type(found).__name__, allowed="a class or function"))
+        raise NotRegistered(message(f"{what} {name!r}", received=type(found).__name__, allowed=allowed))
     made: Callable[..., Any] = found
     return made
 
@@ -82,7 +84,7 @@ def subclass_at(name: str, what: str, base: type[T], allowed: str) -> type[T]:
     Raises:
         NotRegistered: there is none, or it is something else.
     """
-    found = imported(name, what)
+    found = imported(name, what, f"a subclass of {allowed}")
     if not (isinstance(found, type) and issubclass(found, base)):
         received = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
         raise NotRegistered(message(f"{what} {name!r}", received=received, allowed=f"a subclass of {allowed}"))

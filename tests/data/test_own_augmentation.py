@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mezzotint.data import Key, build_transform
-from mezzotint.errors import ConfigError, NotRegistered
+from mezzotint.data import Compose, Key, build_transform
+from mezzotint.data.random import Keys
+from mezzotint.errors import ConfigError, InputError, NotRegistered
 
 MODULE = """
 from dataclasses import dataclass
@@ -28,6 +30,28 @@ class Darker(Augmentation):
 
     def describe(self):
         return "darker"
+
+class Flat(Darker):
+    name = "flat"
+
+    def apply(self, image, parameters):
+        return image[..., 0]
+
+class Nothing(Darker):
+    name = "nothing"
+
+    def apply(self, image, parameters):
+        pass
+
+class Batch(Darker):
+    name = "batch"
+    batched = True
+
+    def sample(self, key, height, width):
+        return {}
+
+    def apply_batch(self, images, parameters):
+        return images[0]
 """
 
 
@@ -56,3 +80,18 @@ def test_it_is_used_with_its_settings() -> None:
 def test_what_is_wrong_is_told(settings: dict[str, object], kind: type[Exception], told: str) -> None:
     with pytest.raises(kind, match=told):
         build_transform([settings])
+
+
+@pytest.mark.parametrize("then", [[], [{"name": "horizontal_flip"}]])
+def test_what_makes_no_image_is_named(then: list[dict[str, object]]) -> None:
+    image, key = torch.zeros(4, 5, 3, dtype=torch.uint8), Key(seed=0, epoch=0, sample=0)
+    with pytest.raises(InputError, match=r"result of augmentation 'flat': received shape \[4, 5\]; .*\[H, W, C\]"):
+        build_transform([{"name": "own_darker:Flat"}, *then])(image, key)
+    with pytest.raises(InputError, match=r"result of augmentation 'nothing': received a NoneType"):
+        build_transform([{"name": "own_darker:Nothing"}, *then])(image, key)
+    chain = build_transform([{"name": "own_darker:Batch"}, *then])
+    assert isinstance(chain, Compose)
+    with pytest.raises(
+        InputError, match=r"result of augmentation 'batch': received shape \[4, 5, 3\]; .*\[N, H, W, C\]"
+    ):
+        chain.batch(image.expand(2, 4, 5, 3), Keys(seed=0, epoch=0, samples=np.arange(2)))

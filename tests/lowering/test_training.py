@@ -276,6 +276,15 @@ def test_a_model_that_cannot_be_traced_says_so_once(caplog: pytest.LogCaptureFix
     assert "plain layout" in explain(network)
 
 
+def test_a_network_without_convolutions_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    network = mz.sparsify(nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)), 0.5)
+    with caplog.at_level(logging.WARNING, "mezzotint.lowering"):
+        network(torch.randn(3, 12)).sum().backward()
+        mz.lowering.lower(network.eval())(torch.randn(3, 12))
+    assert not caplog.records
+    assert "plain layout, because no sparse convolution" in explain(network)
+
+
 def test_a_second_backward_pass_is_refused() -> None:
     network, _ = pair(biased)
     loss = network(torch.randn(2, 3, 16, 16)).sum()

@@ -69,7 +69,7 @@ def test_it_gets_what_it_has_parameters_for() -> None:
     ("name", "options", "told"),
     [
         ("own_net:Net", {}, r"cannot be imported \(No module named 'own_net'\).*start from the folder"),
-        ("own_nets:Nett", {}, r"received no 'Nett' in own_nets; .*Did you mean 'Net'"),
+        ("own_nets:Nett", {}, r"received no 'Nett' in own_nets \(.*own_nets\.py\); .*Did you mean 'Net'"),
         ("own_nets:constant", {}, "received int; allowed: a class or function"),
         ("own_nets:number", {}, r"received int; allowed: a torch\.nn\.Module"),
         ("own_nets:broken", {}, "RuntimeError for images of 3 x 8 x 8"),

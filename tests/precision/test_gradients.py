@@ -97,3 +97,10 @@ def test_functions_are_held() -> None:
     gc.collect()
     assert len(attached_gradients(optimizer)) == 1
     assert "mezzotint" not in str(optimizer.state_dict())
+
+
+def test_unscaling_counts_as_a_change() -> None:
+    gradient = torch.ones(3)
+    before = gradient._version
+    assert unscale([gradient], 2.0)
+    assert gradient._version > before

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from mezzotint import Precision
+from mezzotint import Precision, densify, sparsify
 from mezzotint.errors import CheckpointError, InputError, NotRegistered, RunError
 from mezzotint.precision import MODES, attach_gradients
 
@@ -198,3 +199,19 @@ def test_one_element_losses_and_half_losses_are_scaled_in_fp32() -> None:
 
 def test_repr() -> None:
     assert repr(Precision("fp16")) == "Precision('fp16', device='cpu', loss_scale=65536, skipped=0)"
+
+
+@pytest.mark.parametrize("swap", [lambda model: sparsify(model, 0.5), lambda model: densify(sparsify(model, 0.5))])
+def test_an_optimiser_of_parameters_that_were_replaced_is_refused(swap: Callable[[nn.Module], nn.Module]) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    early = torch.optim.SGD(model.parameters(), lr=0.1)
+    precision, x = Precision("fp32"), torch.randn(5, 4)
+    assert precision.step(model(x).sum(), early)
+    early.zero_grad()
+    model = swap(model)
+    with pytest.raises(InputError, match=r"optimizer: received a parameter \[3, 4\] .*Build the optimiser after"):
+        precision.step(model(x).sum(), early)
+    late = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert precision.step(model(x).sum(), late)
+    head = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    assert precision.step(model(x).sum(), head)  # training a part is nobody's mistake

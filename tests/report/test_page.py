@@ -165,8 +165,18 @@ def test_an_almost_empty_run_says_what_is_not_recorded(tmp_path: Path, parse: An
 def test_a_dense_run_does_not_pretend_to_be_sparse(dense: Path, parse: Any) -> None:
     page = parse(run_page(read_run(dense)))
     assert "A dense network, trained in fp16, classifies" in page.text.replace("  ", " ")
-    assert "No topology update is recorded" in page.one("movement").text
+    assert "No topology update is recorded: the pattern is fixed." in page.one("movement").text
     assert "The pattern did not change" in page.one("density").text
+
+
+def test_a_run_into_which_no_update_fitted_says_so(own_run: Path, parse: Any) -> None:
+    rows = (own_run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [row for row in rows if json.loads(row)["kind"] != "topology"]
+    assert len(kept) < len(rows)
+    (own_run / "metrics.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    assert "0 updates fitted into it" in parse(run_page(read_run(own_run))).one("movement").text
+    (own_run / "summary.json").unlink()
+    assert "still to come" in parse(run_page(read_run(own_run))).one("movement").text
 
 
 def test_a_run_without_loss_scaling_says_so(own_run: Path, parse: Any) -> None:

@@ -89,3 +89,12 @@ def test_density_by_layer_must_fit() -> None:
 def test_unknown_distribution_is_told() -> None:
     with pytest.raises(NotRegistered, match=r"erkk.*uniform, er, erk, uniform_plus.*Did you mean 'erk'"):
         layer_nnz({"a": (3, 3)}, 0.5, "erkk")
+
+
+def test_a_density_in_quotes_is_shown_in_quotes() -> None:
+    with pytest.raises(InputError, match=r"density: received '0\.1'; allowed: a number"):
+        layer_nnz({"a": (4, 4)}, "0.1")  # type: ignore[arg-type]
+
+
+def test_every_layer_keeps_one_weight_at_least() -> None:
+    assert layer_nnz({"a": (4, 4), "b": (8, 8), "c": (2, 2)}, 1e-9) == {"a": 1, "b": 1, "c": 1}

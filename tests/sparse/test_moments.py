@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim import Adam, AdamW, Optimizer, RMSprop
 
+import mezzotint as mz
 from mezzotint.errors import InputError
+from mezzotint.sparse import build
 from mezzotint.sparse.moments import MomentRule, Moments, no_moments, rule_for
+from mezzotint.sparse.transfer import move_layer
 
 
 def _with(kind: type[torch.optim.Optimizer], **options: object) -> tuple[torch.optim.Optimizer, torch.nn.Parameter]:
@@ -126,3 +132,65 @@ def test_other_optimisers_are_refused(
     optimizer, _ = _with(kind, **options)
     with pytest.raises(InputError, match=f"received {received}; allowed: .*Adam or AdamW"):
         rule_for(optimizer, optimizer.param_groups[0])
+
+
+@pytest.mark.parametrize("method", ["rigl", "set"])
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [(AdamW, 2.5), (partial(Adam, amsgrad=True), 2.5), (RMSprop, 5.0)],
+    ids=["adamw", "amsgrad", "rmsprop"],
+)
+def test_late_grown_weights_take_steps_of_ordinary_length(
+    method: str, make: Callable[..., Optimizer], most: float
+) -> None:
+    torch.manual_seed(0)
+    layer = mz.SparseLinear(24, 16, density=0.3)
+    rate = 1e-3
+    optimizer = make(layer.parameters(), lr=rate, weight_decay=0.0)
+    topology = build(method, layer, optimizer, {}, {"interval": 600, "total_steps": 2400})
+    target = torch.randn(24, 16)
+    longest = 0.0
+    grown = torch.zeros(layer.nnz, dtype=torch.bool)
+    for step in range(620):
+        x = torch.randn(16, 24)
+        optimizer.zero_grad()
+        (layer(x) - x @ target).square().mean().backward()
+        before = layer.values.detach().clone()
+        optimizer.step()
+        if step >= 600:
+            longest = max(longest, float((layer.values.detach() - before)[grown].abs().max()) / rate)
+        old = layer.pattern
+        if topology.step():
+            grown = ~torch.isin(layer.pattern.indices, old.indices)
+    assert int(grown.sum()) > 5
+    assert longest < most
+
+
+def test_second_moments_of_new_weights_are_the_layers_mean() -> None:
+    layer = mz.SparseLinear(4, 2, pattern=mz.Pattern.from_indices(torch.tensor([0, 3, 5]), (2, 4)))
+    optimizer = AdamW(layer.parameters())
+    layer.values.grad = torch.tensor([1.0, 2.0, 3.0])
+    optimizer.step()
+    second = optimizer.state[layer.values]["exp_avg_sq"].clone()
+    move_layer(layer, mz.Pattern.from_indices(torch.tensor([0, 1, 5]), (2, 4)), optimizer, {})
+    state = optimizer.state[layer.values]
+    torch.testing.assert_close(state["exp_avg_sq"], torch.stack([second[0], second.mean(), second[2]]))
+    assert state["exp_avg"][1] == 0
+
+
+def test_a_dense_phase_of_ac_dc_starts_adam_anew() -> None:
+    layer = mz.SparseLinear(8, 8, density=1.0)
+    optimizer = AdamW(layer.parameters(), lr=0.01)
+    goal = {"": 16}
+    topology = build("ac_dc", layer, optimizer, {}, {"interval": 4, "total_steps": 80, "goal": goal})
+    begun = []
+    for step in range(60):
+        optimizer.zero_grad()
+        layer(torch.randn(4, 8)).square().mean().backward()
+        optimizer.step()
+        nnz = layer.nnz
+        topology.step()
+        if layer.nnz > nnz:
+            begun.append(step)
+            assert all(not tensor.any() for tensor in optimizer.state[layer.values].values())
+    assert begun

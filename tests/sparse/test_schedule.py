@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mezzotint as mz
 from mezzotint.errors import InputError, NotRegistered
-from mezzotint.sparse import Schedule
+from mezzotint.sparse import DynamicTopology, Rules, Schedule, swap_in_place
 
 
 def _updates(schedule: Schedule) -> list[int]:
@@ -97,3 +103,40 @@ def test_refuses(change: dict[str, float], text: str) -> None:
 def test_unknown_decay_is_told() -> None:
     with pytest.raises(NotRegistered, match="Did you mean 'cosine'"):
         Schedule(interval=1, total_steps=2, decay="cosin")
+
+
+@given(st.integers(1, 60), st.integers(1, 200), st.floats(0.01, 1))
+def test_updates_are_counted(interval: int, total: int, end: float) -> None:
+    schedule = Schedule(interval=interval, total_steps=total, end=end)
+    assert schedule.updates == len(_updates(schedule))
+
+
+def test_the_decay_begins_at_step_0_and_not_at_the_first_update() -> None:
+    schedule = Schedule(interval=100, total_steps=400, prune_rate=0.5)
+    assert schedule.rate(0) == 0.5
+    assert schedule.rate(100) == pytest.approx(0.4275, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fix"),
+    [
+        (Schedule(interval=31, total_steps=60), "interval=30 is the longest"),
+        (Schedule(interval=31, total_steps=60, end=0.25), "interval=15 is the longest"),
+        (Schedule(interval=1, total_steps=1), "Train for longer"),
+    ],
+)
+def test_a_schedule_without_updates_is_told_of(schedule: Schedule, fix: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = mz.SparseLinear(8, 8, density=0.5)
+    rules = Rules(name="mine", decide=lambda views, occasion: swap_in_place(views, [1]))
+
+    def told(schedule: Schedule) -> list[str]:
+        caplog.clear()
+        DynamicTopology(model, torch.optim.SGD(model.parameters(), lr=0.1), schedule, rules)
+        return [record.message for record in caplog.records]
+
+    (text,) = told(schedule)
+    assert "'mine' makes 0 updates" in text
+    assert fix in text
+    longest = int(fix.split("=")[1].split()[0]) if "=" in fix else 0
+    if longest:
+        assert told(replace(schedule, interval=longest)) == []

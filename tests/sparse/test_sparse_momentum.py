@@ -210,7 +210,7 @@ def test_state_has_only_json_and_tensors_and_is_a_copy(training: Make) -> None:
     json.dumps(plain(state))
     assert all(entry["pending"] is not None for entry in state["layers"].values())
     kept = copy.deepcopy(state)
-    made.topology.step(True)
+    made.topology.step(made.precision.update(made.optimizer))
     assert _same(state, kept)
     other = training()
     other.model.load_state_dict(made.model.state_dict())

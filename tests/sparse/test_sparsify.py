@@ -40,17 +40,17 @@ def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_fresh_weights_are_rescaled_and_trained_ones_kept(caplog: pytest.LogCaptureFixture) -> None:
     fresh, trained = _network(), _network()
+    same, before = copy.deepcopy(fresh), _weights(trained)
     for module in trained.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.num_batches_tracked += 1
     with caplog.at_level("INFO"):
-        made, again = sparsify(fresh, 0.1), sparsify(_network(), 0.1, init="rescale")
+        made, again = sparsify(fresh, 0.1), sparsify(same, 0.1, init="rescale")
         pruned = sparsify(trained, 0.1)
     values = [torch.cat([layer.values.detach() for layer in sparse_layers(one).values()]) for one in (made, again)]
     assert torch.equal(*values)
     assert "init='auto' is 'rescale', because nothing shows" in caplog.text
     assert "init='auto' is 'keep', because batch norm" in caplog.text
-    before = _weights(_network())
     for name, layer in sparse_layers(pruned).items():
         assert torch.equal(layer.dense_weight().detach(), before[name] * layer.pattern.to_mask())
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -81,6 +81,33 @@ def test_rows_are_those_of_the_record(tmp_path: Path) -> None:
     assert recorder.rows("on_epoch_end") == logged(tmp_path / "run", "epoch")
     assert recorder.rows("on_topology_update") == logged(tmp_path / "run", "topology")
     assert len(recorder.rows("on_topology_update")) >= 2
+
+
+def test_layers_can_be_looked_at_while_a_run_goes_on(tmp_path: Path) -> None:
+    class Signs(Callback):
+        seen: ClassVar[list[Any]] = []
+
+        def on_run_begin(self, run: RunView) -> None:
+            self.run = run
+            self.seen.append([view.pattern.digest() for view in run.layers()])
+
+        def on_epoch_end(self, row: Any) -> None:
+            views = self.run.layers()
+            assert {view.name: view.pattern.nnz for view in views} == {
+                name: layer["nnz"] for name, layer in row["layers"].items()
+            }
+            self.seen.append([view.pattern.digest() for view in views])
+            for view in views:
+                view.values.zero_()  # a copy: the run does not notice
+
+    result = train(CONFIG, folder=tmp_path / "run", callbacks=[Signs()])
+    plain = train(CONFIG, folder=tmp_path / "plain")
+    assert len(Signs.seen) == 3
+    assert Signs.seen[0] != Signs.seen[1]
+    assert result.summary is not None
+    assert plain.summary is not None
+    assert result.summary["test_loss"] == plain.summary["test_loss"]
+    assert logged(tmp_path / "run", "epoch") == logged(tmp_path / "plain", "epoch")
 
 
 def test_a_stopped_run_ends_without_summary_and_goes_on_where_it_was(tmp_path: Path) -> None:

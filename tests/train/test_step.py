@@ -165,3 +165,5 @@ def test_the_line_about_a_run(small: Make) -> None:
         "lenet_300_100, 10,040 of 50,200 weights (density 0.2, sparse_momentum), fp32, 1,437 images of 10 classes"
     )
     assert "dense" in describe(build_parts(small(sparsity={"density": 1.0})))
+    idle = describe(build_parts(small(sparsity={"density": 0.2, "interval": 10**6})))
+    assert "(density 0.2, sparse_momentum: 0 updates fit, the pattern stays)" in idle

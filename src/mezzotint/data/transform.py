@@ -19,7 +19,7 @@ from mezzotint.data.augment.flip import HorizontalFlip
 from mezzotint.data.part import Part
 from mezzotint.data.protocols import get_protocol
 from mezzotint.data.random import Key, Keys
-from mezzotint.errors import ConfigError, NotRegistered, message, suggest
+from mezzotint.errors import ConfigError, InputError, NotRegistered, message, suggest
 from mezzotint.kernels.images import Box, Resizing, Size
 from mezzotint.outside import is_outside, subclass_at
 
@@ -86,7 +86,7 @@ class Compose:
 
     def _from_step(self, first: int, image: Tensor, key: Key) -> Tensor:
         for step, name in zip(self.steps[first:], self._names[first:], strict=True):
-            image = step(image, key.child(name))
+            image = _checked(step(image, key.child(name)), step, "[H, W, C]")
         return image.permute(2, 0, 1)
 
     def wanted(self, size: Size, key: Key) -> Box:
@@ -116,13 +116,14 @@ class Compose:
         first = self.steps[0]
         parameters = first.sample(key.child(self._names[0]), *part.size)
         corner = {side: parameters[side] - at for side, at in (("top", part.box.top), ("left", part.box.left))}
-        return self._from_step(1, first.apply(part.levels, parameters | corner), key)
+        image = _checked(first.apply(part.levels, parameters | corner), first, "[H, W, C]")
+        return self._from_step(1, image, key)
 
     def batch(self, images: Tensor, keys: Keys) -> Tensor:
         """A batch of equally large images: uint8 [N, H, W, C] -> uint8 [N, C, H', W']; ``images`` may be changed."""
         for step, name in zip(self.steps, self._names, strict=True):
             parameters = step.sample(keys.child(name), int(images.shape[1]), int(images.shape[2]))
-            images = step.apply_batch(images, parameters)
+            images = _checked(step.apply_batch(images, parameters), step, "[N, H, W, C]")
         return images.permute(0, 3, 1, 2)
 
     def parameters(self, key: Key, height: int, width: int) -> dict[str, dict[str, Any]]:
@@ -143,6 +144,16 @@ class Compose:
         from mezzotint.data.notebook import chain_html
 
         return chain_html(self)
+
+
+def _checked(made: Tensor, step: Augmentation, axes: str) -> Tensor:
+    """What ``step`` made, when it is an image (or a batch of them): those of one's own may make anything."""
+    if not isinstance(made, Tensor) or made.dim() != axes.count(",") + 1:
+        received = f"shape {list(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+        raise InputError(
+            message(f"result of augmentation {step.name!r}", received=received, allowed=f"a tensor {axes}")
+        )
+    return made
 
 
 def _child_names(names: Sequence[str]) -> tuple[str, ...]:

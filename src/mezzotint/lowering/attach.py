@@ -145,7 +145,10 @@ class NativeForward:
             return _Lowered(None, None, None, str(error))
 
     def _tell(self, lowered: _Lowered) -> None:
-        if lowered.reason is not None and lowered.reason not in self._told:
+        convolves = any(
+            isinstance(module, SparseConv2d) for _, module in self._modules
+        )  # else there is nothing to lead
+        if lowered.reason is not None and lowered.reason not in self._told and convolves:
             self._told.add(lowered.reason)
             _log.warning("%s runs in the plain layout, because %s.", type(self.model).__name__, lowered.reason)
 

@@ -141,7 +141,8 @@ class LoweredModel(nn.Module):
 
     def _refuse(self, reason: str) -> None:
         self._reason = reason
-        _log.warning("%s runs in the plain layout, because %s.", self._name, reason)
+        if any(isinstance(module, SparseConv2d) for module in self.plain.modules()):  # else there is nothing to lead
+            _log.warning("%s runs in the plain layout, because %s.", self._name, reason)
 
     def _check_no_gradient(self, inputs: Any) -> None:
         tensors = (leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor))

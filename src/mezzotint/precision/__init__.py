@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mezzotint.precision.gradients import attach_gradients, detach_gradients
+from mezzotint.precision.gradients import attach_gradients, detach_gradients, mark_replaced
 from mezzotint.precision.policy import MODES, Mode, Precision
 
-__all__ = ["MODES", "Mode", "Precision", "attach_gradients", "detach_gradients"]
+__all__ = ["MODES", "Mode", "Precision", "attach_gradients", "detach_gradients", "mark_replaced"]

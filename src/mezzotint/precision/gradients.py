@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, message
 
 Provider = Callable[[], Iterable[Tensor]]
+_REPLACED: Final = "_mezzotint_replaced"  # on a parameter
 _SLOT: Final = "_mezzotint_gradients"  # on the optimiser, so that the list lives and dies with it
 
 
@@ -49,6 +51,26 @@ def attached_gradients(optimizer: Optimizer) -> list[Tensor]:
     return [tensor for provider in providers if provider is not None for tensor in provider()]
 
 
+def mark_replaced(parameter: nn.Parameter) -> None:
+    """Remember that ``sparsify`` or ``densify`` has put another parameter in the place of ``parameter``."""
+    parameter.__dict__[_REPLACED] = True
+
+
+def refuse_replaced(optimizer: Optimizer) -> None:
+    """Raise an ``InputError`` when ``optimizer`` holds a parameter that is not the network's any more."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None and _REPLACED in parameter.__dict__:
+                raise InputError(
+                    message(
+                        "optimizer",
+                        received=f"a parameter {list(parameter.shape)} that sparsify() or densify() has replaced",
+                        allowed="an optimiser over model.parameters() as they are now",
+                        fix="Build the optimiser after sparsify(): the swapped layers have new parameters.",
+                    )
+                )
+
+
 def unscale(gradients: Sequence[Tensor], scale: float) -> bool:
     """Divide all gradients by ``scale`` in place; True when every element of every one of them is finite.
 
@@ -79,6 +101,7 @@ def _unscale_alike(gradients: list[Tensor], scale: float) -> Tensor:
     found = torch.zeros(1, device=device)
     # The kernel behind torch.amp.GradScaler: one pass that divides and looks for inf and NaN.
     torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, torch.full((1,), 1.0 / scale, device=device))
+    increment_version(gradients)  # that kernel forgets to: who watches a tensor's version would take it for untouched
     return found
 
 

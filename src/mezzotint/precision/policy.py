@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from mezzotint.errors import CheckpointError, InputError, NotRegistered, RunError, message, suggest
 from mezzotint.kernels.hardware import computes_in
-from mezzotint.precision.gradients import attached_gradients, clip, own_gradients, unscale
+from mezzotint.precision.gradients import attached_gradients, clip, own_gradients, refuse_replaced, unscale
 from mezzotint.precision.half_forward import HalfForward
 from mezzotint.precision.loss_scale import LossScale, after_clean_step, after_overflow
 from mezzotint.precision.stored_half import StoredHalf
@@ -146,7 +146,8 @@ class Precision:
             clip_norm: largest joint 2-norm of the optimiser's unscaled gradients; None does not clip.
 
         Raises:
-            InputError: no backward pass since the last update, no gradient at all, or FP16 gradients.
+            InputError: no backward pass since the last update, no gradient at all, FP16 gradients, or an optimiser that
+                was built before ``sparsify``.
             RunError: ``patience`` steps in a row had to be skipped.
         """
         own, attached = own_gradients(optimizer), attached_gradients(optimizer)
@@ -158,6 +159,7 @@ class Precision:
                     allowed="one or more calls of backward(loss) on the optimiser's parameters before each update",
                 )
             )
+        refuse_replaced(optimizer)
         loss, self._last_loss = self._last_loss, None
         if not unscale([*own, *attached], self.loss_scale):
             self._scale = after_overflow(self._scale)

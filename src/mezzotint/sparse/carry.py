@@ -8,8 +8,8 @@ from torch import Tensor
 from mezzotint.sparse.pattern import Pattern
 
 
-def carried(numbers: Tensor, old: Pattern, new: Pattern) -> Tensor:
-    """``numbers`` ``[old.nnz]`` re-indexed for ``new``: 0 where ``old`` has no weight.
+def carried(numbers: Tensor, old: Pattern, new: Pattern, first: Tensor | None = None) -> Tensor:
+    """``numbers`` ``[old.nnz]`` re-indexed for ``new``: ``first`` (None: 0) where ``old`` has no weight.
 
     A weight that was pruned and grown again in one update is in both patterns and keeps its number.
     """
@@ -17,4 +17,4 @@ def carried(numbers: Tensor, old: Pattern, new: Pattern) -> Tensor:
         return numbers.new_zeros(new.nnz)
     place = torch.searchsorted(old.indices, new.indices).clamp_(max=old.nnz - 1)
     present = old.indices[place] == new.indices
-    return torch.where(present, numbers[place], numbers.new_zeros(()))
+    return torch.where(present, numbers[place], numbers.new_zeros(()) if first is None else first)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,17 @@ from torch.optim import Optimizer
 
 from mezzotint.errors import CheckpointError, InputError, message
 from mezzotint.sparse.layer import SparseLayer
-from mezzotint.sparse.moments import EVIDENCE, Group, MomentRule, Moments, State, active_moments, no_moments, rule_for
+from mezzotint.sparse.matching import NONE, Change, change_between
+from mezzotint.sparse.moments import (
+    Group,
+    MomentRule,
+    Moments,
+    State,
+    active_moments,
+    evidence_of,
+    no_moments,
+    rule_for,
+)
 from mezzotint.sparse.window import DenseWindow
 
 
@@ -44,8 +54,10 @@ class Collector:
         """
         self._layers = layers
         self._optimizer = optimizer
-        self._evidence = EVIDENCE[evidence or "gradient"]
+        self._evidence = evidence_of(evidence or "gradient")
         self._open: dict[str, _Open] = {}
+        self._change: Change | None = None
+        self._bound = math.inf
         for name, layer in layers.items():
             if layer.values.requires_grad:
                 self.rule(name)
@@ -85,6 +97,62 @@ class Collector:
         """Forget the gradients of a step that was skipped."""
         for entry in self._open.values():
             entry.window.take()
+
+    def match(self, scale: float = 1.0) -> None:
+        """Do to the pending gradients what was done to the gradients of active weights since the backward passes.
+
+        To be called when those are as the optimiser's step uses them, but for a division by ``scale``. Where both are
+        the same already, as after ``Precision``, nothing changes.
+
+        Raises:
+            InputError: something was done to the gradients that cannot be told of missing weights.
+        """
+        used = {name: self._layers[name].values.grad for name in self._open}
+        gradients = {name: grad / scale if scale != 1 else grad for name, grad in used.items() if grad is not None}
+        changes = {name: self._change_of(name, gradient) for name, gradient in gradients.items()}
+        known = [change for change in changes.values() if change is not None]
+        self._change = known[-1] if known else self._change
+        self._follow_bound(known, gradients)
+        for name, change in changes.items():
+            self._match_one(self._open[name].window, change)
+
+    def _change_of(self, name: str, used: Tensor) -> Change | None:
+        """What was done to the gradients of a layer; None when its active weights have no gradient but 0."""
+        window = self._open[name].window
+        if window.pending is None:
+            return None
+        collected = window.pending.reshape(-1)[self._layers[name].pattern.indices.long()]
+        try:
+            return change_between(collected, used, [1.0] if self._change is None else [1.0, self._change.factor])
+        except ValueError as error:
+            if window.handled:
+                return NONE
+            raise InputError(
+                message(
+                    f"gradient of layer {name!r}",
+                    received="values that were changed one by one between backward pass and optimiser's step",
+                    allowed="one factor for the layer, or clipping by value: what can be done to missing weights, too",
+                    fix="Clear the gradients after every step; what else is done to them, do to"
+                    " topology.pending_gradients(), too, before the optimiser's step.",
+                )
+            ) from error
+
+    def _follow_bound(self, changes: Sequence[Change], gradients: Mapping[str, Tensor]) -> None:
+        """Clipping by value is seen only where an active weight is clipped; it holds until a gradient is larger."""
+        bound = min((change.bound for change in changes), default=math.inf)
+        if bound < math.inf:
+            self._bound = bound
+        elif self._bound < math.inf and any(bool((g.abs() > self._bound).any()) for g in gradients.values()):
+            self._bound = math.inf
+
+    def _match_one(self, window: DenseWindow, change: Change | None) -> None:
+        if window.pending is None or (change is None and window.handled):
+            return
+        change = change or self._change
+        if change is None:
+            window.take()  # nothing has told yet by what the loop multiplies its gradients
+        else:
+            replace(change, bound=min(change.bound, self._bound)).apply_(window.pending)
 
     def fold(self) -> None:
         """Average the gradients of a step that was taken into the moments, as the optimiser did with its own.

@@ -93,8 +93,9 @@ def sparsify(
 
     Args:
         model: any module. When it is itself a layer to swap, the sparse twin is returned.
-        density: of all swapped layers together, in (0, 1]: their nonzeros sum to exactly ``round(density * weights)``.
-            Or one density for every layer, by name or glob: a layer's own name first, then the first glob that fits.
+        density: of all swapped layers together, in (0, 1]: their nonzeros sum to exactly ``round(density * weights)``,
+            or to the number of layers where that is more. Or one density for every layer, by name or glob: a layer's
+            own name first, then the first glob that fits.
         distribution: "uniform", "er", "erk" or "uniform_plus" (see :mod:`mezzotint.sparse.distribution`).
         exclude: exact dotted names, globs, or module types; what lies inside an excluded module is excluded too.
         choose: which weights stay: "random" (drawn from ``seed`` and the layer's name on the CPU, so that the choice

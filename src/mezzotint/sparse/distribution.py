@@ -54,8 +54,9 @@ def layer_nnz(
     Args:
         shapes: layer name -> shape of the dense weight.
         density: of all layers together, in (0, 1]: the result sums to ``round(density * total number of weights)``
-            exactly, but to at least one nonzero per layer. Or a density for each layer, by name or glob: then each
-            layer gets ``max(1, round(density * numel))`` and ``distribution`` is not used.
+            exactly, or to the number of layers where that is more: each has one nonzero at least. Or a density for
+            each layer, by name or glob: then each layer gets ``max(1, round(density * numel))`` and ``distribution``
+            is not used.
         distribution: a name in :data:`DISTRIBUTIONS`. "uniform_plus" takes ``shapes`` in the order of the network.
 
     Raises:
@@ -110,7 +111,7 @@ def checked_density(density: float, name: str = "density") -> float:
         raise InputError(
             message(
                 name,
-                received=density,
+                received=repr(density),
                 allowed="a number above 0 and up to 1, the fraction of weights that are active",
                 fix="Density is nnz / numel: 0.1 keeps one weight in ten (a sparsity of 90 %).",
             )

@@ -16,7 +16,8 @@ which is at most ``sqrt((1 - beta1) (1 - beta2**n) / ((1 - beta1**n) (1 - beta2)
 While n = t, which is the case as long as the window is never closed, no correction is made and the moments are exact.
 
 *Gradients* are no optimiser's state: their sum over the window (Evci et al. 2020, RigL, with a window of one step), or
-their running average (SNFS as the authors of RigL coded it). A weight that they grow starts without state.
+their running average (SNFS as the authors of RigL coded it). A weight that they grow starts without momentum, and with
+the mean second moment of its layer (see ``sparse.transfer``).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from mezzotint.errors import InputError, message
+from mezzotint.errors import InputError, NotRegistered, message, suggest
 
 State = Mapping[str, Any]
 Group = Mapping[str, Any]
@@ -189,3 +190,17 @@ def no_moments(rule: MomentRule, numel: int, like: Tensor) -> Moments:
     """Zero moments of a whole layer, FP32 (or wider, as ``like``), where ``like`` lies."""
     wide = torch.promote_types(like.dtype, torch.float32)
     return {key: torch.zeros(numel, dtype=wide, device=like.device) for key in rule.keys}
+
+
+def evidence_of(name: str) -> Callable[[Optimizer, Group], MomentRule]:
+    """The entry of :data:`EVIDENCE`.
+
+    Raises:
+        NotRegistered: there is none of that name.
+    """
+    if name not in EVIDENCE:
+        raise NotRegistered(
+            message("evidence", received=name, allowed=f"{', '.join(EVIDENCE)}, or None: random numbers")
+            + suggest(name, EVIDENCE)
+        )
+    return EVIDENCE[name]

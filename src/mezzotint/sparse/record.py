@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -35,12 +35,17 @@ class TopologyReport:
         step: optimiser steps taken before it; skipped steps do not count.
         prune_rate: fraction of the active weights that were to be pruned.
         layers: dotted name -> change, in module order.
+        extra: what the method itself tells of the update (``Decision.log``; ``explored`` of RigL-ITOP).
     """
 
     step: int
     prune_rate: float
     layers: dict[str, LayerChange]
+    extra: dict[str, Any] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
-        """Plain dicts and numbers, JSON-able."""
-        return asdict(self)
+        """Plain dicts and numbers, JSON-able; without ``extra`` where there is none."""
+        record = asdict(self)
+        if not self.extra:
+            del record["extra"]
+        return record

@@ -51,6 +51,7 @@ class Round:
     step: int
     prune_rate: float
     parts: dict[str, Part] = field(default_factory=dict)
+    log: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def planned(cls, step: int, rate: float, views: Sequence[LayerView], decision: Decision) -> Round:
@@ -66,13 +67,13 @@ class Round:
                 alone=0 if exchanged else gained - lost,
                 share=share,
             )
-        return cls(step=step, prune_rate=rate, parts=parts)
+        return cls(step=step, prune_rate=rate, parts=parts, log=dict(decision.log))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Round:
         """The inverse of ``asdict``."""
         parts = {name: Part(**part) for name, part in state["parts"].items()}
-        return cls(step=state["step"], prune_rate=state["prune_rate"], parts=parts)
+        return cls(step=state["step"], prune_rate=state["prune_rate"], parts=parts, log=dict(state.get("log", {})))
 
     def state(self) -> dict[str, Any]:
         """Plain dicts and numbers."""
@@ -105,8 +106,8 @@ class Round:
             self.parts[name].grown += gained
         return {name: move for name, move in moves.items() if move != (0, 0)}
 
-    def report(self, numels: Mapping[str, int]) -> TopologyReport:
-        """What the update changed, once all turns are taken."""
+    def report(self, numels: Mapping[str, int], extra: Mapping[str, Any] | None = None) -> TopologyReport:
+        """What the update changed, once all turns are taken; ``extra`` joins what the decision logged."""
         changes = {}
         for name, part in self.parts.items():
             after = part.before - part.pruned + part.grown
@@ -118,4 +119,6 @@ class Round:
                 importance=part.share,
                 density=after / numels[name],
             )
-        return TopologyReport(step=self.step, prune_rate=self.prune_rate, layers=changes)
+        return TopologyReport(
+            step=self.step, prune_rate=self.prune_rate, layers=changes, extra={**self.log, **(extra or {})}
+        )

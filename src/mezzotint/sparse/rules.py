@@ -36,12 +36,14 @@ class Decision:
         pruned, grown: counts, in the order of the views.
         share: each layer's part in the redistribution; sums to 1.
         memory: replaces ``Occasion.memory`` from the next update on.
+        log: JSON-able numbers of the method's own about this update; they go into its report and ``metrics.jsonl``.
     """
 
     pruned: Sequence[int]
     grown: Sequence[int]
     share: Sequence[float]
     memory: Mapping[str, Any] = field(default_factory=dict)
+    log: Mapping[str, Any] = field(default_factory=dict)
 
 
 Decide = Callable[[Sequence[LayerView], Occasion], Decision]
@@ -60,6 +62,7 @@ class Rules:
         rewire: one layer's new pattern for its counts.
         evidence: a key of ``moments.EVIDENCE``: by what missing weights rank; None: grown at random, without windows.
         reads_momentum: whether ``LayerView.momentum`` is read.
+        reads_gradient: whether ``LayerView.gradient`` is read.
         settings: the method's own settings, JSON-able; a checkpoint with other settings is refused.
     """
 
@@ -68,6 +71,7 @@ class Rules:
     rewire: Rewire = rewired
     evidence: str | None = None
     reads_momentum: bool = False
+    reads_gradient: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -46,7 +46,8 @@ class Schedule:
         interval: steps between updates. Updates happen after steps interval, 2 * interval ... as long as one whole
             interval remains: grown weights always get that much training, so nothing is grown in the last interval.
         total_steps: length of the training in steps.
-        prune_rate: fraction of the active weights that the first update prunes, in [0, 1].
+        prune_rate: fraction of the active weights that an update would prune at step 0, in [0, 1]; the decay begins
+            there, so that the first update, at step ``interval``, prunes less: see :meth:`rate`.
         decay: "cosine" or "linear", both down to ``final_rate`` at the end of the updates, or "constant".
         window: steps before each turn whose dense gradients are collected; clipped to ``interval``, which means
             "always" and gives the published algorithm of sparse momentum.
@@ -83,6 +84,12 @@ class Schedule:
         """Whether an update ends after ``step`` steps: without staggering, the step at which all layers change."""
         within = step <= self.end * self.total_steps and step + self.interval <= self.total_steps
         return step > 0 and step % self.interval == 0 and within
+
+    @property
+    def updates(self) -> int:
+        """How many updates there are in the whole training."""
+        last = min(math.floor(self.end * self.total_steps), self.total_steps - self.interval)
+        return max(last // self.interval, 0)
 
     def rate(self, step: int) -> float:
         """The prune rate of the update that ends after ``step`` steps."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from mezzotint.precision import mark_replaced
+
 
 def replace_modules(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """Put ``replacements[m]`` wherever ``m`` is a child in ``model``; a shared module is replaced in all its places.
@@ -17,6 +19,11 @@ def replace_modules(model: nn.Module, replacements: Mapping[nn.Module, nn.Module
         for name, child in parent._modules.items():  # a parent may hold one child under several names
             if child is not None and child in replacements:
                 parent._modules[name] = replacements[child]
+    for old, new in replacements.items():
+        stays = {id(parameter) for parameter in new.parameters()}
+        for parameter in old.parameters():
+            if id(parameter) not in stays:
+                mark_replaced(parameter)  # an optimiser built before would not notice
     return replacements.get(model, model)
 
 

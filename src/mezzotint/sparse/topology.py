@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -12,6 +14,7 @@ from torch.optim import Optimizer
 
 from mezzotint import precision
 from mezzotint.errors import CheckpointError, InputError, message
+from mezzotint.sparse.checks import check_decision, check_pattern
 from mezzotint.sparse.collector import Collector
 from mezzotint.sparse.copies import check_before_moving
 from mezzotint.sparse.initialise import keyed_generator
@@ -22,8 +25,11 @@ from mezzotint.sparse.record import TopologyReport
 from mezzotint.sparse.rounds import Round
 from mezzotint.sparse.rules import Occasion, Rules
 from mezzotint.sparse.schedule import Schedule
+from mezzotint.sparse.steps import StepWatch
 from mezzotint.sparse.transfer import move_layer
 from mezzotint.sparse.view import LayerView
+
+_log = logging.getLogger(__name__)
 
 
 class Topology(Protocol):
@@ -80,8 +86,14 @@ class DynamicTopology:
         self._memory: dict[str, Any] = {}
         self._initial = sum(layer.nnz for layer in self._layers.values())
         self._collector = Collector(self._layers, optimizer, rules.evidence, rules.reads_momentum)
+        self._gradients: dict[str, Tensor] = {}
+        self._matched = False
+        self._turns = self._turns_after(1)
+        self._watch = StepWatch(optimizer, self._before_step)
         precision.attach_gradients(optimizer, self.pending_gradients)
         self._open_windows()
+        if not schedule.updates:
+            self._tell_of_no_updates()
 
     @property
     def budget(self) -> int:
@@ -92,40 +104,72 @@ class DynamicTopology:
         """Dense gradients of the step under way, FP32; empty outside the dense windows.
 
         ``Precision`` unscales, checks and clips them; data-parallel training averages them over ranks, in place,
-        before :meth:`step`.
+        before the optimiser's step. What else is done to the gradients of active weights until then by a factor or by
+        clipping (``torch.nn.utils``, ``torch.amp.GradScaler``) is done to these when the optimiser steps.
         """
         return self._collector.pending()
 
     @torch.no_grad()
     def step(self, stepped: bool = True) -> TopologyReport | None:
-        """To be called after every optimiser step and before the gradients are cleared.
+        """To be called after every optimiser step.
 
         Args:
             stepped: False when the optimiser's step was skipped. Then nothing changes: neither the counters nor the
-                schedule nor any statistic.
+                schedule nor any statistic. A step that ``GradScaler`` has skipped is found out.
 
         Returns:
             What an update changed, when one ended with this step; otherwise None.
+
+        Raises:
+            InputError: the optimiser has not stepped yet, though gradients wait for it; or the rules gave counts or a
+                pattern that do not fit.
         """
-        if not stepped:
+        taken = self._watch.taken(stepped)
+        if taken and not self._matched:
+            self._use_gradients()
+        self._matched = False
+        if not taken:
             self._collector.drop()
+            self._gradients = {}
             return None
         self.steps += 1
         self._collector.fold()
         self._after_step()
-        names = self._turns()
+        names = self._turns
         report = self._update(names) if names else None
         if not self.schedule.always_collects:
             # A window begins empty, even when the next one begins at once.
             self._collector.set_open([name for name in self._collector.open_names if name not in names])
+        self._turns, self._gradients = self._turns_after(self.steps + 1), {}
         self._open_windows()
         return report
+
+    def _before_step(self, scale: float) -> None:
+        """The optimiser is about to step on gradients that are still to be divided by ``scale``."""
+        if self._watch.behind:
+            self._collector.drop()  # they are of two steps, and nobody can part them
+        self._use_gradients(scale)
+
+    @torch.no_grad()
+    def _use_gradients(self, scale: float = 1.0) -> None:
+        """Take from the gradients of active weights what an update will want to know of them."""
+        self._collector.match(scale)
+        self._matched = True
+        self._gradients = {}
+        if self._turns and self._rules.reads_gradient:
+            for name, layer in self._layers.items():
+                if layer.values.grad is not None:
+                    self._gradients[name] = layer.values.grad / scale
 
     def _after_step(self) -> None:
         """For methods that do something after every step that was taken, before its update."""
 
     def _moved(self, name: str, layer: SparseLayer) -> None:
         """For methods that keep books: ``layer`` has just got a new pattern."""
+
+    def _extra(self) -> dict[str, Any]:
+        """For methods that tell more of an update than ``Decision.log`` did when it was decided; JSON-able."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, complete in the middle of a window: JSON-able, but for tensors as leaves."""
@@ -152,11 +196,27 @@ class DynamicTopology:
         self._round = None if state["round"] is None else Round.from_state(state["round"])
         self._memory = dict(state["memory"])
         self._collector.load_state_dict(state["layers"])
+        self._turns = self._turns_after(self.steps + 1)
+        self._matched = True
+        self._watch.resume()
 
     def close(self) -> None:
         """Close all windows and let go of the optimiser; the model stays as it is."""
         self._collector.set_open(())
         precision.detach_gradients(self._optimizer, self.pending_gradients)
+        self._watch.close()
+
+    def _tell_of_no_updates(self) -> None:
+        schedule = self.schedule
+        most = math.floor(min(schedule.total_steps / 2, schedule.end * schedule.total_steps))
+        _log.warning(
+            "Method %r makes 0 updates: with interval=%d and total_steps=%d, none leaves a whole interval of training,"
+            " and the pattern stays as it is. %s",
+            self._rules.name,
+            schedule.interval,
+            schedule.total_steps,
+            f"interval={most} is the longest that has one." if most else "Train for longer.",
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {**asdict(self.schedule), **self._rules.settings, "seed": self._seed}
@@ -185,10 +245,10 @@ class DynamicTopology:
 
     # -- turns and updates ---------------------------------------------------------------------------------------------
 
-    def _turns(self) -> list[str]:
-        """The layers whose turn is after this step."""
+    def _turns_after(self, step: int) -> list[str]:
+        """The layers whose turn is after ``step`` steps."""
         layers = len(self._layers)
-        return [name for place, name in enumerate(self._layers) if self.schedule.has_turn(self.steps, place, layers)]
+        return [name for place, name in enumerate(self._layers) if self.schedule.has_turn(step, place, layers)]
 
     def _open_windows(self) -> None:
         """Open the windows that the next step needs, close the others."""
@@ -223,7 +283,8 @@ class DynamicTopology:
             self._moved(name, self._layers[name])
         if not self.schedule.is_due(self.steps):
             return None
-        report = self._round.report({name: layer.pattern.numel for name, layer in self._layers.items()})
+        numels = {name: layer.pattern.numel for name, layer in self._layers.items()}
+        report = self._round.report(numels, self._extra())
         self._round = None
         return report
 
@@ -233,7 +294,8 @@ class DynamicTopology:
         rate = self.schedule.rate(end)
         views = [self._view(name) for name in able]
         occasion = Occasion(step=end, progress=end / self.schedule.total_steps, rate=rate, memory=self._memory)
-        decision = self._rules.decide(views, occasion)
+        conserves = type(self).budget is DynamicTopology.budget
+        decision = check_decision(self._rules.name, self._rules.decide(views, occasion), views, conserves)
         self._memory = dict(decision.memory)
         return Round.planned(end, rate, views, decision)
 
@@ -249,7 +311,8 @@ class DynamicTopology:
             generator = keyed_generator("grow", self._seed, self.steps, name)
             return torch.rand(layer.pattern.numel, generator=generator).to(layer.values.device)
 
-        return self._rules.rewire(self._view(name), lost, gained, scores)
+        view = self._view(name)
+        return check_pattern(self._rules.name, self._rules.rewire(view, lost, gained, scores), view, lost, gained)
 
     def _view(self, name: str) -> LayerView:
         layer = self._layers[name]
@@ -258,5 +321,9 @@ class DynamicTopology:
             values=layer.values.detach(),
             pattern=layer.pattern,
             momentum=self._collector.active_momentum(name) if self._rules.reads_momentum else None,
-            gradient=layer.values.grad,
+            gradient=self._gradient(name) if self._rules.reads_gradient else None,
         )
+
+    def _gradient(self, name: str) -> Tensor:
+        found = self._gradients.get(name)
+        return torch.zeros_like(self._layers[name].values) if found is None else found

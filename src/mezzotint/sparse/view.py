@@ -19,7 +19,8 @@ class LayerView:
         pattern: where they are.
         momentum: ``[nnz]`` FP32: the optimiser's momentum of the active weights (for Adam, the ratio of its moments);
             None unless the method reads it.
-        gradient: ``[nnz]``: of the step that was just taken, unscaled; None when there was none.
+        gradient: ``[nnz]``: of the active weights in the step that was just taken, as the optimiser used it (unscaled,
+            clipped), 0 where the layer had none; None unless the method reads it.
     """
 
     name: str

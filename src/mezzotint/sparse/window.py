@@ -19,6 +19,7 @@ class DenseWindow:
     def __init__(self) -> None:
         self.pending: Tensor | None = None
         """FP32, shape of the dense weight: the gradients since the last :meth:`take`, or None when there were none."""
+        self._version = -1
 
     def watch(self, output: Tensor, gradient: Callable[[Tensor], Tensor]) -> None:
         """When ``output``'s gradient becomes known, add ``gradient(of it)``, the dense weight gradient, to pending.
@@ -44,6 +45,12 @@ class DenseWindow:
     def add(self, dense: Tensor) -> None:
         """Add a dense FP32 weight gradient to pending; the window owns it from now on."""
         self.pending = dense if self.pending is None else self.pending.add_(dense)
+        self._version = self.pending._version
+
+    @property
+    def handled(self) -> bool:
+        """Whether somebody has changed pending since the last backward pass: ``Precision``, or a sum over ranks."""
+        return self.pending is not None and self.pending._version != self._version
 
     def take(self) -> Tensor | None:
         """The pending gradient, which is thereby no longer pending."""

@@ -13,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from torch import nn
+
 from mezzotint.errors import ConfigError, NotRegistered, message
 from mezzotint.outside import found_at
+from mezzotint.sparse import LayerView, sparse_layers
 from mezzotint.train.config import RunConfig, RunOptions
 
 Row = Mapping[str, Any]
@@ -25,19 +28,30 @@ _PATIENCE: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run as callbacks see it when it begins.
+    """A run as callbacks see it; keep it from ``on_run_begin`` to look at the layers later.
 
     Attributes:
         folder: of the run.
         config: everything that decides it.
         step: batches done before, above 0 in a run that is resumed.
         total_steps: batches of the whole run.
+        layers: call it for the sparse layers as they are at that moment: name, values ``[nnz]`` (copies) and pattern
+            of each, in module order.
     """
 
     folder: Path
     config: RunConfig
     step: int
     total_steps: int
+    layers: Callable[[], list[LayerView]] = field(default=list, repr=False, compare=False)
+
+
+def layer_views(model: nn.Module) -> list[LayerView]:
+    """The sparse layers of ``model`` at this moment, in module order; the values are copies."""
+    return [
+        LayerView(name=name, values=layer.values.detach().clone(), pattern=layer.pattern)
+        for name, layer in sparse_layers(model).items()
+    ]
 
 
 class Callback:
@@ -61,7 +75,7 @@ class Callback:
         """Weights were pruned and grown.
 
         Args:
-            row: step, epoch, prune_rate and layers: name -> what changed.
+            row: step, epoch, prune_rate and layers: name -> what changed; extra, where the method tells more.
         """
 
     def on_epoch_end(self, row: Row) -> None:

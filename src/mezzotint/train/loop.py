@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mezzotint.errors import RunError, message
 from mezzotint.kernels import Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.train import anatomy, checkpoint
-from mezzotint.train.callbacks import Callbacks, RunView, from_options
+from mezzotint.train.callbacks import Callbacks, RunView, from_options, layer_views
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import checked_text, config_text, differences
 from mezzotint.train.environment import environment
@@ -100,7 +101,8 @@ def train(
 def _told_of_the_run(run: Run) -> Iterator[list[dict[str, Any] | None]]:
     """Tells callbacks of the beginning, and however it comes of the end: with what was put into the list."""
     start = {"step": run.counters.step, "total_steps": run.parts.total_steps}
-    run.callbacks("on_run_begin", RunView(folder=run.folder.path, config=run.config, **start))
+    layers = partial(layer_views, run.parts.model)
+    run.callbacks("on_run_begin", RunView(folder=run.folder.path, config=run.config, layers=layers, **start))
     endings: list[dict[str, Any] | None] = [None]
     try:
         yield endings

@@ -14,7 +14,7 @@ from mezzotint import models
 from mezzotint.errors import ConfigError, InputError, NotRegistered, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import Static, Topology, WeightAverage, build, goal_of, select
+from mezzotint.sparse import DynamicTopology, Static, Topology, WeightAverage, build, goal_of, select
 from mezzotint.sparse.past import sign_of_training
 from mezzotint.train.config import AverageConfig, RunConfig
 from mezzotint.train.config_sparsity import SparsityConfig
@@ -209,7 +209,10 @@ def describe(parts: Parts) -> str:
     config, record = parts.config, parts.inputs.record
     counts = weight_counts(parts.model)
     method = method_name(config.sparsity)
-    sparse = "dense" if method == "dense" else f"density {counts.density:.4g}, {method}"
+    topology = parts.topology
+    idle = isinstance(topology, DynamicTopology) and not topology.schedule.updates
+    note = ": 0 updates fit, the pattern stays" if idle else ""
+    sparse = "dense" if method == "dense" else f"density {counts.density:.4g}, {method}{note}"
     return (
         f"{config.model.name}, {counts.nnz:,} of {counts.numel:,} weights ({sparse}), {config.precision.mode},"
         f" {record.train_samples:,} images of {len(record.classes)} classes"

@@ -41,13 +41,23 @@ def section(run: Run) -> Section:
         short="Movement",
         lead="An update prunes the smallest weights of every layer, shares their number out anew by importance, and "
         "grows as many missing ones.",
-        body=_body(run.topology),
+        body=_body(run.topology) if run.topology else missing(_why_none(run)),
+    )
+
+
+def _why_none(run: Run) -> str:
+    none = "No topology update is recorded"
+    if run.summary is None:
+        return f"{none}: the pattern is fixed, or the first update is still to come."
+    if run.summary.method in ("static", "dense"):
+        return f"{none}: the pattern is fixed."
+    return (
+        f"{none}, and the training is over: 0 updates fitted into it, as one must leave a whole sparsity.interval of"
+        " training. The pattern stayed as it was."
     )
 
 
 def _body(updates: Sequence[Topology]) -> Markup:
-    if not updates:
-        return missing("No topology update is recorded: the pattern is fixed, or the first update is still to come.")
     return figures(flow(updates), _net(updates), _per_update(updates), _totals(updates), _importance(updates))
 
 

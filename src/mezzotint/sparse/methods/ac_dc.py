@@ -121,7 +121,7 @@ class ACDC(DynamicTopology):
         if layer.nnz == layer.pattern.numel:
             state: dict[str, Any] = self._optimizer.state.get(layer.values, {})
             for tensor in state.values():
-                if isinstance(tensor, Tensor) and tensor.shape == layer.values.shape:
+                if isinstance(tensor, Tensor):  # Adam's count of steps, too: it corrects the bias of what starts anew
                     tensor.zero_()
 
     def _check(self, layers: Mapping[str, SparseLayer], schedule: Schedule) -> None:

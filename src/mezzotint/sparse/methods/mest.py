@@ -26,11 +26,21 @@ from mezzotint.sparse.view import LayerView
 
 
 def kept_by_importance(view: LayerView, count: int, gradient_weight: float) -> Tensor:
-    """bool ``[nnz]``: False at the ``count`` weights of least ``|w| + gradient_weight * |gradient|``."""
-    scores = view.values.detach().abs()
-    if view.gradient is not None:
-        scores = torch.add(scores, view.gradient.detach().abs(), alpha=gradient_weight)
-    return kept_by_score(scores, count)
+    """bool ``[nnz]``: False at the ``count`` weights of least ``|w| + gradient_weight * |gradient|``.
+
+    Raises:
+        InputError: a view without gradient: the rules do not say ``reads_gradient=True``.
+    """
+    if view.gradient is None:
+        raise InputError(
+            message(
+                f"gradient of layer {view.name!r}",
+                received=None,
+                allowed="that of the active weights",
+                fix="Say reads_gradient=True in the rules.",
+            )
+        )
+    return kept_by_score(torch.add(view.values.detach().abs(), view.gradient.abs(), alpha=gradient_weight), count)
 
 
 def decide_soft(views: Sequence[LayerView], occasion: Occasion, last: bool) -> Decision:
@@ -70,7 +80,7 @@ class MEST(DynamicTopology):
             optimizer: over its parameters.
             interval: steps between updates.
             total_steps: length of the training.
-            prune_rate: fraction that mutates at first.
+            prune_rate: fraction that mutates, where its decay begins.
             decay: of the prune rate, to 0 at the end ("elastic").
             soft: grow before pruning: more memory between updates, no untrained weight is ever judged.
             gradient_weight: of the gradient's magnitude in the importance of a weight (the paper's lambda), at least 0.
@@ -95,6 +105,7 @@ class MEST(DynamicTopology):
             name="mest",
             decide=decide,
             rewire=partial(rewired, keep=partial(kept_by_importance, gradient_weight=gradient_weight)),
+            reads_gradient=True,
             settings={"soft": soft, "gradient_weight": gradient_weight},
         )
         super().__init__(model, optimizer, schedule, rules, seed)

@@ -39,7 +39,7 @@ class RigL(DynamicTopology):
             optimizer: over its parameters.
             interval: steps between updates (the paper's delta T, 100).
             total_steps: length of the training.
-            prune_rate: fraction moved by the first update (the paper's alpha, 0.3).
+            prune_rate: fraction that an update moves, where its decay begins (the paper's alpha, 0.3).
             decay: of the prune rate, down to 0.
             window: how many gradients before a layer's turn are summed; 1 as published.
             stagger: spread the layers' turns over the interval, so that one dense gradient exists at a time; False, as

@@ -21,7 +21,7 @@ from mezzotint.sparse.topology import DynamicTopology
 
 
 class RigLITOP(DynamicTopology):
-    """RigL that goes on to the end; :attr:`explored` tells how much of the weight space was visited.
+    """RigL that goes on to the end; :attr:`explored`, and each report, tell how much of the weight space was visited.
 
     What was visited is kept as one bit a weight (1/32 of a dense FP32 weight), on the CPU.
     """
@@ -61,6 +61,9 @@ class RigLITOP(DynamicTopology):
     def _moved(self, name: str, layer: SparseLayer) -> None:
         mask = layer.pattern.to_mask().reshape(-1).cpu()
         self._visited[name] |= np.packbits(mask.numpy())
+
+    def _extra(self) -> dict[str, Any]:
+        return {"explored": self.explored}
 
     def state_dict(self) -> dict[str, Any]:
         """As of all methods, with the visited weights."""

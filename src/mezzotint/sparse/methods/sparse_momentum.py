@@ -90,7 +90,7 @@ class SparseMomentum(DynamicTopology):
             optimizer: over its parameters, built after ``sparsify``: SGD with momentum (Nesterov or not), Adam, AdamW.
             interval: steps between updates; the published recipes use one epoch.
             total_steps: length of the training in steps. The last update leaves one whole interval of training.
-            prune_rate: fraction of the active weights that each update moves, at first.
+            prune_rate: fraction of the active weights that an update moves, where its decay begins: see ``Schedule``.
             window: steps before each layer's turn in which its dense gradient is computed; ``interval``: always.
             decay: of the prune rate: "cosine", "linear" or "constant".
             stagger: spread the layers' turns over the interval, so that their windows follow each other; at most
