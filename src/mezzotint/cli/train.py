@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mezzotint.cli.init import add_minutes, minutes_of
 from mezzotint.cli.output import console, line, shell, warn
@@ -30,6 +30,8 @@ Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130
 
 
 _PREPARING: Final = "preparing: reading images, building the network ..."
+_ENOUGH: Final = 1000
+"""Test images from which on hundredths of a percent mean something."""
 _EDIT: Final = "each choice with its reason, to be changed and trained again"
 
 
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             text=asked.text,
         )
     if leads:
-        line(_as_json(result) if arguments.json else _last_words(result))
+        line(_as_json(result) if arguments.json else _last_words(result, asked.config))
     return 128 + result.signal if result.signal is not None else 0
 
 
@@ -179,12 +181,25 @@ def _as_json(result: RunResult) -> str:
     return json.dumps({**content, "summary": result.summary})
 
 
-def _last_words(result: RunResult) -> str:
+def _last_words(result: RunResult, config: RunConfig) -> str:
     if result.summary is None:
         name = result.signal.name if result.signal is not None else "request"
         return (
             f"stopped by {name} after step {result.step}; everything is saved."
             f" Go on with: mezzotint train {shell(result.folder)} --resume"
         )
-    accuracy = 100 * result.summary["test_accuracy"]
-    return f"test accuracy {accuracy:.2f} % · {result.folder} · next: mezzotint report {shell(result.folder)}"
+    found = f"test accuracy {_accuracy(result.summary)} · {result.folder}"
+    if result.summary["diverged"]:
+        smaller = min(config.optimizer.lr / 10, 0.1 * config.data.batch_size / 128)
+        fix = f"try a smaller learning rate, with another -o: --set optimizer.lr={smaller:.2g}"
+        return f"diverged: the loss has run away · {found} · {fix}"
+    folder = shell(result.folder)
+    return f"{found} · next: mezzotint report {folder}, mezzotint predict {folder} IMAGE"
+
+
+def _accuracy(summary: dict[str, Any]) -> str:
+    """The share, with the numbers where there are too few images for its digits."""
+    share, images = summary["test_accuracy"], summary["test_images"]
+    if images >= _ENOUGH:
+        return f"{100 * share:.2f} %"
+    return f"{100 * share:.0f} % ({round(share * images)} of {images} images)"

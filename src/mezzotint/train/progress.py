@@ -54,7 +54,7 @@ class EpochView:
     """The end of an epoch; accuracies are shares, ``seconds`` is the time of the epoch in this process.
 
     ``quarantined`` counts the images that could not be read so far; ``waited`` is the share of the training time in
-    which the training waited for images.
+    which the training waited for images; ``diverged``: see :mod:`mezzotint.train.divergence`.
     """
 
     epoch: int
@@ -66,6 +66,7 @@ class EpochView:
     skipped: int
     seconds: float
     quarantined: int = 0
+    diverged: bool = False
     waited: float = 0.0
 
 
@@ -151,7 +152,7 @@ class Lines:
         self._step = view.step
         if self._start is not None and time.perf_counter() - self._told > _SILENCE:
             place = f"epoch {view.epoch + 1}/{self._start.epochs} · step {view.step:,} of {self._start.total:,}"
-            self.write(f"{place} · loss {view.loss:.4f} · train {100 * view.accuracy:.2f} %{self._left()}")
+            self.write(f"{place} · loss {loss_text(view.loss)} · train {100 * view.accuracy:.2f} %{self._left()}")
 
     def epoch(self, view: EpochView) -> None:
         """The line."""
@@ -256,20 +257,26 @@ def step_state(view: StepView, images_per_second: float, width: int = 200) -> st
     """Loss, accuracy, speed, density and, where the loss is scaled, its scale; less where it would push out the bar."""
     if width < _NARROW:
         return ""
-    state = f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} %"
+    state = f"loss {loss_text(view.loss, 3)} · acc {100 * view.accuracy:.1f} %"
     if width < _WIDE:
         return state
     scale = f" · scale {view.loss_scale:g}" if view.loss_scale != 1 else ""
     return f"{state} · {images_per_second:.0f} img/s · density {view.density:.3g}{scale}"
 
 
+def loss_text(loss: float, digits: int = 4) -> str:
+    """A loss with so many digits behind the point; of one that has run away, its magnitude."""
+    return f"{loss:.{digits}f}" if not loss >= 1e4 or loss == float("inf") else f"{loss:.2g}"
+
+
 def epoch_line(view: EpochView, epochs: int) -> str:
     """The line of an epoch."""
+    diverged = " · diverged" if view.diverged else ""
     skipped = f" · skipped {view.skipped}" if view.skipped else ""
     quarantined = f" · quarantined {view.quarantined}" if view.quarantined else ""
     waited = f" · waited for data {100 * view.waited:.0f} %" if view.waited >= _WORTH_TELLING else ""
     return (
-        f"epoch {view.epoch + 1}/{epochs} · loss {view.train_loss:.4f} · train {100 * view.train_accuracy:.2f} %"
-        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{skipped}"
+        f"epoch {view.epoch + 1}/{epochs} · loss {loss_text(view.train_loss)} · train {100 * view.train_accuracy:.2f} %"
+        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{diverged}{skipped}"
         f"{quarantined}{waited} · {view.seconds:.1f} s"
     )

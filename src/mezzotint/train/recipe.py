@@ -275,7 +275,7 @@ def _reading(made: _Table, survey: Survey, count: int, small: bool, cores: int) 
     made.put("data.threads", cores, "threads that decode and augment images while the network trains")
     bad = len(survey.damaged)
     told = f"{bad:,} cannot be read" if bad else "none was found so far"
-    reason = f"images that cannot be read ({told}) are replaced and reported; 'fail' would end the run at the first one"
+    reason = f"images that cannot be read ({told}) are left out and reported; 'fail' would end the run at the first one"
     made.put("data.on_error", "quarantine", reason)
     share = bad / max(1, sum(one.decoded for one in survey.found))
     if bad > 1 and share > 0.005:

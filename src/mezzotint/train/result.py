@@ -75,6 +75,8 @@ def _summary(parts: Parts, counters: Counters, evaluation: Evaluation) -> dict[s
         "test_accuracy": evaluation.accuracy,
         "test_error": 1.0 - evaluation.accuracy,
         "test_loss": evaluation.loss,
+        "test_images": evaluation.count,
+        "diverged": counters.diverged,
         "epochs": config.schedule.epochs,
         "steps": counters.step,
         "skipped_steps": counters.step - counters.updates,
