@@ -32,7 +32,8 @@ class SparsityConfig:
         init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh"; None: "keep" for
             weights that were trained before, else "rescale".
         structure: "n:m" or blocks as "4x4", for the methods "static", "nm" and "block"; None: single weights.
-        method: how the topology moves: a key of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``.
+        method: how the topology moves: a name of ``mezzotint.sparse.METHODS``, which ``mezzotint config method`` lists
+            with a line each, or ``"package.module:Class"``.
         prune_rate: fraction of active weights moved by an update, at first; None: the method's own. This setting and
             decay, window and stagger are without effect for a method that has no such thing (GMP has no prune rate),
             so that one file serves all methods.

@@ -137,6 +137,7 @@ class Lines:
         self._start: Start | None = None
         self._remaining: Remaining | None = None
         self._step = 0
+        self._quarantined = 0
         self._told = time.perf_counter()
 
     def begin(self, start: Start) -> None:
@@ -156,10 +157,15 @@ class Lines:
 
     def epoch(self, view: EpochView) -> None:
         """The line."""
-        self.write(epoch_line(view, self._start.epochs if self._start else 0) + self._left())
+        self.write(self.line(view) + self._left())
 
     def end(self) -> None:
         """Nothing."""
+
+    def line(self, view: EpochView) -> str:
+        """The line of an epoch: images in quarantine are counted when there are more than in the line before."""
+        before, self._quarantined = self._quarantined, view.quarantined
+        return epoch_line(view, self._start.epochs if self._start else 0, quarantined_before=before)
 
     def _left(self) -> str:
         seconds = self._remaining.seconds(self._step) if self._remaining is not None else None
@@ -192,7 +198,7 @@ class Bars:
 
     def begin(self, start: Start) -> None:
         """The heading and the bar."""
-        self._lines.write(heading(start))
+        self._lines.begin(start)
         self._start = start
         self._task = self._bar.add_task("starting", total=start.total, completed=start.done, state="")
         self._bar.start()
@@ -226,7 +232,7 @@ class Bars:
 
     def epoch(self, view: EpochView) -> None:
         """The line above the bar."""
-        self._lines.write(epoch_line(view, self._start.epochs if self._start else 0))
+        self._lines.write(self._lines.line(view))
         self._began = time.perf_counter()
 
     def end(self) -> None:
@@ -269,11 +275,11 @@ def loss_text(loss: float, digits: int = 4) -> str:
     return f"{loss:.{digits}f}" if not loss >= 1e4 or loss == float("inf") else f"{loss:.2g}"
 
 
-def epoch_line(view: EpochView, epochs: int) -> str:
-    """The line of an epoch."""
+def epoch_line(view: EpochView, epochs: int, *, quarantined_before: int = 0) -> str:
+    """The line of an epoch; what is in quarantine is told where it is not ``quarantined_before``."""
     diverged = " · diverged" if view.diverged else ""
     skipped = f" · skipped {view.skipped}" if view.skipped else ""
-    quarantined = f" · quarantined {view.quarantined}" if view.quarantined else ""
+    quarantined = f" · quarantined {view.quarantined}" if view.quarantined != quarantined_before else ""
     waited = f" · waited for data {100 * view.waited:.0f} %" if view.waited >= _WORTH_TELLING else ""
     return (
         f"epoch {view.epoch + 1}/{epochs} · loss {loss_text(view.train_loss)} · train {100 * view.train_accuracy:.2f} %"

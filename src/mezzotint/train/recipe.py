@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -249,7 +250,7 @@ def _data(
     if survey.where == "digits":
         made.put("data.source", "digits", "the embedded data set")
     else:
-        made.put("data.path", str(Path(survey.where).expanduser().absolute()), survey.train.words)
+        made.put("data.path", _absolute(survey.where), survey.train.words)
     if survey.train.split != "train":
         made.put("data.train_split", survey.train.split, "every image that is there")
     if survey.test is None:
@@ -265,6 +266,14 @@ def _data(
     if not small:
         made.put("data.test_batch_size", max(batch, 64), "does not change the result, only the memory")
     _pixels(made, survey, small, network.side)
+
+
+def _absolute(where: str) -> str:
+    """The full path without ``..``; links are kept, but for one that such a step would have left another way."""
+    given = Path(where).expanduser().absolute()
+    short = Path(os.path.normpath(given))
+    same = not given.exists() or (short.exists() and short.samefile(given))
+    return str(short if same else given.resolve())
 
 
 def _reading(made: _Table, survey: Survey, count: int, small: bool, cores: int) -> None:
@@ -318,7 +327,8 @@ def _sparsity(made: _Table, network: Network, steps: int) -> None:
     made.put("sparsity.density", density, f"{100 * density:g} % of the weights exist; 1.0 trains the dense network")
     spread = "uniform" if photos else "erk"
     reason = (
-        "the same share in every layer, cheapest to compute; 'erk' is often a little more accurate and slower"
+        "the same share in every layer at first, cheapest to compute until updates move weights into early layers;"
+        " 'erk' is often a little more accurate and slower from the start"
         if photos
         else "more of them in small layers"
     )
