@@ -53,7 +53,7 @@ def sentence(head: Headline) -> Markup:
         return Markup("No epoch has ended yet.")
     if head.accuracy is None:
         return join(who, how, " not tested yet.")
-    return join(who, how, f" {verb} ", tag("strong", right(head)), " test images correctly.")
+    return join(who, how, f" {verb} ", *right(head), " test images correctly.")
 
 
 def titled(head: Headline) -> str:
@@ -61,11 +61,11 @@ def titled(head: Headline) -> str:
     return f"{head.name} ({head.folder})" if head.folder else head.name
 
 
-def right(head: Headline) -> str:
+def right(head: Headline) -> tuple[Markup, str]:
     """The accuracy as the beginning of "... test images": a share, or a number where they are few."""
     if head.accuracy is None or head.images is None or head.images >= _ENOUGH:
-        return f"{percent(head.accuracy, 4)} of the"
-    return f"{count(head.accuracy * head.images)} of {count(head.images)}"
+        return tag("strong", percent(head.accuracy, 4)), " of the"
+    return tag("strong", f"{count(head.accuracy * head.images)} of {count(head.images)}"), ""
 
 
 def spoken(method: str) -> str:
