@@ -27,8 +27,9 @@ EXAMPLES = """\
   mezzotint train runs/five-percent --from step-00000110
   torchrun --nproc-per-node 2 -m mezzotint train configs/digits.toml
 
---density, --method, --epochs and --lr are short for --set sparsity.density=..., sparsity.method=..., schedule.epochs=...
-and optimizer.lr=... . Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130 or 143; a second Ctrl-C ends at once.
+--density, --method, --epochs and --lr are short forms of --set with sparsity.density, sparsity.method, schedule.epochs
+and optimizer.lr.
+Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130 or 143; a second Ctrl-C ends at once.
 `mezzotint config` lists all keys of a configuration, `mezzotint init photos/` writes one without training.
 """
 

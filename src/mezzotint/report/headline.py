@@ -114,7 +114,8 @@ def multiply_adds(run: Run) -> float | None:
     layers = final_layers(run)
     if not dense or any(layer.density is None for layer in layers.values()):
         return None
-    return sum(of * (layers[name].density or 0.0 if name in layers else 1.0) for name, of in run.arithmetic.items()) / dense
+    left = (of * (layers[name].density or 0.0 if name in layers else 1.0) for name, of in run.arithmetic.items())
+    return sum(left) / dense
 
 
 def _last_with_layers(epochs: tuple[Epoch, ...]) -> dict[str, Layer]:

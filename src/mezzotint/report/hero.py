@@ -91,7 +91,9 @@ def _error(head: Headline) -> str:
         return _LATER
     digits = _digits(head)
     few = f"{count(head.accuracy * (head.images or 0))} of {count(head.images)} images · " if digits == 2 else ""
-    return f"{few}error {percent(1 - head.accuracy, min(digits, 3))} · best accuracy {percent(head.best_accuracy, digits)}"
+    return (
+        f"{few}error {percent(1 - head.accuracy, min(digits, 3))} · best accuracy {percent(head.best_accuracy, digits)}"
+    )
 
 
 def _digits(head: Headline) -> int:

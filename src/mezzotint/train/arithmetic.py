@@ -25,7 +25,7 @@ def write(folder: Folder, config: RunConfig, record: InputRecord) -> None:
     """
     try:
         counted = multiply_adds(config, record)
-    except Exception as error:  # whatever somebody's own network raises where tensors have shapes alone
+    except Exception as error:  # noqa: BLE001  # whatever somebody's own network raises where tensors have shapes alone
         _log.info("The multiply-adds of %s are not counted: %s", config.model.name, error)
         return
     folder.write_json(FILE, {"format": 1, "multiply_adds": counted})

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 _FAR: Final = 10.0
-"""So many times the loss of a guess is no slow start: a mean over an epoch that is above it comes of weights that grow."""
+"""So many times the loss of a guess is no slow start: a mean over an epoch above it comes of weights that grow."""
 _FAR_IN_TESTS: Final = 100.0
 """The same of test images: the statistics of batch norms, still young in a short first epoch, may cost much as well."""
 

@@ -13,8 +13,8 @@ from mezzotint.report.table import Column, Heads, table
 
 _BAR = 90.0
 _COMPUTED = (
-    " Multiply-adds are those of one image's forward pass: a weight of an early layer is used at more places of the image,"
-    " so that a layer's share of the work is another than its share of the weights."
+    " Multiply-adds are those of one image's forward pass: a weight of an early layer is used at more places of the"
+    " image, so that a layer's share of the work is another than its share of the weights."
 )
 
 

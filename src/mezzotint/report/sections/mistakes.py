@@ -26,8 +26,8 @@ def section(run: Run) -> Section:
         key="mistakes",
         title="What it mixes up",
         short="Mistakes",
-        lead=f"How the {'finished network' if run.summary else 'network, as it stands,'} classified the test images, none"
-        " of which it has learned from.",
+        lead=f"How the {'finished network' if run.summary else 'network, as it stands,'} classified the test images,"
+        " none of which it has learned from.",
         body=_body(run.mistakes),
     )
 

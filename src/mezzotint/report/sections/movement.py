@@ -19,7 +19,6 @@ from mezzotint.report.sections.density import COLUMNS
 from mezzotint.report.sections.exchange import flow
 from mezzotint.report.table import Column, Heads, table
 
-
 #: With more layers than this their bars would be much taller than the curve beside them.
 _BESIDE = 9
 
