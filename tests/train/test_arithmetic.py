@@ -39,7 +39,7 @@ def test_convolutions_count_by_places_and_linear_layers_by_weights(small: Make) 
     assert found["layer1.0.conv1"] == 16 * 16 * 64 * 64 * 9
     assert found["layer2.0.downsample.0"] == 8 * 8 * 128 * 64
     assert found["fc"] == 512 * 3
-    assert list(found)[0] == "conv1"
+    assert next(iter(found)) == "conv1"
 
 
 def test_a_run_leaves_them_beside_its_record(small: Make, tmp_path: Path) -> None:

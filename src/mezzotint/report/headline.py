@@ -109,7 +109,7 @@ def final_layers(run: Run) -> dict[str, Layer]:
 
 
 def multiply_adds(run: Run) -> float | None:
-    """The share of the dense network's multiply-adds that are left, by the layers as they stand; None if not counted."""
+    """The share of the dense network's multiply-adds that is left, with the layers as they stand; None: not counted."""
     dense = sum(run.arithmetic.values())
     layers = final_layers(run)
     if not dense or any(layer.density is None for layer in layers.values()):
