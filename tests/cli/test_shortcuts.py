@@ -123,3 +123,11 @@ def test_images_in_quarantine_are_told_when_there_are_more(capsys: pytest.Captur
         lines.epoch(EpochView(epoch=epoch, skipped=0, seconds=1.0, quarantined=count, **values))
     told = capsys.readouterr().out.splitlines()[1:]
     assert [text.split("quarantined ")[1][0] if "quarantined" in text else "" for text in told] == ["2", "", "3", ""]
+
+
+def test_options_that_a_method_has_not_are_refused_in_its_name(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("c.toml").write_text('[data]\nsource = "digits"\n[model]\nname = "lenet_300_100"\n[sparsity]\ndensity = 0.1\n')
+    words = ["--method", "sparse_momentum", "rigl", "--set", "sparsity.options={quite=1}"]
+    assert "sparsity.options of method 'sparse_momentum': received quite" in refused(capsys, "sweep", "c.toml", *words)

@@ -115,11 +115,8 @@ class SparsityConfig:
         for key in self.options:
             if key not in own:
                 where = f"Set sparsity.{key} instead." if key in _SHARED else suggest(key, own).strip()
-                raise ConfigError(
-                    message(
-                        "sparsity.options", received=key, allowed=", ".join(own) or "none for this method", fix=where
-                    )
-                )
+                name = f"sparsity.options of method {self.method!r}"
+                raise ConfigError(message(name, received=key, allowed=", ".join(own) or "none", fix=where))
         if self.structure is not None:
             if "structure" not in known and self.method != "static":
                 raise ConfigError(
