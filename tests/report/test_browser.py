@@ -70,7 +70,7 @@ def hover(browser: Any, element: Any, x: float, y: float) -> None:
 def test_it_renders_without_console_messages(browser: Any, page_file: Path, theme: str) -> None:
     show(browser, page_file, theme=theme)
     assert browser.title == "lenet-fp16 (sparse) · mezzotint report"
-    assert browser.find_element("css selector", "h1").text == "lenet-fp16"
+    assert browser.find_element("css selector", "h1").text == "lenet-fp16 (sparse)"
     headings = [item.text for item in browser.find_elements("css selector", "section h2")]
     assert headings[:3] == ["How it learned", "Where the weights sit", "What the pattern looks like"]
     assert len(headings) == 12
