@@ -20,6 +20,8 @@ LAYERS = {
     "classifier.output": 5_120,
 }
 DENSE_REST = 1_210
+#: Places of the image at which a weight is used.
+POSITIONS = {"features.0.conv": 784, "features.1.conv": 196, "features.2.conv": 196, "features.3.conv": 49}
 EPOCHS = 30
 STEPS_AN_EPOCH = 469
 UPDATES = 60
@@ -164,6 +166,8 @@ def _epoch(step: int, steps: int, weights: _Weights, rng: random.Random) -> dict
         "train_accuracy": 1 - 0.3 * train,
         "test_loss": test,
         "test_accuracy": round(1 - 0.27 * test, 4),
+        "test_images": 9800,
+        "diverged": False,
         "nnz": weights.total,
         "numel": sum(LAYERS.values()) + DENSE_REST,
         "density": weights.share,
@@ -226,6 +230,8 @@ def _others(
         folder / "mistakes.json",
         {"classes": list(CLASSES), "confusion": _confusion(rng), "worst": _worst(folder, rng)},
     )
+    multiply_adds = {name: numel * POSITIONS.get(name, 1) for name, numel in LAYERS.items()}
+    _json(folder / "arithmetic.json", {"format": 1, "multiply_adds": {"stem": 1_000_000, **multiply_adds}})
     _json(folder / "patterns.json", _patterns(weights if density < 1 else None, rng))
     _json(folder / "quarantine.json", {"train": {"limit": 9, "samples": [BAD]}, "test": {"limit": 9, "samples": []}})
     _json(

@@ -69,8 +69,8 @@ def hover(browser: Any, element: Any, x: float, y: float) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_renders_without_console_messages(browser: Any, page_file: Path, theme: str) -> None:
     show(browser, page_file, theme=theme)
-    assert browser.title == "lenet-fp16 · mezzotint report"
-    assert browser.find_element("css selector", "h1").text == "lenet-fp16"
+    assert browser.title == "lenet-fp16 (sparse) · mezzotint report"
+    assert browser.find_element("css selector", "h1").text == "lenet-fp16 (sparse)"
     headings = [item.text for item in browser.find_elements("css selector", "section h2")]
     assert headings[:3] == ["How it learned", "Where the weights sit", "What the pattern looks like"]
     assert len(headings) == 12
@@ -229,7 +229,7 @@ def test_copy_buttons_copy_what_they_stand_beside(browser: Any, page_file: Path,
     browser.execute_cdp_cmd("Browser.grantPermissions", origin)
     for selector, text in (
         ("[data-copy=config]", (finished / "config.toml").read_text(encoding="utf-8").strip()),
-        (".commands .copy", f"mezzotint eval {finished}"),
+        (".commands .copy", f"mezzotint predict {finished} PICTURE.jpg"),
     ):
         button = browser.find_element("css selector", selector)
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
@@ -259,7 +259,7 @@ def test_tables_sort_by_number_and_by_word(browser: Any, dense: Path, finished: 
         (["lenet-dense", "lenet-fp16"], "descending"),
         (["lenet-fp16", "lenet-dense"], "ascending"),
     ):
-        browser.find_element("css selector", head.format(6)).click()  # nnz, the largest first
+        browser.find_element("css selector", head.format(6)).click()  # multiply-adds, the largest first
         assert browser.execute_script(names) == expected
         sorted_by = browser.execute_script(
             "return [...document.querySelectorAll('#overview th[aria-sort]')].map(h => [h.cellIndex, h.ariaSort])"

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mezzotint.report import write_comparison
+from mezzotint.report.differences import differing
+from mezzotint.report.headline import final_layers
+from mezzotint.report.numbers import percent
+from mezzotint.report.read import read_run
 
 
 def test_runs_stand_in_one_table_with_ratios_to_the_first(
@@ -19,8 +23,9 @@ def test_runs_stand_in_one_table_with_ratios_to_the_first(
     assert [row[0] for row in cells] == ["lenet-dense", "lenet-fp16"]
     assert cells[0][4] == "100 %"
     assert cells[1][4] == "10.3 %"
-    assert cells[1][6].endswith("(0.202×)")
-    assert "×)" in cells[1][7]
+    assert cells[1][5].endswith(" %"), "multiply-adds"
+    assert cells[1][7].endswith("(0.202×)")
+    assert "×)" in cells[1][8]
 
 
 def test_every_run_has_a_line_and_a_column(dense: Path, finished: Path, tmp_path: Path, parse: Any) -> None:
@@ -84,3 +89,24 @@ def test_more_runs_than_colours_get_other_dashes(finished: Path, tmp_path: Path,
     assert styles[0] == "line s1"
     assert styles[6] == "line s1 dashed"
     assert len(set(styles)) == 8
+
+
+def test_what_differs_before_anything_is_measured(dense: Path, finished: Path, tmp_path: Path, parse: Any) -> None:
+    section = parse(write_comparison([dense, finished], tmp_path / "c.html").read_text(encoding="utf-8")).one(
+        "differences"
+    )
+    keys, layers = (
+        {row.children[0].text: [cell.text for cell in row.children[1:]] for row in next(table.all("tbody")).all("tr")}
+        for table in section.all("table")
+    )
+    assert keys == {"sparse.method": ["static", "sparse_momentum"], "sparse.density": ["1.0", "0.1"]}
+    last = final_layers(read_run(finished))
+    assert {name: row[1] for name, row in layers.items()} == {
+        name: percent(layer.density) for name, layer in last.items()
+    }
+    same = parse(write_comparison([finished, finished], tmp_path / "d.html").read_text(encoding="utf-8"))
+    assert "Their configurations are the same" in same.one("differences").text
+
+
+def test_a_key_that_is_left_out_differs_from_one_that_is_set() -> None:
+    assert differing([{"name": "a", "x": {"y": 1}}, {"name": "b", "x": {"y": 1, "z": [2]}}]) == {"x.z": ("–", "[2]")}

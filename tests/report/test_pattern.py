@@ -88,7 +88,8 @@ def test_every_layer_has_a_picture_and_its_ages(finished: Path, fake: Any, parse
     assert [node.attributes["id"] for node in panels] == ["panel-masks", "panel-ages"]
     recorded = json.loads((finished / "patterns.json").read_text(encoding="utf-8"))["layers"]
     for panel in panels:
-        names = [node.text for node in panel.all("strong")]
+        names = [node.attributes["title"] for node in panel.all("strong")]
+        assert [node.text.replace(" ", "") for node in panel.all("strong")] == names
         assert names == list(fake.LAYERS)
         for name, image in zip(names, panel.all("img"), strict=True):
             picture = opened(image.attributes["src"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from mezzotint.errors import RunError
-from mezzotint.report import read_sweep, sweep_rows, write_sweep
-from mezzotint.report.sweep import sweep_record
+from mezzotint.report import read_sweep, sweep_rows, write_comparison, write_sweep
+from mezzotint.report.sweep import sweep_record, with_runs_of_sweeps
 
 
 def make(folder: Path, results: dict[tuple[str, float], list[float | None]]) -> Path:
@@ -176,3 +177,35 @@ def test_what_is_no_sweep_is_refused(content: Any, tmp_path: Path) -> None:
         RunError, match=r"holds no readable sweep\.json; allowed: a folder that `mezzotint sweep` wrote"
     ):
         read_sweep(tmp_path)
+
+
+def test_every_run_is_a_row_of_the_table_for_other_programs(folder: Path) -> None:
+    write_sweep(folder)
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    done = {(row["method"], row["density"], row["seed"]): row for row in rows if row["state"] == "finished"}
+    assert len(done) == 7
+    assert float(done["rigl", "0.05", "2"]["test_accuracy"]) == 0.95
+    assert float(done["dense", "1.0", "1"]["seconds"]) == 11.0
+    assert {row["test_accuracy"] for row in rows if row["state"] != "finished"} == {""}
+
+
+def test_the_sign_between_two_numbers_is_explained(folder: Path) -> None:
+    assert "means over the seeds ± one standard error" in write_sweep(folder).read_text(encoding="utf-8")
+
+
+def test_a_comparison_mixes_sweeps_and_runs(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "config.toml").write_text('name = "alone"', encoding="utf-8")
+    assert [run.name for run in with_runs_of_sweeps([folder, alone])] == [
+        *(f"dense-1-seed{seed}" for seed in range(3)),
+        "rigl-0.2-seed0",
+        *(f"rigl-0.05-seed{seed}" for seed in range(3)),
+        "alone",
+    ]
+    page = write_comparison([folder, alone], tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "8 runs, side by side" in page
+    with pytest.raises(RunError, match="received none"):
+        write_comparison([make(tmp_path / "young", {("rigl", 0.1): [None]})], tmp_path / "d.html")

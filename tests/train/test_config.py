@@ -233,7 +233,7 @@ def test_numbers_that_do_not_fit_a_float_are_refused() -> None:
 def test_options_belong_to_the_method() -> None:
     config = _parse('[sparsity]\ndensity = 0.1\nmethod = "mest"\noptions = { soft = true }')
     assert config.sparsity.given == {"soft": True}
-    with pytest.raises(ConfigError, match=r"sparsity\.options: received sof;.*Did you mean 'soft'"):
+    with pytest.raises(ConfigError, match=r"sparsity\.options of method .*: received sof;.*Did you mean 'soft'"):
         _parse('[sparsity]\nmethod = "mest"\noptions = { sof = true }')
     with pytest.raises(ConfigError, match=r"received window;.*Set sparsity\.window instead"):
         _parse('[sparsity]\nmethod = "rigl"\noptions = { window = 2 }')

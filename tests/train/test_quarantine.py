@@ -83,9 +83,12 @@ def test_a_run_tells_every_bad_image_once(images: Path, small: Make, tmp_path: P
     assert "· quarantined 3" in epoch_line(watcher.epochs[0], 2)
     assert all(0 < view.waited < 1 for view in watcher.epochs)
     confusion = json.loads((tmp_path / "run" / "mistakes.json").read_text())["confusion"]
-    assert sum(map(sum, confusion)) == 12
+    assert sum(map(sum, confusion)) == 11, "the damaged one is left out of the test, and no other is counted twice"
+    assert result.summary["test_images"] == 11
     (warning,) = evaluate_checkpoint(tmp_path / "run").warnings
-    assert warning == "images that could not be read: 1 (b/02.png); in their place others were counted twice."
+    assert warning == "images that could not be read: 1 (b/02.png); they are left out."
+    evaluation = evaluate_checkpoint(tmp_path / "run").result
+    assert (evaluation.count, evaluation.accuracy) == (11, result.summary["test_accuracy"])
 
 
 def test_a_run_that_was_cut_off_keeps_its_report(images: Path, small: Make, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import inspect
 import json
 import re
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, NamedTuple, get_type_hints
 
@@ -15,6 +16,7 @@ EXAMPLES = """\
   mezzotint config                    # all keys with their defaults
   mezzotint config sparsity           # one section, explained
   mezzotint config data.on_error      # one key, explained; its last word will do
+  mezzotint config method             # with the names that it takes
   mezzotint config --json
 
 Any key can stand in a TOML file or behind --set: mezzotint train FILE --set data.on_error=quarantine
@@ -52,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         _list(wanted)
     else:
         _explain(wanted)
+        for key in wanted:
+            if arguments.key in (key.name, key.name.rpartition(".")[2]):
+                _name(choices(key.name))
     return 0
 
 
@@ -60,6 +65,20 @@ def all_of_them() -> list[Key]:
     from mezzotint.train.config import RunConfig
 
     return _keys(RunConfig, "")
+
+
+def choices(key: str) -> list[tuple[str, str]]:
+    """(name, what it is) of the names that a key takes, where these would not fit its explanation."""
+    if key == "sparsity.method":
+        from mezzotint.sparse import METHODS
+
+        documents = {name: sys.modules[cls.__module__].__doc__ or "" for name, cls in METHODS.items()}
+        return [(name, text.partition("\n")[0]) for name, text in documents.items()]
+    if key == "model.name":
+        from mezzotint.models import MODELS
+
+        return [(name, model.doc) for name, model in MODELS.items()]
+    return []
 
 
 def _keys(cls: type[Any], place: str) -> list[Key]:
@@ -102,3 +121,10 @@ def _explain(keys: list[Key]) -> None:
     from mezzotint.cli.looking import block
 
     line(block([(f"{key.name} = {key.default}" if key.default else key.name, key.meaning) for key in keys]))
+
+
+def _name(rows: list[tuple[str, str]]) -> None:
+    from mezzotint.cli.looking import block
+
+    if rows:
+        line(f"\n{block(rows)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from typing import Any, NoReturn
 
 from mezzotint.errors import suggest
@@ -30,11 +31,21 @@ class Parser(argparse.ArgumentParser):
         """End with exit code 2: what is wrong, and how the command is used."""
         hint = ""
         if message.startswith("unrecognized arguments: "):
-            wrong = message.split(": ", 1)[1].split()[0]
-            hint = suggest(wrong, self._options())
+            hint = self._meant(message.split(": ", 1)[1].split()[0].split("=")[0])
         usage = " ".join(self.format_usage().split())
         stop = "" if message.endswith(("?", ".")) else "."
         self.exit(2, f"error: {message}{stop}{hint} {usage[0].upper()}{usage[1:]}\n")
+
+    def _meant(self, wrong: str) -> str:
+        """What an unknown option may stand for: another option, or a key of ``--set`` by its last word."""
+        if not wrong.startswith("-"):
+            return ""
+        options = self._options()
+        known = {_bare(option): option for option in options}
+        if "--set" in options:
+            known = {**_keys_by_last_word(), **known}
+        close = difflib.get_close_matches(_bare(wrong), list(known), n=1, cutoff=0.6)
+        return f" Did you mean {known[close[0]]!r}?" if close else ""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """argparse's own check, with a suggestion for a mistyped word."""
@@ -51,3 +62,14 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 found += [option for parser in action.choices.values() for option in parser._options()]
         return found
+
+
+def _bare(option: str) -> str:
+    """An option as keys are written: ``--weight-decay`` -> ``weight_decay``."""
+    return option.lstrip("-").replace("-", "_").rpartition(".")[2]
+
+
+def _keys_by_last_word() -> dict[str, str]:
+    from mezzotint.cli.keys import all_of_them
+
+    return {key.name.rpartition(".")[2]: f"--set {key.name}=..." for key in reversed(all_of_them())}

@@ -13,6 +13,7 @@ EXAMPLES = """\
   mezzotint report runs/digits --live
   mezzotint report runs/dense runs/sparse -o comparison.html
   mezzotint report sweeps/mnist
+  mezzotint report runs/dense sweeps/mnist -o comparison.html   # a sweep among several stands for its runs
 
 With --live the page is served on this machine alone, also while another process trains, and renews itself.
 """

@@ -113,7 +113,7 @@ def _table(found: Any) -> Any:
     from mezzotint.report import sweep_rows
 
     heads, rows = sweep_rows(found)
-    table = Table(title=f"{found.folder}: test accuracy over seeds")
+    table = Table(title=f"{found.folder}: test accuracy over seeds, mean ± standard error")
     for place, heading in enumerate(heads):
         table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
     for row in rows:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mezzotint.cli.init import add_minutes, minutes_of
 from mezzotint.cli.output import console, line, shell, warn
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   mezzotint train photos/                                   # class folders, a tar, ...: what fits them is chosen
   mezzotint train photos/ --minutes 10 -o runs/first
+  mezzotint train photos/ --density 0.05 --epochs 30 -o runs/five-percent
   mezzotint train configs/digits.toml
   mezzotint train configs/digits.toml --set sparsity.density=0.05 precision.mode=bf16 -o runs/five-percent
   mezzotint train configs/digits.toml -o runs/five-percent --resume
@@ -24,13 +27,39 @@ EXAMPLES = """\
   mezzotint train runs/five-percent --from step-00000110
   torchrun --nproc-per-node 2 -m mezzotint train configs/digits.toml
 
+--density, --method, --epochs and --lr are short forms of --set with sparsity.density, sparsity.method, schedule.epochs
+and optimizer.lr.
 Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130 or 143; a second Ctrl-C ends at once.
 `mezzotint config` lists all keys of a configuration, `mezzotint init photos/` writes one without training.
 """
 
 
 _PREPARING: Final = "preparing: reading images, building the network ..."
+_ENOUGH: Final = 1000
+"""Test images from which on hundredths of a percent mean something."""
 _EDIT: Final = "each choice with its reason, to be changed and trained again"
+
+
+class _Short(argparse.Action):
+    """An option that stands for ``--set KEY=VALUE``; ``const`` is the key. Of several, the last on the line counts."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add it to the overrides, its value as TOML writes it."""
+        namespace.overrides = [*namespace.overrides, f"{self.const}={json.dumps(values)}"]
+
+
+_SHORT: Final[tuple[tuple[str, type, str, str, str], ...]] = (
+    ("density", float, "D", "sparsity.density", "share of the weights that exist, above 0; 1 trains the dense network"),
+    ("method", str, "NAME", "sparsity.method", "how weights move; `mezzotint config method` lists the methods"),
+    ("epochs", int, "N", "schedule.epochs", "how often every image is trained on"),
+    ("lr", float, "RATE", "optimizer.lr", "the learning rate"),
+)
 
 
 class _Asked(NamedTuple):
@@ -55,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="change keys of the configuration; values in TOML's notation, quotes may be left out around one word",
     )
+    for name, kind, shown, key, meaning in _SHORT:
+        parser.add_argument(f"--{name}", action=_Short, const=key, type=kind, metavar=shown, help=meaning)
     parser.add_argument(
         "-o", "--output", metavar="RUN", type=Path, help="run folder (default: runs/<name of the configuration>)"
     )
@@ -87,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
             text=asked.text,
         )
     if leads:
-        line(_as_json(result) if arguments.json else _last_words(result))
+        line(_as_json(result) if arguments.json else _last_words(result, asked.config))
     return 128 + result.signal if result.signal is not None else 0
 
 
@@ -136,6 +167,9 @@ def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
     folder = arguments.output or Path("runs") / run_name(arguments.config)
     begun = folder / "config.toml"
     goes_on = arguments.resume or arguments.checkpoint is not None
+    if goes_on and arguments.minutes is not None:
+        fix = "A run goes on with the epochs that it was started with; -o names the folder of another one."
+        raise InputError(message("--minutes", received="it for a run that goes on", allowed="with a new run", fix=fix))
     if (goes_on or restarted()) and begun.is_file():
         return _Asked(load_config(begun, arguments.overrides), folder)
     if goes_on:
@@ -171,20 +205,31 @@ def _needs_file(where: str) -> InputError:
 
 
 def _as_json(result: RunResult) -> str:
-    import json
-
     signal = result.signal.name if result.signal is not None else None
     finished = result.summary is not None
     content = {"run": str(result.folder), "finished": finished, "step": result.step, "signal": signal}
     return json.dumps({**content, "summary": result.summary})
 
 
-def _last_words(result: RunResult) -> str:
+def _last_words(result: RunResult, config: RunConfig) -> str:
     if result.summary is None:
         name = result.signal.name if result.signal is not None else "request"
         return (
             f"stopped by {name} after step {result.step}; everything is saved."
             f" Go on with: mezzotint train {shell(result.folder)} --resume"
         )
-    accuracy = 100 * result.summary["test_accuracy"]
-    return f"test accuracy {accuracy:.2f} % · {result.folder} · next: mezzotint report {shell(result.folder)}"
+    found = f"test accuracy {_accuracy(result.summary)} · {result.folder}"
+    if result.summary["diverged"]:
+        smaller = min(config.optimizer.lr / 10, 0.1 * config.data.batch_size / 128)
+        fix = f"try a smaller learning rate, with another -o: --set optimizer.lr={smaller:.2g}"
+        return f"diverged: the loss has run away · {found} · {fix}"
+    folder = shell(result.folder)
+    return f"{found} · next: mezzotint report {folder}, mezzotint predict {folder} IMAGE"
+
+
+def _accuracy(summary: dict[str, Any]) -> str:
+    """The share, with the numbers where there are too few images for its digits."""
+    share, images = summary["test_accuracy"], summary["test_images"]
+    if images >= _ENOUGH:
+        return f"{100 * share:.2f} %"
+    return f"{100 * share:.0f} % ({round(share * images)} of {images} images)"

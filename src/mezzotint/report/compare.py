@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from mezzotint.report.differences import differences_section
 from mezzotint.report.draw.bars import Bar, Group, bar_chart
 from mezzotint.report.draw.lines import Line, line_chart
 from mezzotint.report.draw.scale import Axis
@@ -53,7 +54,8 @@ def comparison_parts(runs: Sequence[Run], link: Link = nowhere) -> Page:
         class_="hero",
         id="hero",
     )
-    sections = (_overview(named, link), _curves(named), _costs(named))
+    differences = differences_section([(name, run) for name, _, run in named])
+    sections = (_overview(named, link), _curves(named), _costs(named), differences)
     return Page(title="Comparison · mezzotint report", top=top, sections=sections)
 
 
@@ -72,24 +74,29 @@ def _style(place: int) -> str:
 
 def _overview(named: Sequence[Named], link: Link) -> Section:
     words = ("Run", "method", "precision")
-    numbers = ("test accuracy", "density", "nnz", "memory", "time")
+    numbers = ("test accuracy", "density", "multiply-adds", "nnz", "memory", "time")
     columns: Heads = (*(Column(name=name, text=True) for name in words), *numbers)
     first = headline(named[0][2])
     rows = (_row(name, headline(run), first, link(run.folder)) for name, _, run in named)
     body = table(columns, rows).html("All runs", kind="data sortable")
-    lead = "Memory counts weights, optimiser state and index; ratios in brackets are taken to the first run."
+    lead = (
+        "Multiply-adds are a share of the dense network's. Memory counts weights, optimiser state and index; ratios in"
+        " brackets are taken to the first run."
+    )
     return Section(key="overview", title="At a glance", short="Overview", lead=lead, body=body)
 
 
 def _row(name: str, head: Headline, first: Headline, address: str | None) -> tuple[str, ...]:
     held, took = ratio(head.sparse_bytes, first.sparse_bytes), ratio(head.seconds, first.seconds)
-    shown = name if head.state == "finished" else f"{name} ({head.state})"
+    state = "diverged" if head.diverged else head.state
+    shown = name if state == "finished" else f"{name} ({state})"
     return (
         shown if address is None else tag("a", shown, href=address),
         head.method.replace("_", " ") or ABSENT,
         head.precision or ABSENT,
         Keyed.of(percent(head.accuracy, 4), head.accuracy),
         Keyed.of(percent(head.density), head.density),
+        Keyed.of(percent(head.multiply_adds), head.multiply_adds),
         Keyed.of(count(head.nnz), head.nnz),
         Keyed.of(_against(size(head.sparse_bytes), held), head.sparse_bytes),
         Keyed.of(_against(duration(head.seconds), took), head.seconds),

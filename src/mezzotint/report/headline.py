@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mezzotint.report.files import mapping, words
+from mezzotint.report.files import finite, mapping, words
 from mezzotint.report.record import Epoch, Layer, Run, Summary
 
 #: Stands for the last epoch while none has ended.
@@ -29,26 +29,35 @@ class Headline:
 
     Attributes:
         state: ``"finished"``, ``"in progress"``, or ``"not finished"`` where nobody trains in the folder.
-        accuracy: test accuracy (0..1), last epoch.
-        epochs, steps: done so far; skipped: those of them that changed nothing, where the run counts them.
-        seconds: training time.
+        folder: the name of the run's folder, where it is another than ``name``.
+        accuracy: test accuracy (0..1), last epoch, of ``images``.
+        diverged: whether the last epoch's loss was one of a training that is lost.
+        epochs, steps: done so far; of_epochs: those that the run is to have; skipped: those steps that changed nothing,
+            where the run counts them.
+        seconds: training time; of a run that is not finished the sum of its epochs.
+        multiply_adds: the share of the dense network's that the network as it stands computes.
         sparse_bytes, dense_bytes: weights + optimiser state + index, of the run and of its dense twin.
     """
 
     name: str
+    folder: str
     model: str
     state: str
     method: str
     precision: str
     accuracy: float | None
     best_accuracy: float | None
+    images: float | None
+    diverged: bool
     epochs: float | None
+    of_epochs: float | None
     steps: float | None
     skipped: float | None
     seconds: float | None
     nnz: float | None
     numel: float | None
     density: float | None
+    multiply_adds: float | None
     sparse_bytes: float | None
     dense_bytes: float | None
 
@@ -59,21 +68,28 @@ def headline(run: Run) -> Headline:
     last = run.epochs[-1] if run.epochs else _NOTHING
     sparse_bytes, dense_bytes = _bytes(run, summary)
     tested = [epoch.test_accuracy for epoch in run.epochs if epoch.test_accuracy is not None]
+    folder = run.folder.resolve().name
+    name = summary.name or words(run.config.get("name")) or folder
     return Headline(
-        name=summary.name or words(run.config.get("name")) or run.folder.resolve().name,
+        name=name,
+        folder=folder if folder != name else "",
         model=summary.model or words(mapping(run.config.get("model")).get("name")),
         state="finished" if run.summary else "not finished" if run.training is False else "in progress",
         method=summary.method or _configured(run, "method"),
         precision=summary.precision or _configured(run, "precision") or _configured(run, "mode"),
         accuracy=_first(summary.test_accuracy, last.test_accuracy),
         best_accuracy=max(tested, default=None),
+        images=_first(last.test_images, sum(run.mistakes.images) if run.mistakes else None),
+        diverged=last.diverged,
         epochs=_first(summary.epochs, last.epoch + 1 or None),
+        of_epochs=finite(mapping(run.config.get("schedule")).get("epochs")),
         steps=_first(summary.steps, max([last.step or 0, *(step.step for step in run.steps)]) or None),
         skipped=summary.skipped_steps,
-        seconds=summary.seconds,
+        seconds=_first(summary.seconds, _sum(*(item.seconds for item in run.epoch_times)) if run.epoch_times else None),
         nnz=_first(summary.nnz, last.nnz),
         numel=_first(summary.numel, last.numel),
         density=_first(summary.density, _density(summary), last.density),
+        multiply_adds=multiply_adds(run),
         sparse_bytes=sparse_bytes,
         dense_bytes=dense_bytes,
     )
@@ -90,6 +106,16 @@ def final_layers(run: Run) -> dict[str, Layer]:
         numel = layers[name].numel if name in layers else _numel(move.after, move.density)
         layers[name] = Layer(nnz=move.after, numel=numel, density=move.density)
     return layers
+
+
+def multiply_adds(run: Run) -> float | None:
+    """The share of the dense network's multiply-adds that is left, with the layers as they stand; None: not counted."""
+    dense = sum(run.arithmetic.values())
+    layers = final_layers(run)
+    if not dense or any(layer.density is None for layer in layers.values()):
+        return None
+    left = (of * (layers[name].density or 0.0 if name in layers else 1.0) for name, of in run.arithmetic.items())
+    return sum(left) / dense
 
 
 def _last_with_layers(epochs: tuple[Epoch, ...]) -> dict[str, Layer]:

@@ -13,6 +13,12 @@ from mezzotint.report.record import Run
 
 #: A longer value of a tile is set smaller.
 _LONG = 11
+#: Of fewer test images, hundredths of a percent are no result.
+_ENOUGH = 1000
+_LOST = (
+    "The training diverged: its loss is far beyond that of a network that guesses. What follows shows how; no accuracy"
+    " of this run means anything. A smaller learning rate (optimizer.lr) or a longer warm-up helps most often."
+)
 _LATER = "not recorded yet"
 
 
@@ -20,11 +26,13 @@ def hero(run: Run) -> Markup:
     """The top of a run's page."""
     head = headline(run)
     state = tag("span", head.state, class_=f"state {head.state.split()[0]}")
+    lost = tag("span", "diverged", class_="state diverged") if head.diverged else ""
     return tag(
         "div",
-        tag("p", f"Training report {f'of {head.model} ' if head.model else ''}", state, class_="kicker"),
-        tag("h1", head.name),
+        tag("p", f"Training report {f'of {head.model} ' if head.model else ''}", state, lost, class_="kicker"),
+        tag("h1", titled(head)),
         tag("p", sentence(head), class_="result"),
+        tag("p", _LOST, class_="lost", role="note") if head.diverged else "",
         dots(head.density),
         tag("dl", *(_tile(*values) for values in tiles(run, head)), class_="tiles"),
         class_="hero",
@@ -45,7 +53,19 @@ def sentence(head: Headline) -> Markup:
         return Markup("No epoch has ended yet.")
     if head.accuracy is None:
         return join(who, how, " not tested yet.")
-    return join(who, how, f" {verb} ", tag("strong", percent(head.accuracy, 4)), " of the test images correctly.")
+    return join(who, how, f" {verb} ", *right(head), " test images correctly.")
+
+
+def titled(head: Headline) -> str:
+    """The run's name, with its folder's where that is another: runs on one data set share the name."""
+    return f"{head.name} ({head.folder})" if head.folder else head.name
+
+
+def right(head: Headline) -> tuple[Markup, str]:
+    """The accuracy as the beginning of "... test images": a share, or a number where they are few."""
+    if head.accuracy is None or head.images is None or head.images >= _ENOUGH:
+        return tag("strong", percent(head.accuracy, 4)), " of the"
+    return tag("strong", f"{count(head.accuracy * head.images)} of {count(head.images)}"), ""
 
 
 def spoken(method: str) -> str:
@@ -55,13 +75,13 @@ def spoken(method: str) -> str:
 
 def tiles(run: Run, head: Headline) -> Iterable[tuple[str, str, str]]:
     """(name, value, remark) of every tile."""
-    yield "Test accuracy", percent(head.accuracy, 4), _error(head)
-    yield "Density", percent(head.density), "of the dense network's weights"
+    yield "Test accuracy", percent(head.accuracy, _digits(head)), _error(head)
+    yield "Density", percent(head.density), _computed(head)
     nnz = _LATER if head.nnz is None else f"nnz {count(head.nnz)} of {count(head.numel)}"
     yield "Nonzero weights", _short(head.nnz), nnz
     yield "Memory", size(head.sparse_bytes), _against_dense(head)
     yield "Training time", duration(head.seconds), _speed(run)
-    yield "Epochs", count(head.epochs), f"{count(head.steps)} steps"
+    yield "Epochs", _epochs(head), f"{count(head.steps)} steps"
     yield "Precision", head.precision or ABSENT, _skipped(run, head)
     yield "Method", head.method.replace("_", " ") or ABSENT, _updates(run)
 
@@ -69,7 +89,26 @@ def tiles(run: Run, head: Headline) -> Iterable[tuple[str, str, str]]:
 def _error(head: Headline) -> str:
     if head.accuracy is None:
         return _LATER
-    return f"error {percent(1 - head.accuracy)} · best accuracy {percent(head.best_accuracy, 4)}"
+    digits = _digits(head)
+    few = f"{count(head.accuracy * (head.images or 0))} of {count(head.images)} images · " if digits == 2 else ""
+    return (
+        f"{few}error {percent(1 - head.accuracy, min(digits, 3))} · best accuracy {percent(head.best_accuracy, digits)}"
+    )
+
+
+def _digits(head: Headline) -> int:
+    """Of an accuracy in percent."""
+    return 2 if head.images is not None and head.images < _ENOUGH else 4
+
+
+def _computed(head: Headline) -> str:
+    told = "of the dense network's weights"
+    return told if head.multiply_adds is None else f"{told}; {percent(head.multiply_adds)} of its multiply-adds"
+
+
+def _epochs(head: Headline) -> str:
+    more = head.of_epochs is not None and head.epochs is not None and head.epochs < head.of_epochs
+    return f"{count(head.epochs)} of {count(head.of_epochs)}" if more else count(head.epochs)
 
 
 def _against_dense(head: Headline) -> str:

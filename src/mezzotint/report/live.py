@@ -23,7 +23,7 @@ from mezzotint.report.compare import comparison_parts
 from mezzotint.report.lock import being_trained
 from mezzotint.report.page import Page, page, run_parts
 from mezzotint.report.read import read_run
-from mezzotint.report.sweep import PLAN, read_sweep
+from mezzotint.report.sweep import PLAN, read_sweep, with_runs_of_sweeps
 from mezzotint.report.sweep_page import sweep_parts
 
 _HOST: Final = "127.0.0.1"
@@ -61,7 +61,7 @@ class LiveReport:
         Raises:
             RunError: one of them is no run, or the port cannot be opened.
         """
-        self._runs = [Path(run) for run in runs]
+        self._runs = [Path(run) for run in runs] if len(runs) == 1 else with_runs_of_sweeps(runs)
         self._make = _maker(self._runs)
         self._lock = threading.Lock()
         self._signature = signature(self._runs)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from mezzotint.report.headline import headline
-from mezzotint.report.hero import hero
+from mezzotint.report.hero import hero, titled
 from mezzotint.report.markup import Markup, join, tag
 from mezzotint.report.record import Run
 from mezzotint.report.section import Section
@@ -39,7 +39,7 @@ def run_page(run: Run) -> str:
 def run_parts(run: Run) -> Page:
     """What the page of a run consists of."""
     sections = [make(run) for make in SECTIONS.values()]
-    return Page(title=f"{headline(run).name} · mezzotint report", top=hero(run), sections=sections)
+    return Page(title=f"{titled(headline(run))} · mezzotint report", top=hero(run), sections=sections)
 
 
 def page(parts: Page, *, live: str | None = None) -> str:

@@ -64,6 +64,7 @@ def read_run(folder: Path | str) -> Run:
         inside=read_inside(reader),
         bad=read_bad(reader),
         epoch_times=_ordered(_epoch_time, times, "epoch"),
+        arithmetic=_numbers(mapping(reader.json("arithmetic.json")).get("multiply_adds")),
         training=being_trained(path),
         notes=tuple(reader.notes),
     )
@@ -126,6 +127,8 @@ def _epoch(row: Object) -> Epoch | None:
         train_accuracy=number(row.get("train_accuracy")),
         test_loss=number(row.get("test_loss")),
         test_accuracy=number(row.get("test_accuracy")),
+        test_images=whole(row.get("test_images")),
+        diverged=row.get("diverged") is True,
         nnz=whole(row.get("nnz")),
         numel=whole(row.get("numel")),
         density=finite(row.get("density")),

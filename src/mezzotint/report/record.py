@@ -33,7 +33,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """The end of an epoch; ``epoch`` counts from 0."""
+    """The end of an epoch; ``epoch`` counts from 0. ``diverged`` tells that its loss was one of a run that is lost."""
 
     epoch: int
     step: int | None
@@ -45,6 +45,8 @@ class Epoch:
     numel: int | None
     density: float | None
     layers: dict[str, Layer]
+    test_images: int | None = None
+    diverged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +239,8 @@ class Summary:
 class Run:
     """Everything that a run folder holds; ``notes`` tells what could not be read.
 
-    ``training`` tells whether a process of this machine trains in the folder; None where that cannot be known.
+    ``arithmetic`` has the multiply-adds of every layer for one image, were it dense. ``training`` tells whether a
+    process of this machine trains in the folder; None where that cannot be known.
     """
 
     folder: Path
@@ -256,5 +259,6 @@ class Run:
     inside: Inside | None = None
     bad: tuple[Bad, ...] | None = None
     epoch_times: tuple[EpochTime, ...] = ()
+    arithmetic: dict[str, float] = field(default_factory=dict)
     training: bool | None = None
     notes: tuple[str, ...] = ()

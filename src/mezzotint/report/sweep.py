@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -18,6 +20,17 @@ from mezzotint.report.numbers import ABSENT
 PLAN: Final = "sweep.json"
 DENSE: Final = "dense"
 _MOST_EPOCHS: Final = 10_000
+_NUMBERS: Final = (
+    "test_accuracy",
+    "test_loss",
+    "seconds",
+    "nnz",
+    "numel",
+    "weight_bytes",
+    "optimizer_bytes",
+    "index_bytes",
+)
+"""Of a summary, what stands in the table of all runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +165,18 @@ def read_sweep(folder: Path | str) -> Sweep:
     return Sweep(folder=place, groups=tuple(groups), notes=tuple(reader.notes))
 
 
+def with_runs_of_sweeps(folders: Sequence[Path | str]) -> list[Path]:
+    """The folders, each sweep among them replaced by those of its runs that have begun."""
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        if not (folder / PLAN).is_file():
+            found.append(folder)
+            continue
+        runs = (folder / trial.run for group in read_sweep(folder).groups for trial in group.trials)
+        found += [run for run in runs if (run / "metrics.jsonl").is_file() or (run / "summary.json").is_file()]
+    return found
+
+
 def _trial(reader: Reader, record: dict[str, Any]) -> Trial | None:
     density, seed = finite(record.get("density")), finite(record.get("seed"))
     if density is None or seed is None:
@@ -248,6 +273,18 @@ def hundredths(value: float) -> str:
 def points(value: float) -> str:
     """A difference of shares in percentage points with its sign: ``+0.12``."""
     return f"{'+' if value >= 0 else '−'}{abs(100 * value):.2f}"
+
+
+def table_text(sweep: Sweep) -> str:
+    """A row for each run as comma-separated values, shares from 0 to 1; what is not known is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("method", "density", "seed", "state", *_NUMBERS))
+    for group in sweep.groups:
+        for trial in group.trials:
+            numbers = (trial.summary.get(key, "") for key in _NUMBERS)
+            writer.writerow((trial.method, trial.density, trial.seed, trial.state, *numbers))
+    return out.getvalue()
 
 
 def record_text(sweep: Sweep) -> str:

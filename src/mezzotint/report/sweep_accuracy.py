@@ -76,7 +76,9 @@ def _combinations(sweep: Sweep) -> Markup:
         )
         for group, row in zip(sweep.groups, rows, strict=True)
     )
-    return table(columns, cells).html("All combinations", kind="data sortable")
+    return table(columns, cells).html(
+        "All combinations: means over the seeds ± one standard error", kind="data sortable"
+    )
 
 
 def _difference(sweep: Sweep, group: Group) -> tuple[str, float | None]:

@@ -12,7 +12,7 @@ from mezzotint.report.compare import comparison_page
 from mezzotint.report.links import beside
 from mezzotint.report.page import run_page
 from mezzotint.report.read import read_run
-from mezzotint.report.sweep import Sweep, read_sweep, record_text
+from mezzotint.report.sweep import Sweep, read_sweep, record_text, table_text, with_runs_of_sweeps
 from mezzotint.report.sweep_page import sweep_page
 
 _RECORD = ("metrics.jsonl", "summary.json", "config.toml")
@@ -38,25 +38,26 @@ def write_report(run: Path | str, output: Path | str | None = None) -> Path:
 def write_comparison(runs: Sequence[Path | str], output: Path | str) -> Path:
     """Write one HTML page that lays several runs over each other; the first is what the others are compared with.
 
+    A sweep among them stands for its runs.
     Runs without a page, or with one older than their record, get one where their folder can be written.
 
     Raises:
         RunError: there is no run, one of them is no run folder, or ``output`` cannot be written.
     """
-    if not runs:
+    path, folders = Path(output), with_runs_of_sweeps(runs)
+    if not folders:
         raise RunError(
             message("runs", received="none", allowed="one run folder or more", fix="Name the runs to compare.")
         )
-    path = Path(output)
-    for run in runs:
-        if _is_stale(Path(run)):
+    for run in folders:
+        if _is_stale(run):
             with suppress(RunError):  # a page that cannot be written is not led to
                 write_report(run)
-    return _write(path, comparison_page([read_run(run) for run in runs], beside(path)))
+    return _write(path, comparison_page([read_run(run) for run in folders], beside(path)))
 
 
 def write_sweep(folder: Path | str, output: Path | str | None = None) -> Path:
-    """Write the page of a sweep, finished or still in progress, and its numbers as ``results.json`` in its folder.
+    """Write the page of a sweep, finished or still in progress; its numbers as ``results.json`` and ``results.csv``.
 
     Runs that have no page, or one that is older than their record, get one, so that the sweep's page can lead there.
 
@@ -72,6 +73,7 @@ def write_sweep(folder: Path | str, output: Path | str | None = None) -> Path:
     """
     found = read_sweep(folder)
     _write(found.folder / "results.json", record_text(found))
+    _write(found.folder / "results.csv", table_text(found))
     for run in runs_without_page(found):
         write_report(run)
     path = Path(output) if output is not None else found.folder / "report.html"

@@ -59,8 +59,8 @@ class DataConfig:
         threads: threads that decode and augment; 0: the training thread does it.
         processes: processes in their place, for augmentations of your own that hold Python's lock.
         prefetch_bytes: of batches that are made before they are needed, at most; one batch always may.
-        on_error: what becomes of an image that cannot be read: "fail" ends the run; "quarantine" puts another one in
-            its place and reports it (``quarantine.json``). Of test images too, so look at the report.
+        on_error: what becomes of an image that cannot be read: "fail" ends the run; "quarantine" leaves it out and
+            reports it (``quarantine.json``). In training another one fills its place in the batch; in tests none does.
         max_bad: share of the training (and of the test) images that may be in quarantine, 0 to 1; one always may.
     """
 

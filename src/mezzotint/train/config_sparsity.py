@@ -33,7 +33,8 @@ class SparsityConfig:
         init: values the kept weights start with: "keep", "rescale" (for the sparse fan-in) or "fresh"; None: "keep" for
             weights that were trained before, else "rescale".
         structure: "n:m" or blocks as "4x4", for the methods "static", "nm" and "block"; None: single weights.
-        method: how the topology moves: a key of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``.
+        method: how the topology moves: a name of ``mezzotint.sparse.METHODS``, which ``mezzotint config method`` lists
+            with a line each, or ``"package.module:Class"``.
         prune_rate: fraction of active weights moved by an update, at first; None: the method's own. This setting and
             decay, window and stagger are without effect for a method that has no such thing (GMP has no prune rate),
             so that one file serves all methods.
@@ -117,11 +118,8 @@ class SparsityConfig:
             if key not in own:
                 set_there = key in (*_SHARED, *_OF_THE_GOAL)
                 where = f"Set sparsity.{key} instead." if set_there else suggest(key, own).strip()
-                raise ConfigError(
-                    message(
-                        "sparsity.options", received=key, allowed=", ".join(own) or "none for this method", fix=where
-                    )
-                )
+                name = f"sparsity.options of method {self.method!r}"
+                raise ConfigError(message(name, received=key, allowed=", ".join(own) or "none", fix=where))
         if self.structure is not None:
             if "structure" not in known and self.method != "static":
                 raise ConfigError(

@@ -1,4 +1,4 @@
-"""How good is the network on the test images? Loss, accuracy and confusion over all of them."""
+"""How good is the network on the test images? Loss, accuracy and confusion over all of them that can be read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mezzotint.data.batch import Batch
 from mezzotint.data.loader import Loader
 from mezzotint.errors import DataError, message
 from mezzotint.precision import Precision
@@ -38,7 +39,7 @@ class Evaluation:
     Attributes:
         loss: mean cross entropy, without label smoothing.
         correct: images whose largest logit is that of their class.
-        count: images.
+        count: images that could be read; what stands in for the others in a batch is not looked at.
         confusion: int64 [classes, classes]: ``confusion[true, predicted]``.
         worst: the wrongly classified images whose true class was given the least probability, the worst first.
     """
@@ -84,7 +85,10 @@ def evaluate(
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     worst: list[Mistake] = []
     try:
-        for batch in loader:
+        for handed in loader:
+            batch = _readable(handed)
+            if len(batch) == 0:
+                continue
             check_labels(batch.labels, num_classes, loader, batch.indices)
             images, labels = batch.to(precision.device)
             with precision.autocast():
@@ -110,6 +114,15 @@ def evaluate(
         confusion=confusion,
         worst=tuple(worst),
     )
+
+
+def _readable(batch: Batch) -> Batch:
+    """The batch without the stand-ins for images that cannot be read."""
+    if not batch.bad:
+        return batch
+    bad = torch.tensor([sample.index for sample in batch.bad])
+    kept = ~torch.isin(batch.indices, bad)
+    return Batch(batch.images[kept], batch.labels[kept], batch.indices[kept])
 
 
 def _mistakes(logits: Tensor, labels: Tensor, predicted: Tensor, indices: Tensor) -> list[Mistake]:

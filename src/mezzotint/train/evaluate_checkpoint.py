@@ -118,7 +118,7 @@ def _unread(loader: Loader) -> list[str]:
     if not bad:
         return []
     names = ", ".join(sample.name for sample in bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-    return [f"images that could not be read: {len(bad)} ({names}); in their place others were counted twice."]
+    return [f"images that could not be read: {len(bad)} ({names}); they are left out."]
 
 
 def _warnings(data: DataConfig, record: InputRecord) -> list[str]:

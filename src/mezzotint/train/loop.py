@@ -18,7 +18,7 @@ from typing import Any
 from mezzotint.errors import RunError, message
 from mezzotint.kernels import Problem, launch
 from mezzotint.kernels.decision import Decision
-from mezzotint.train import anatomy, checkpoint
+from mezzotint.train import anatomy, arithmetic, checkpoint
 from mezzotint.train.callbacks import Callbacks, RunView, from_options, layer_views
 from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import checked_text, config_text, differences
@@ -29,7 +29,7 @@ from mezzotint.train.parts import Parts, build_parts, describe
 from mezzotint.train.progress import Progress, Silent, Start, TuningView
 from mezzotint.train.quarantine import BadImages
 from mezzotint.train.ranks import Ranks, joined
-from mezzotint.train.result import RunResult, conclude
+from mezzotint.train.result import RunResult, conclude, write_confusion
 from mezzotint.train.run import Run
 from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, refuse_existing
 from mezzotint.train.samples import write_samples
@@ -161,6 +161,7 @@ def _end_epoch(run: Run, epoch: int) -> None:
     anatomy.write(run.folder, parts, run.ages, counters.step)  # before the test: how the training runs is to be told
     run.evaluation = _evaluate(run)
     tell_epoch(run, epoch, run.evaluation, trained=trained, waited=waited)
+    write_confusion(parts, run.folder, run.evaluation)
     counters.begin_epoch()
 
 
@@ -231,6 +232,7 @@ def _started(
         ages=anatomy.Ages(parts.model),
     )
     ranks.on_leader(lambda: write_samples(place, parts.inputs.train, config.run.samples))
+    ranks.on_leader(lambda: arithmetic.write(folder, config, parts.inputs.record))
     ranks.on_leader(lambda: _save(run))
     return run
 

@@ -54,7 +54,7 @@ class EpochView:
     """The end of an epoch; accuracies are shares, ``seconds`` is the time of the epoch in this process.
 
     ``quarantined`` counts the images that could not be read so far; ``waited`` is the share of the training time in
-    which the training waited for images.
+    which the training waited for images; ``diverged``: see :mod:`mezzotint.train.divergence`.
     """
 
     epoch: int
@@ -66,6 +66,7 @@ class EpochView:
     skipped: int
     seconds: float
     quarantined: int = 0
+    diverged: bool = False
     waited: float = 0.0
 
 
@@ -136,6 +137,7 @@ class Lines:
         self._start: Start | None = None
         self._remaining: Remaining | None = None
         self._step = 0
+        self._quarantined = 0
         self._told = time.perf_counter()
 
     def begin(self, start: Start) -> None:
@@ -151,14 +153,19 @@ class Lines:
         self._step = view.step
         if self._start is not None and time.perf_counter() - self._told > _SILENCE:
             place = f"epoch {view.epoch + 1}/{self._start.epochs} · step {view.step:,} of {self._start.total:,}"
-            self.write(f"{place} · loss {view.loss:.4f} · train {100 * view.accuracy:.2f} %{self._left()}")
+            self.write(f"{place} · loss {loss_text(view.loss)} · train {100 * view.accuracy:.2f} %{self._left()}")
 
     def epoch(self, view: EpochView) -> None:
         """The line."""
-        self.write(epoch_line(view, self._start.epochs if self._start else 0) + self._left())
+        self.write(self.line(view) + self._left())
 
     def end(self) -> None:
         """Nothing."""
+
+    def line(self, view: EpochView) -> str:
+        """The line of an epoch: images in quarantine are counted when there are more than in the line before."""
+        before, self._quarantined = self._quarantined, view.quarantined
+        return epoch_line(view, self._start.epochs if self._start else 0, quarantined_before=before)
 
     def _left(self) -> str:
         seconds = self._remaining.seconds(self._step) if self._remaining is not None else None
@@ -191,7 +198,7 @@ class Bars:
 
     def begin(self, start: Start) -> None:
         """The heading and the bar."""
-        self._lines.write(heading(start))
+        self._lines.begin(start)
         self._start = start
         self._task = self._bar.add_task("starting", total=start.total, completed=start.done, state="")
         self._bar.start()
@@ -225,7 +232,7 @@ class Bars:
 
     def epoch(self, view: EpochView) -> None:
         """The line above the bar."""
-        self._lines.write(epoch_line(view, self._start.epochs if self._start else 0))
+        self._lines.write(self._lines.line(view))
         self._began = time.perf_counter()
 
     def end(self) -> None:
@@ -256,20 +263,26 @@ def step_state(view: StepView, images_per_second: float, width: int = 200) -> st
     """Loss, accuracy, speed, density and, where the loss is scaled, its scale; less where it would push out the bar."""
     if width < _NARROW:
         return ""
-    state = f"loss {view.loss:.3f} · acc {100 * view.accuracy:.1f} %"
+    state = f"loss {loss_text(view.loss, 3)} · acc {100 * view.accuracy:.1f} %"
     if width < _WIDE:
         return state
     scale = f" · scale {view.loss_scale:g}" if view.loss_scale != 1 else ""
     return f"{state} · {images_per_second:.0f} img/s · density {view.density:.3g}{scale}"
 
 
-def epoch_line(view: EpochView, epochs: int) -> str:
-    """The line of an epoch."""
+def loss_text(loss: float, digits: int = 4) -> str:
+    """A loss with so many digits behind the point; of one that has run away, its magnitude."""
+    return f"{loss:.{digits}f}" if not loss >= 1e4 or loss == float("inf") else f"{loss:.2g}"
+
+
+def epoch_line(view: EpochView, epochs: int, *, quarantined_before: int = 0) -> str:
+    """The line of an epoch; what is in quarantine is told where it is not ``quarantined_before``."""
+    diverged = " · diverged" if view.diverged else ""
     skipped = f" · skipped {view.skipped}" if view.skipped else ""
-    quarantined = f" · quarantined {view.quarantined}" if view.quarantined else ""
+    quarantined = f" · quarantined {view.quarantined}" if view.quarantined != quarantined_before else ""
     waited = f" · waited for data {100 * view.waited:.0f} %" if view.waited >= _WORTH_TELLING else ""
     return (
-        f"epoch {view.epoch + 1}/{epochs} · loss {view.train_loss:.4f} · train {100 * view.train_accuracy:.2f} %"
-        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{skipped}"
+        f"epoch {view.epoch + 1}/{epochs} · loss {loss_text(view.train_loss)} · train {100 * view.train_accuracy:.2f} %"
+        f" · test {100 * view.test_accuracy:.2f} % · density {view.density:.3g}{diverged}{skipped}"
         f"{quarantined}{waited} · {view.seconds:.1f} s"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -249,7 +250,7 @@ def _data(
     if survey.where == "digits":
         made.put("data.source", "digits", "the embedded data set")
     else:
-        made.put("data.path", str(Path(survey.where).expanduser().absolute()), survey.train.words)
+        made.put("data.path", _absolute(survey.where), survey.train.words)
     if survey.train.split != "train":
         made.put("data.train_split", survey.train.split, "every image that is there")
     if survey.test is None:
@@ -267,6 +268,14 @@ def _data(
     _pixels(made, survey, small, network.side)
 
 
+def _absolute(where: str) -> str:
+    """The full path without ``..``; links are kept, but for one that such a step would have left another way."""
+    given = Path(where).expanduser().absolute()
+    short = Path(os.path.normpath(given))
+    same = not given.exists() or (short.exists() and short.samefile(given))
+    return str(short if same else given.resolve())
+
+
 def _reading(made: _Table, survey: Survey, count: int, small: bool, cores: int) -> None:
     fits = small and survey.samples * 3 * math.prod(survey.one_size or (0, 0)) <= 512 * 2**20
     if fits and survey.all_decoded and not survey.damaged:
@@ -275,7 +284,7 @@ def _reading(made: _Table, survey: Survey, count: int, small: bool, cores: int) 
     made.put("data.threads", cores, "threads that decode and augment images while the network trains")
     bad = len(survey.damaged)
     told = f"{bad:,} cannot be read" if bad else "none was found so far"
-    reason = f"images that cannot be read ({told}) are replaced and reported; 'fail' would end the run at the first one"
+    reason = f"images that cannot be read ({told}) are left out and reported; 'fail' would end the run at the first one"
     made.put("data.on_error", "quarantine", reason)
     share = bad / max(1, sum(one.decoded for one in survey.found))
     if bad > 1 and share > 0.005:
@@ -318,7 +327,8 @@ def _sparsity(made: _Table, network: Network, steps: int) -> None:
     made.put("sparsity.density", density, f"{100 * density:g} % of the weights exist; 1.0 trains the dense network")
     spread = "uniform" if photos else "erk"
     reason = (
-        "the same share in every layer, cheapest to compute; 'erk' is often a little more accurate and slower"
+        "the same share in every layer at first, cheapest to compute until updates move weights into early layers;"
+        " 'erk' is often a little more accurate and slower from the start"
         if photos
         else "more of them in small layers"
     )

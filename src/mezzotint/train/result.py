@@ -41,14 +41,20 @@ class RunResult:
 
 def conclude(parts: Parts, folder: Folder, counters: Counters, evaluation: Evaluation) -> RunResult:
     """Write ``mistakes.json``, ``decisions.json`` and ``summary.json`` of a run that is finished."""
-    classes = list(parts.inputs.record.classes)
     if parts.ranks.leads:
         worst = write_mistakes(folder.path, parts.inputs.test, evaluation.worst)
-        folder.write_json("mistakes.json", {"classes": classes, **_confusion(evaluation.confusion), "worst": worst})
+        write_confusion(parts, folder, evaluation, worst=worst)
     folder.write_json("decisions.json", launch.decisions())
     summary = _summary(parts, counters, evaluation)
     folder.write_json("summary.json", summary)
     return RunResult(folder=folder.path, step=counters.step, signal=None, summary=summary)
+
+
+def write_confusion(parts: Parts, folder: Folder, evaluation: Evaluation, **more: Any) -> None:
+    """Write ``mistakes.json`` of the network as it stands; the leader of several ranks does. ``more`` goes with it."""
+    if parts.ranks.leads:
+        classes = list(parts.inputs.record.classes)
+        folder.write_json("mistakes.json", {"classes": classes, **_confusion(evaluation.confusion), **more})
 
 
 def _confusion(counts: Tensor) -> dict[str, Any]:
@@ -75,6 +81,8 @@ def _summary(parts: Parts, counters: Counters, evaluation: Evaluation) -> dict[s
         "test_accuracy": evaluation.accuracy,
         "test_error": 1.0 - evaluation.accuracy,
         "test_loss": evaluation.loss,
+        "test_images": evaluation.count,
+        "diverged": counters.diverged,
         "epochs": config.schedule.epochs,
         "steps": counters.step,
         "skipped_steps": counters.step - counters.updates,

@@ -34,6 +34,7 @@ class Counters:
         taken: their number.
         correct, seen: images of the epoch.
         memory: the record of :mod:`mezzotint.train.memory`, measured after the first update that was taken.
+        diverged: whether the last epoch that was tested was one of :mod:`mezzotint.train.divergence`.
     """
 
     step: int = 0
@@ -44,6 +45,7 @@ class Counters:
     correct: int = 0
     seen: int = 0
     memory: dict[str, Any] | None = None
+    diverged: bool = False
 
     def begin_epoch(self) -> None:
         """Set the sums to 0."""

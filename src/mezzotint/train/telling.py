@@ -6,6 +6,7 @@ import time
 
 from mezzotint.kernels import launch
 from mezzotint.train import memory
+from mezzotint.train.divergence import diverged
 from mezzotint.train.evaluate import Evaluation
 from mezzotint.train.progress import EpochView, StepView
 from mezzotint.train.run import Run
@@ -55,6 +56,14 @@ def tell_epoch(run: Run, epoch: int, evaluation: Evaluation, *, trained: float, 
     """Write and show an epoch that is trained and tested; ``trained`` and ``waited`` are seconds before its test."""
     parts, counters = run.parts, run.counters
     counts = memory.weight_counts(parts.model)
+    counters.diverged = diverged(
+        train_loss=counters.mean_loss,
+        test_loss=evaluation.loss,
+        classes=len(parts.inputs.record.classes),
+        taken=counters.taken,
+        steps=parts.steps_per_epoch,
+        loss_scale=parts.precision.loss_scale,
+    )
     row = {
         "epoch": epoch,
         "step": counters.step,
@@ -62,6 +71,8 @@ def tell_epoch(run: Run, epoch: int, evaluation: Evaluation, *, trained: float, 
         "train_accuracy": counters.accuracy,
         "test_loss": evaluation.loss,
         "test_accuracy": evaluation.accuracy,
+        "test_images": evaluation.count,
+        "diverged": counters.diverged,
         **counts.record(),
         "layers": {name: layer.record() for name, layer in memory.layer_counts(parts.model).items()},
     }
@@ -80,6 +91,7 @@ def tell_epoch(run: Run, epoch: int, evaluation: Evaluation, *, trained: float, 
             density=counts.density,
             skipped=counters.step - counters.updates,
             quarantined=len(run.bad),
+            diverged=counters.diverged,
             waited=waited / trained,
             seconds=seconds,
         )

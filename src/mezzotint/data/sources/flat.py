@@ -143,6 +143,12 @@ def find_label_file(path: Path) -> Path:
             name for name in path.iterdir() if name.suffix.lower() in (".txt", ".csv") and not is_hidden(name.name)
         ]
         found = sorted(name for name in texts if name.is_file() and name.name not in MAPPING_FILES)
+    if not found and (classes := _like_it(path)):
+        above = path.absolute().parent if path.name in ("", "..") else path.parent
+        fix = f"Give the folder above, {str(above)!r}, with the classes {', '.join(classes[:4])}"
+        fix += f" and {len(classes) - 4} more." if len(classes) > 4 else "."
+        allowed = "one subfolder of images for each class, or a label file beside the images"
+        raise DataError(message(str(path), received="images without a label file", allowed=allowed, fix=fix))
     if len(found) != 1:
         received = "several label files: " + ", ".join(map(str, found)) if found else "images without a label file"
         raise DataError(
@@ -154,6 +160,14 @@ def find_label_file(path: Path) -> Path:
             )
         )
     return found[0]
+
+
+def _like_it(path: Path) -> list[str]:
+    """The folder and those beside it, where all together look like the classes of a data set."""
+    above = path.absolute().parent
+    beside = subfolders(above) if above.is_dir() else []
+    classes = [name for name in beside if has_images_directly_in(above / name)]
+    return sorted(classes) if len(classes) > 1 else []
 
 
 def _mapping(path: Path, file: LabelFile, given: str | PathLike[str] | None) -> dict[int, str] | None:

@@ -22,6 +22,8 @@ COLUMNS = 120
 _LOG_SPREAD = 8.0
 #: With more layers than this the bars show the last density only; the table and the heat map have both.
 _BOTH = 20
+#: Densities that differ by no more than this factor are told to be alike.
+_EVEN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +46,19 @@ def section(run: Run) -> Section:
         key="density",
         title="Where the weights sit",
         short="Density",
-        lead="Density is the share of a layer's possible weights that exist. The network as a whole keeps its number "
-        "of weights; the layers trade them.",
+        lead=f"Density is the share of a layer's possible weights that exist. {_trade(run)}".strip(),
         body=_body(run, history(run)),
     )
+
+
+def _trade(run: Run) -> str:
+    """What happens to the densities; nothing where the pattern stayed as it was."""
+    if not run.topology:
+        return ""
+    sums = [sum(move.after or 0 for move in update.layers.values()) for update in (run.topology[0], run.topology[-1])]
+    if sums[0] != sums[1]:
+        return "The network as a whole changes its number of weights, and the layers trade them."
+    return "The network as a whole keeps its number of weights; the layers trade them."
 
 
 def history(run: Run) -> History:
@@ -166,13 +177,21 @@ def _final(past: History) -> Chart:
     return Chart(
         key="density-now",
         title="Density now, layer by layer",
-        means="Layers with few possible weights keep most of them, large ones can spare nearly all.",
+        means=_spread(past),
         says="The pattern as it stands." if past.moves else "The pattern did not change during this run.",
         draw=lambda width: bar_chart(groups, width=width),
         table=table((Column(name="Layer", text=True), "at the start", Column(name="now", style="s1")), rows),
         legend=keys,
         wide=True,
     )
+
+
+def _spread(past: History) -> str:
+    """How to read the bars: of an even pattern there is not much to see."""
+    now = [value for row in past.layers.values() if (value := _last(row)) is not None]
+    if now and max(now) <= _EVEN * min(now):
+        return "Every layer has about the same share of its weights."
+    return "Layers with few possible weights often keep most of them, large ones can spare nearly all."
 
 
 def _group(name: str, row: Sequence[float | None], both: bool) -> Group:

@@ -10,7 +10,8 @@ from mezzotint.report.numbers import count, plain
 from mezzotint.report.record import Filters
 from mezzotint.report.table import Column, table
 
-_GAP = 10
+#: Pixels between filters, at least and at most.
+_GAP, _WIDEST_GAP = 7, 14
 #: Colours with seven strengths each, and the dot of a gap: sixteen in all, which is four bits a pixel.
 _SHADES = 7
 _PLUS, _MINUS, _DOT = (24, 112, 200), (214, 96, 12), (128, 136, 148)
@@ -62,16 +63,17 @@ def _draw(filters: Filters, full: float) -> Drawing:
     shown, channels, height, width = filters.shape
     across = min(channels, _CHANNELS)
     room = int(full) - 4
-    scale = min(max(min(110, room) // (across * width), 2), 18)
-    inner = 2 if across > 1 else 0
-    tile, tall = across * width * scale + (across - 1) * inner, height * scale
-    columns = max((room + _GAP) // (tile + _GAP), 1)
+    inner = _inner(across)
+    scale = _scale(across, width, room, shown)
+    tile, tall = _tile(across, width, scale), height * scale
+    columns = _across(tile, room, shown)
+    gap = _gap(tile, columns, room)
     rows = -(-shown // columns)
-    wide = columns * (tile + _GAP) - _GAP
-    lines = [bytearray(wide) for _ in range(rows * (tall + _GAP) - _GAP)]
+    wide = columns * (tile + gap) - gap
+    lines = [bytearray(wide) for _ in range(rows * (tall + gap) - gap)]
     boxes = []
     for index in range(shown):
-        x, y = index % columns * (tile + _GAP), index // columns * (tall + _GAP)
+        x, y = index % columns * (tile + gap), index // columns * (tall + gap)
         boxes.append(box(x, y, tile + 4, tall + 4, "item tile", round_=2))
         for channel in range(across):
             start = (index * channels + channel) * height * width
@@ -84,6 +86,41 @@ def _draw(filters: Filters, full: float) -> Drawing:
     width_used, height_used = max(full, wide + 4.0), len(lines) + 4.0
     hit = {"hit": "items", "frame": f"0 0 {n(width_used)} {n(height_used)}"}
     return Drawing(width=width_used, height=height_used, body=join(image, *boxes), hit=hit)
+
+
+def _inner(across: int) -> int:
+    """Pixels between the channels of a filter."""
+    return 2 if across > 1 else 0
+
+
+def _tile(across: int, width: int, scale: int) -> int:
+    return across * width * scale + (across - 1) * _inner(across)
+
+
+def _across(tile: int, room: int, shown: int) -> int:
+    """Filters in a row."""
+    return min(max((room + _GAP) // (tile + _GAP), 1), shown)
+
+
+def _gap(tile: int, columns: int, room: int) -> int:
+    """What the filters of a row leave, spread between them."""
+    left = (room - columns * tile) // (columns - 1) if columns > 1 else _GAP
+    return min(max(left, _GAP), _WIDEST_GAP)
+
+
+def _scale(across: int, width: int, room: int, shown: int) -> int:
+    """Pixels of a weight: about as many as make a filter a good size, and of these what leaves the least room empty."""
+    usual = min(max(min(110, room) // (across * width), 2), 18)
+    if _across(_tile(across, width, usual), room, shown) == shown:
+        return usual
+
+    def filled(scale: int) -> tuple[int, int]:
+        tile = _tile(across, width, scale)
+        columns = _across(tile, room, shown)
+        used = columns * tile + (columns - 1) * _gap(tile, columns, room)
+        return (used if used <= room else 0, scale)
+
+    return max(range(max(usual * 3 // 4, 2), max(usual * 5 // 4, 2) + 1), key=filled)
 
 
 def _paint(lines: list[bytearray], weights: bytes, left: int, top: int, width: int, scale: int) -> None:

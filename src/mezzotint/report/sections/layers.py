@@ -6,12 +6,16 @@ from mezzotint.report.draw.svg import box
 from mezzotint.report.figure import missing
 from mezzotint.report.headline import final_layers, headline
 from mezzotint.report.markup import Markup, join, tag
-from mezzotint.report.numbers import count, percent
+from mezzotint.report.numbers import ABSENT, count, percent, plain
 from mezzotint.report.record import Layer, Run
 from mezzotint.report.section import Section
 from mezzotint.report.table import Column, Heads, table
 
 _BAR = 90.0
+_COMPUTED = (
+    " Multiply-adds are those of one image's forward pass: a weight of an early layer is used at more places of the"
+    " image, so that a layer's share of the work is another than its share of the weights."
+)
 
 
 def section(run: Run) -> Section:
@@ -20,7 +24,8 @@ def section(run: Run) -> Section:
         key="layers",
         title="Layer by layer",
         short="Layers",
-        lead="nnz counts the weights that exist, numel those that a dense layer would have; density is their quotient.",
+        lead="nnz counts the weights that exist, numel those that a dense layer would have; density is their quotient."
+        + (_COMPUTED if run.arithmetic else ""),
         body=_body(run),
     )
 
@@ -36,11 +41,32 @@ def _body(run: Run) -> Markup:
         "density",
         Column(name="drawn", text=True),
         "share of all nnz",
+        *(("multiply-adds", "of all that are left") if run.arithmetic else ()),
     )
     whole = sum(layer.nnz or 0 for layer in layers.values())
-    rows = [_row(name, layer, whole) for name, layer in layers.items()]
+    work = _work(run, layers)
+    left = sum(work.values())
+    rows = [(*_row(name, layer, whole), *_told(work.get(name), left)) for name, layer in layers.items()]
     total = _sum(layers)
-    return table(columns, (*rows, total, *_network(run, total))).html("Weights of every sparse layer")
+    sparse = sum(work.get(name, 0.0) for name in layers)
+    ends = ((*row, *_told(of, left)) for row, of in zip((total, *_network(run, total)), (sparse, left), strict=False))
+    return table(columns, (*rows, *ends)).html("Weights of every sparse layer")
+
+
+def _work(run: Run, layers: dict[str, Layer]) -> dict[str, float]:
+    """Multiply-adds of every layer as it stands, the dense ones among them; empty where they are not counted."""
+    return {name: of * (layers[name].density or 0.0 if name in layers else 1.0) for name, of in run.arithmetic.items()}
+
+
+def _told(work: float | None, left: float) -> tuple[str, ...]:
+    """The two last cells of a row; none where nothing is counted."""
+    if not left:
+        return ()
+    return (ABSENT, ABSENT) if work is None else (_millions(work), percent(work / left))
+
+
+def _millions(number: float) -> str:
+    return f"{plain(number / 1e6, 3)} M"
 
 
 def _row(name: str, layer: Layer, whole: int) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ from mezzotint.report.table import Column, table
 
 _PARTS = {
     "weights": "Weights",
-    "gradients": "Gradients",
     "optimizer": "Optimiser state",
     "index": "Index",
 }
 _TOTAL = "All together"
+#: Held within a step alone, and therefore in no sum.
+_PASSING = "gradients"
 
 
 def section(run: Run) -> Section:
@@ -26,7 +27,7 @@ def section(run: Run) -> Section:
         title="Memory against dense",
         short="Memory",
         lead="Bytes that live from step to step. A sparse layer pays for an index and saves on everything else; "
-        "activations are the same in both and are left out.",
+        "gradients, which live within a step, stand beside the sum, and activations, the same in both, are left out.",
         body=_body(run),
     )
 
@@ -34,7 +35,7 @@ def section(run: Run) -> Section:
 def _body(run: Run) -> Markup:
     memory = run.memory or _from_summary(run.summary)
     if memory is None or not memory.sparse:
-        return missing("Memory is not recorded: it is measured once, after the first update.")
+        return missing("Memory is not recorded: it is measured once, after the first step.")
     return figures(_chart(memory, measured=run.memory is not None))
 
 
@@ -50,21 +51,24 @@ def _from_summary(summary: Summary | None) -> Memory | None:
 
 
 def rows(memory: Memory) -> list[tuple[str, float, float | None]]:
-    """(name, bytes of the run, bytes of the dense twin or None) of every part, the sum last."""
+    """(name, bytes of the run, bytes of the dense twin or None) of every part, then the sum, then what is not in it."""
     parts = [
         (name, memory.sparse.get(key, 0.0), memory.dense.get(key, 0.0) if memory.dense else None)
         for key, name in _PARTS.items()
         if key in memory.sparse or key in memory.dense
     ]
     dense = sum(full or 0.0 for _, _, full in parts) if memory.dense else None
-    return [*parts, (_TOTAL, sum(held for _, held, _ in parts), dense)]
+    made = [*parts, (_TOTAL, sum(held for _, held, _ in parts), dense)]
+    if _PASSING in memory.sparse:
+        made.append(("Gradients, within a step", memory.sparse[_PASSING], memory.dense.get(_PASSING)))
+    return made
 
 
 def _chart(memory: Memory, *, measured: bool) -> Chart:
     parts = rows(memory)
-    _, held, full = parts[-1]
+    held, full = next((held, full) for name, held, full in parts if name == _TOTAL)
     says = f"{size(held)} in all" + (f" instead of {size(full)}: {ratio(held, full)}." if full else ".")
-    source = "Measured after the first update." if measured else "From the run's summary."
+    source = "Measured after the first step." if measured else "From the run's summary."
     lines = ((name, size(run), count(run), size(dense), count(dense), ratio(run, dense)) for name, run, dense in parts)
     head = (
         Column(name="Part", text=True),

@@ -26,14 +26,15 @@ def section(run: Run) -> Section:
         key="mistakes",
         title="What it mixes up",
         short="Mistakes",
-        lead="How the finished network classified the test images, none of which it has learned from.",
+        lead=f"How the {'finished network' if run.summary else 'network, as it stands,'} classified the test images,"
+        " none of which it has learned from.",
         body=_body(run.mistakes),
     )
 
 
 def _body(mistakes: Mistakes | None) -> Markup:
     if mistakes is None:
-        return missing("Mistakes are not recorded yet: they are counted after the last epoch.")
+        return missing("Mistakes are not recorded yet: they are counted after every epoch.")
     drawn = matrix(mistakes) if len(mistakes.classes) <= _MOST_CELLS else raster(mistakes)
     return join(figures(drawn, card(_frequent(mistakes)), _by_class(mistakes)), _worst(mistakes))
 
@@ -115,5 +116,6 @@ def _tile(one: Wrong, mistakes: Mistakes) -> Markup:
         tag("div", picture(one.sample, f"Test image: {text}"), class_="picture"),
         tag("strong", f"not {true}" if true == chosen else true),
         tag("span", f"taken for {chosen}, {sure}"),
+        tag("span", one.sample.name.rpartition("/")[2], class_="file") if one.sample.name else "",
         title=f"{one.sample.name}: {text}" if one.sample.name else text,
     )

@@ -19,6 +19,9 @@ from mezzotint.report.sections.density import COLUMNS
 from mezzotint.report.sections.exchange import flow
 from mezzotint.report.table import Column, Heads, table
 
+#: With more layers than this their bars would be much taller than the curve beside them.
+_BESIDE = 9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
@@ -132,6 +135,7 @@ def _per_update(updates: Sequence[Topology]) -> Chart:
         ),
         table=table(columns, rows),
         legend=(("line s1", "replaced"), ("line s2 dashed", "exchanged between layers")),
+        wide=len(updates[0].layers) > _BESIDE,
     )
 
 
@@ -169,6 +173,7 @@ def _totals(updates: Sequence[Topology]) -> Chart:
         draw=lambda width: two_sided(rows, width=width),
         table=table(columns, ((name, count(f.pruned), count(f.grown), signed(f.net)) for name, f in sums.items())),
         legend=(("bar s2", "pruned"), ("bar s1", "grown")),
+        wide=len(updates[0].layers) > _BESIDE,
     )
 
 

@@ -30,6 +30,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
     follow = [("Watch it train, in a browser", f"mezzotint report {folder} --live")]
     resume = [("Go on where it stopped, bit for bit", f"mezzotint train {folder} --resume")]
     done = [
+        ("See what it makes of a picture", f"mezzotint predict {folder} PICTURE.jpg"),
         ("Test it again, or on other images", f"mezzotint eval {folder}"),
         ("Take it elsewhere, sparse", f"mezzotint export {folder} -f safetensors -o {model}"),
         ("Take it elsewhere, as a PyTorch program", f"mezzotint export {folder} -f pt2 -o {program}"),

@@ -99,7 +99,7 @@ def _tab(key: str, name: str) -> Markup:
 
 def _panel(key: str, inside: Inside, legend: Markup, pictures: Sequence[Markup]) -> Markup:
     tiles = (
-        tag("li", tag("div", picture, class_="picture"), tag("strong", name, title=name), tag("span", _size(item)))
+        tag("li", tag("div", picture, class_="picture"), _name(name), tag("span", _size(item)))
         for (name, item), picture in zip(inside.layers.items(), pictures, strict=True)
     )
     return tag(
@@ -110,6 +110,13 @@ def _panel(key: str, inside: Inside, legend: Markup, pictures: Sequence[Markup])
         role="tabpanel",
         aria_labelledby=f"tab-{key}",
     )
+
+
+def _name(name: str) -> Markup:
+    """A dotted name in two parts, of which the first gives way where there is no room."""
+    first, dot, last = name.rpartition(".")
+    parts = (tag("span", first + dot, class_="first"), tag("span", last, class_="last")) if dot else (last,)
+    return tag("strong", *parts, title=name, class_="dotted" if dot else None)
 
 
 def _picture(item: Picture, pixels: bytes, palette: Sequence[Colour], style: str) -> Markup:

@@ -40,8 +40,8 @@ def _set_aside(run: Run) -> Markup:
     columns: Heads = (Column(name="Image", text=True), Column(name="of", text=True), Column(name="why", text=True))
     shown = ((bad.name, _PARTS.get(bad.part, bad.part), bad.reason) for bad in run.bad[:_MOST_BAD])
     lead = (
-        f"{len(run.bad)} of them. Another image, the same in every run with this seed, took the place of each. Mend or"
-        " remove the files before the next run."
+        f"{len(run.bad)} of them, left out: in training batches another image, the same in every run with this seed,"
+        " fills the place of each; in tests nothing does. Mend or remove the files before the next run."
     )
     more = len(run.bad) - _MOST_BAD
     return join(

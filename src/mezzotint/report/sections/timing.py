@@ -184,6 +184,7 @@ def _shares(timing: Sequence[Timing], names: Sequence[str]) -> Chart:
         says=f"{_shown(first).capitalize()} takes most. Beside the share of all time: the median of a step.",
         draw=lambda width: bar_chart(groups, width=width),
         table=table((Column(name="Phase", text=True), "share", "median", "mean"), rows),
+        wide=True,
     )
 
 
@@ -210,4 +211,5 @@ def _throughput(timing: Sequence[Timing]) -> Chart | None:
             ("Step", Column(name="images a second", style="s3")),
             ((count(x), plain(speed, 3)) for x, speed in zip(xs, speeds, strict=True)),
         ),
+        wide=True,
     )
