@@ -410,7 +410,7 @@ def test_hostile_names_stay_text(browser: Any, own_run: Path, fake: ModuleType, 
     (own_run / "metrics.jsonl").write_text(metrics.replace(layer, json.dumps(hostile)), encoding="utf-8")
     page = write_report(own_run)
     show(browser, page)
-    assert browser.title == f"{hostile} · mezzotint report"
+    assert browser.title == f"{hostile} (run) · mezzotint report"
     assert browser.find_element("css selector", "h1").text == hostile
     hover(browser, visible_chart(browser, "density-over-time"), 0.5, 0.2)
     assert tip(browser).startswith(hostile[:20])
