@@ -411,7 +411,7 @@ def test_hostile_names_stay_text(browser: Any, own_run: Path, fake: ModuleType, 
     page = write_report(own_run)
     show(browser, page)
     assert browser.title == f"{hostile} (run) · mezzotint report"
-    assert browser.find_element("css selector", "h1").text == hostile
+    assert browser.find_element("css selector", "h1").text == f"{hostile} (run)"
     hover(browser, visible_chart(browser, "density-over-time"), 0.5, 0.2)
     assert tip(browser).startswith(hostile[:20])
     assert browser.get_log("browser") == []
