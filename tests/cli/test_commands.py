@@ -100,6 +100,21 @@ def test_preview(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "out.png").is_file()
 
 
+def test_export_takes_the_format_from_the_name(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert main(["export", str(run_folder), "-o", str(tmp_path / "net.onnx")]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [str(tmp_path / "net.onnx")] * 2
+    first, second = told.err.splitlines()
+    assert first.startswith("onnx file of ")
+    assert "replaced" not in first
+    assert "MB, which replaced another; next: mezzotint predict" in second
+    assert main(["export", str(run_folder), "-o", str(tmp_path / "net.bin")]) == 2
+    assert "a name in .safetensors, .pt2, .onnx. Or say the format" in capsys.readouterr().err
+
+
 def test_export(run_folder: Path, tmp_path: Path) -> None:
     assert main(["export", str(run_folder), "-f", "safetensors", "-o", str(tmp_path / "net.safetensors")]) == 0
     assert (tmp_path / "net.safetensors").stat().st_size > 1000

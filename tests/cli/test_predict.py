@@ -137,6 +137,23 @@ def test_a_model_of_others_needs_to_be_told_how_images_enter(
     assert sum(one["probability"] for one in top) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_an_image_that_cannot_be_read_costs_no_other(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(_png(8, 8))
+    (tmp_path / "b.png").write_bytes(_png(8, 8)[:40])
+    (tmp_path / "notes.txt").write_text("no image")
+    capsys.readouterr()
+    assert main(["predict", str(folder / "net.onnx"), str(tmp_path), "--json"]) == 2
+    told = capsys.readouterr()
+    assert [Path(json.loads(text)["image"]).name for text in told.out.splitlines()] == ["a.png", "c.png"]
+    assert told.err.startswith("error: ")
+    assert "b.png" in told.err
+    (tmp_path / "empty").mkdir()
+    assert "a folder without images" in refused(capsys, folder / "net.onnx", tmp_path / "empty")
+
+
 def test_weights_of_an_own_network_are_told_what_to_do_at_a_shell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

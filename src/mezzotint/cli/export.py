@@ -6,19 +6,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mezzotint.cli.output import line
+from mezzotint.cli.output import line, note
 
 if TYPE_CHECKING:
     from torch import nn
 
 EXAMPLES = """\
-  mezzotint export runs/digits -f safetensors -o digits.safetensors
-  mezzotint export runs/digits/checkpoints/step-00000110 -f pt2 -o digits.pt2
-  mezzotint export runs/digits -f onnx -o digits.onnx          # zeros written out: any ONNX program runs it
+  mezzotint export runs/digits -o digits.safetensors           # the name says the format
+  mezzotint export runs/digits/checkpoints/step-00000110 -o digits.pt2
+  mezzotint export runs/digits -o digits.onnx                  # zeros written out: any ONNX program runs it
   mezzotint export runs/digits -f onnx-sparse -o small.onnx    # values and indices alone
 """
 FORMATS = ("safetensors", "pt2", "onnx", "onnx-sparse")
 """The keys of ``mezzotint.deploy.FORMATS``, which would load torch for a help text."""
+_BY_NAME = {".safetensors": "safetensors", ".pt2": "pt2", ".onnx": "onnx"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,18 +27,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CKPT", type=Path, help="run folder (its newest checkpoint) or checkpoint"
     )
-    parser.add_argument("-f", "--format", required=True, choices=FORMATS, help="what to write")
+    parser.add_argument("-f", "--format", choices=FORMATS, help="what to write (default: what FILE ends with)")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, type=Path, help="where to")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file and tell its path; 0."""
+    """Write the file, and tell its path and what can be done with it; 0."""
     from mezzotint import deploy
 
+    format_ = arguments.format or _format_of(arguments.output)
     model = network_of(arguments.checkpoint)
-    deploy.export(arguments.checkpoint, arguments.format, arguments.output, model=model)
+    replaced = ", which replaced another" if arguments.output.exists() else ""
+    deploy.export(arguments.checkpoint, format_, arguments.output, model=model)
     line(str(arguments.output))
+    read = "torch.export.load reads it" if format_ == "pt2" else f"next: mezzotint predict {arguments.output} IMAGE"
+    note(f"{format_} file of {arguments.output.stat().st_size / 1e6:.3g} MB{replaced}; {read}")
     return 0
+
+
+def _format_of(output: Path) -> str:
+    from mezzotint.errors import InputError, message
+
+    found = _BY_NAME.get(output.suffix.lower())
+    if found is None:
+        fix = f"Or say the format: --format {'|'.join(FORMATS)}."
+        raise InputError(
+            message("--output", received=f"'{output}'", allowed=f"a name in {', '.join(_BY_NAME)}", fix=fix)
+        )
+    return found
 
 
 def network_of(place: Path) -> nn.Module | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.cli.output import console, line
+from mezzotint.cli.output import console, line, note
 
 if TYPE_CHECKING:
     from mezzotint.deploy import Classifier, Guess
 
 EXAMPLES = """\
   mezzotint predict runs/digits three.png
-  mezzotint predict digits.safetensors *.png --top 3 --json
+  mezzotint predict digits.safetensors *.png holiday/ --top 3 --json
   mezzotint predict digits.onnx three.png -o picture.png
   mezzotint predict resnet50.onnx photo.jpg --protocol torchvision --classes imagenet.txt \\
       --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225
@@ -24,7 +25,9 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="run folder, checkpoint, .safetensors or .onnx file")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="image files of any format")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", type=Path, help="image files of any format, or folders of them"
+    )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes are told (default: 5)")
     parser.add_argument("--json", action="store_true", help="write one JSON object an image instead of tables")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="PNG with the images and their bars")
@@ -39,29 +42,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell what is seen; 0."""
+    """Tell what is seen; 0, or 2 where one of several images cannot be read."""
     from mezzotint.data.preview_file import check_output
-    from mezzotint.errors import InputError, message
+    from mezzotint.errors import InputError, MezzotintError, message
 
     if arguments.top < 1:
         raise InputError(message("--top", received=arguments.top, allowed="at least 1"))
     if arguments.output is not None:
         check_output(arguments.output)
     classifier = _classifier(arguments)
-    found = [(path, classifier(path, arguments.top)) for path in arguments.images]
-    for path, guesses in found:
+    images = list(_files(arguments.images))
+    found: list[tuple[Path, tuple[Guess, ...]]] = []
+    for path in images:
+        try:
+            guesses = classifier(path, arguments.top)
+        except MezzotintError as error:
+            if len(images) == 1:
+                raise
+            note(f"error: {error}")
+            continue
+        found.append((path, guesses))
         if arguments.json:
             line(json.dumps({"image": str(path), "top": [_as_json(guess) for guess in guesses]}, ensure_ascii=False))
         else:
             _table(path, guesses)
-    if arguments.output is not None:
+    if arguments.output is not None and found:
         from mezzotint.data.preview_bars import draw_bars
 
         rows = [(path, [(guess.name, guess.probability) for guess in guesses]) for path, guesses in found]
         draw_bars(rows, arguments.output)
         if not arguments.json:
             line(str(arguments.output))
-    return 0
+    return 0 if len(found) == len(images) else 2
+
+
+def _files(given: Iterable[Path]) -> Iterator[Path]:
+    """The images named, and those in the folders named, by name."""
+    from mezzotint.data.sources.files import has_image_extension
+    from mezzotint.errors import InputError, message
+
+    for path in given:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(one for one in path.iterdir() if one.is_file() and has_image_extension(one.name))
+        if not inside:
+            raise InputError(message("image", received=f"'{path}', a folder without images", allowed="image files"))
+        yield from inside
 
 
 def _classifier(arguments: argparse.Namespace) -> Classifier:
