@@ -20,7 +20,7 @@ timed make demo
 source .venv/bin/activate
 timed mezzotint train "$photos" --minutes "$minutes" -o runs/own
 timed mezzotint report runs/own
-image=$(find "$photos" -name '*.jpg' -o -name '*.png' | head -n 1)
+image=$(find "$photos" \( -iname '*.jpg' -o -iname '*.png' \) -print -quit)
 timed mezzotint predict runs/own "$image"
 timed mezzotint export runs/own -o own.onnx
 timed mezzotint predict own.onnx "$image"
