@@ -117,8 +117,11 @@ def _pytorch(setting: Setting) -> Call:
     for node in list(traced.graph.nodes):
         before = node.args[0] if node.op == "call_module" and node.args else None
         norm = modules.get(str(node.target))
-        if isinstance(norm, torch.nn.BatchNorm2d) and isinstance(before, torch.fx.Node) and len(before.users) == 1:
-            traced.add_submodule(str(before.target), fuse_conv_bn_eval(modules[str(before.target)], norm))
+        if not isinstance(before, torch.fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        conv = modules[str(before.target)]
+        if isinstance(norm, torch.nn.BatchNorm2d) and isinstance(conv, torch.nn.Conv2d):
+            traced.add_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
     traced.recompile()
