@@ -115,6 +115,12 @@ def message(name: str, *, received: object, allowed: str, fix: str = "") -> str:
     return f"{text} {fix}".rstrip()
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line without a full stop; its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` when a known word is close to ``word``, otherwise an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

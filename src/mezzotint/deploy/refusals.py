@@ -13,17 +13,11 @@ from torch import Tensor, nn
 import mezzotint
 from mezzotint.deploy.arrays import pixels_last
 from mezzotint.deploy.description import trial_shapes
-from mezzotint.errors import InputError, ShapeError, message
+from mezzotint.errors import InputError, ShapeError, first_line, message
 
 #: What PyTorch and our operators raise for inputs that do not fit.
 OF_INPUTS: Final = (RuntimeError, ValueError, TypeError, IndexError)
 _NOT_THE_USERS: Final = tuple(str(Path(module.__file__ or "").parent) for module in (torch, mezzotint))
-
-
-def in_words(error: BaseException) -> str:
-    """The first line of what an error says, without a full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(". ") if lines else type(error).__name__
 
 
 def users_line(error: BaseException) -> str:
@@ -40,7 +34,7 @@ def users_line(error: BaseException) -> str:
 
 def refused_shape(shape: Sequence[int | None], error: BaseException) -> InputError:
     """The error for a described ``input_shape`` that the network did not take, as ``error`` tells."""
-    fix = f"It says: {in_words(error)}{users_line(error)}."
+    fix = f"It says: {first_line(error)}{users_line(error)}."
     if len(shape) == 4 and shape[0] == 1:
         fix += f" Leave the batch out: input_shape={tuple(shape[1:])}."
     elif pixels_last((1, *(size or 0 for size in shape))):
@@ -70,11 +64,11 @@ def refused_inputs(names: Sequence[str], tensors: Sequence[Tensor], error: BaseE
     told = ", ".join(f"{name!r} {list(shape)}" for name, shape in zip(names, shapes, strict=True))
     if len(batches) > 1:
         sizes = ", ".join(str(shape[0]) for shape in shapes if shape)
-        fix = f"Their batches differ: {sizes}. It says: {in_words(error)}."
+        fix = f"Their batches differ: {sizes}. It says: {first_line(error)}."
     elif any(pixels_last(shape) for shape in shapes):
-        fix = f"It says: {in_words(error)}. If the channels are last, array.transpose(0, 3, 1, 2) brings them first."
+        fix = f"It says: {first_line(error)}. If the channels are last, array.transpose(0, 3, 1, 2) brings them first."
     elif len(shapes) == 1 and len(shapes[0]) == 3:
-        fix = f"It says: {in_words(error)}. The first axis is the batch: array[None] makes a batch of one."
+        fix = f"It says: {first_line(error)}. The first axis is the batch: array[None] makes a batch of one."
     else:
-        fix = f"It says: {in_words(error)}."
+        fix = f"It says: {first_line(error)}."
     return ShapeError(message("inputs", received=told, allowed="shapes that the network's forward takes", fix=fix))

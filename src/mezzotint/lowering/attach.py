@@ -21,12 +21,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from mezzotint.errors import first_line
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.border import native_type
 from mezzotint.lowering.compile_segments import compile_segments
 from mezzotint.lowering.explain import explain_plan
-from mezzotint.lowering.failure import first_line, own_words
+from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
 from mezzotint.lowering.worth import convolutions_of, worth

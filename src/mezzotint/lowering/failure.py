@@ -19,9 +19,3 @@ def own_words(
         raise failure
     finally:
         del failure  # it holds this frame, and with it the inputs
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line without a full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

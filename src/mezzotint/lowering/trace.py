@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from mezzotint.lowering.failure import first_line
+from mezzotint.errors import first_line
 from mezzotint.sparse import SparseLayer
 
 

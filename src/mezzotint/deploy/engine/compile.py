@@ -89,9 +89,7 @@ class _Compiler:
             whole = self.joints.get(home.joint)
             if whole is None:
                 whole = self.joints[home.joint] = self.new_planes(home.joint.meta["shape"][1], height, width)
-            if (whole.height, whole.width) != (height, width):
-                received, allowed = [height, width], str([whole.height, whole.width])
-                raise ShapeError(message("image that is joined with others", received=received, allowed=allowed))
+            _check_joined((height, width), (whole.height, whole.width))
             made = Part(whole, home.first, channels)
         self.planes[node, (1, 1), 0.0] = made
         return made
@@ -251,9 +249,7 @@ class _Compiler:
         y = self.result_planes(step.result, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
         whole, begin = (y.whole, y.first) if isinstance(y, Part) else (y, 0)
         for (node, first), shape in zip(places(step, begin), shapes, strict=True):
-            if shape[1:] != shapes[0][1:]:
-                received, allowed = list(shape[1:]), str(list(shapes[0][1:]))
-                raise ShapeError(message("image that is joined with others", received=received, allowed=allowed))
+            _check_joined(shape[1:], shapes[0][1:])
             if self.homes.get(node) != Home(self.homes[step.result].joint, first):
                 self.split(node, Part(whole, first, shape[0]), (1, 1), 0.0)
 
@@ -389,6 +385,12 @@ def _name(step: EngineStep) -> str:
 
 def _conv_kernel(weights: ConvWeights) -> str:
     return f"density {weights.density:.3g}" if weights.density < 1 else "dense"
+
+
+def _check_joined(size: Shape, wanted: Shape) -> None:
+    """Height and width of what is joined channel by channel."""
+    if size != wanted:
+        raise ShapeError(message("image that is joined with others", received=list(size), allowed=str(list(wanted))))
 
 
 def check_float32(x: Tensor) -> Tensor:

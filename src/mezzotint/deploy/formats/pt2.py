@@ -21,8 +21,8 @@ from torch.export import Dim
 import mezzotint
 from mezzotint.deploy.assemble import layer_records
 from mezzotint.deploy.description import Description, require_input_shape, trial_shapes
-from mezzotint.deploy.refusals import check_shape, in_words, users_line
-from mezzotint.errors import InputError, message
+from mezzotint.deploy.refusals import check_shape, users_line
+from mezzotint.errors import InputError, first_line, message
 
 HEADER = "mezzotint.json"
 """Name of the extra file in the archive that holds description and layers."""
@@ -53,7 +53,7 @@ def write(model: nn.Module, description: Description) -> bytes:
             raise InputError(
                 message(
                     f"pt2: {type(model).__name__}",
-                    received=f"a network that torch.export cannot follow: {in_words(error)}{users_line(error)}",
+                    received=f"a network that torch.export cannot follow: {first_line(error)}{users_line(error)}",
                     allowed="one whose calls do not depend on the numbers of its input",
                     fix="Change that line, or write it as format safetensors, which holds the weights alone.",
                 )

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from mezzotint.deploy.onnx.freed import FreedBatch
 from mezzotint.deploy.onnx.value import TRIALS, Numbers, Refused, Value, size_in_bytes, tensors_of
+from mezzotint.errors import first_line
 
 _COMPUTED_LIMIT: Final = 1 << 30
 """Bytes of all constants that a model may have computed when it is loaded."""
@@ -194,5 +195,4 @@ def _called(target: Target | nn.Module, args: Any, kwargs: Any, *, meta: bool) -
         NotImplementedError,
         ArithmeticError,
     ) as error:
-        first = str(error).strip().splitlines()
-        raise Refused(first[0].rstrip(".") if first else type(error).__name__) from error
+        raise Refused(first_line(error)) from error

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mezzotint.deploy.onnx.value import Value
 from mezzotint.deploy.tensor_info import TensorInfo
-from mezzotint.errors import UnsupportedModel
+from mezzotint.errors import UnsupportedModel, first_line
 
 _SIDE: Final = 224
 """Free sizes of the images that are compared."""
@@ -101,8 +101,8 @@ def compare_images(run: Callable[..., Any], inputs: Sequence[TensorInfo], output
         with torch.inference_mode():
             results = [_as_tuple(run(*images)) for images in (one, two, both)]
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UnsupportedModel.of([("graph", "all nodes", f"two images cannot be run: {reason}")]) from error
+        reason = f"two images cannot be run: {first_line(error)}"
+        raise UnsupportedModel.of([("graph", "all nodes", reason)]) from error
     problems = [
         (name, "output", "images reach each other's results")
         for (name, computed), first, second, joined in zip(outputs, *results, strict=True)

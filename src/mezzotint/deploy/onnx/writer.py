@@ -16,8 +16,8 @@ from torch import Tensor, fx, nn
 from mezzotint.deploy.description import trial_shapes
 from mezzotint.deploy.onnx import schema, tensors, wire
 from mezzotint.deploy.onnx.exported import CALLS, MODULES, Refused
-from mezzotint.deploy.refusals import check_shape, in_words, refused_shape, users_line
-from mezzotint.errors import InputError, UnsupportedModel, message
+from mezzotint.deploy.refusals import check_shape, refused_shape, users_line
+from mezzotint.errors import InputError, UnsupportedModel, first_line, message
 from mezzotint.lowering.trace import has_hooks
 from mezzotint.sparse import Pattern
 
@@ -204,7 +204,7 @@ def _traced(model: nn.Module, input_shape: Sequence[int | None]) -> tuple[fx.Gra
         graph = fx.Tracer().trace(model)
         module = fx.GraphModule(model, graph)
     except Exception as error:  # tracing runs a user's code on stand-ins, and anything may come of that
-        raise _untraceable(model, f"a network that cannot be traced: {in_words(error)}{users_line(error)}") from error
+        raise _untraceable(model, f"a network that cannot be traced: {first_line(error)}{users_line(error)}") from error
     needed = [node.name for node in graph.nodes if node.op == "placeholder" and not node.args]
     if len(needed) != 1:
         raise _untraceable(model, f"a network of {len(needed)} inputs ({', '.join(needed)})")
