@@ -69,8 +69,8 @@ class PythonProgram {
         {planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias, activation(after)}));
   }
 
-  void max(const PlanesArgument& x, const PlanesArgument& y, const Ints& tap_offsets) {
-    program_.add(make_max(planes(x), planes(y), tap_offsets));
+  void max(const PlanesArgument& x, const PlanesArgument& y, bool halved, const Ints& tap_offsets) {
+    program_.add(make_max(planes(x), planes(y), halved, tap_offsets));
   }
 
   void multiply(const PlanesArgument& x, const PlanesArgument& factor, const PlanesArgument& y,
@@ -126,6 +126,16 @@ class PythonProgram {
     program_.run(from, to, batch, threads);
   }
 
+  // As run(); the seconds of each step.
+  std::vector<double> profile(const std::vector<TensorArgument>& inputs, const std::vector<TensorArgument>& outputs,
+                              std::int64_t batch, int threads) {
+    const std::vector<Numbers> from = numbers(inputs, batch), to = numbers(outputs, batch);
+    std::vector<double> seconds(static_cast<std::size_t>(program_.size()));
+    const nb::gil_scoped_release release;
+    program_.run(from, to, batch, threads, &seconds);
+    return seconds;
+  }
+
   double time(std::int64_t step, std::int64_t images, int threads, int repeats) {
     const nb::gil_scoped_release release;
     return program_.time(step, images, threads, repeats);
@@ -146,7 +156,7 @@ class PythonProgram {
   void choose(std::int64_t step, const ChoiceArgument& choice) {
     program_.step(step).choose({std::get<0>(choice), std::get<1>(choice), std::get<2>(choice)});
   }
-  void settle(std::int64_t step) { program_.step(step).settle(); }
+  void settle() { program_.settle(); }
 
  private:
   [[nodiscard]] ArenaPlanes planes(const PlanesArgument& a) const {
@@ -221,6 +231,7 @@ void add_engine(nb::module_& m) {
       .def("rows", &PythonProgram::rows)
       .def("product", &PythonProgram::product)
       .def("run", &PythonProgram::run)
+      .def("profile", &PythonProgram::profile)
       .def("time", &PythonProgram::time)
       .def("size", &PythonProgram::size)
       .def("choices", &PythonProgram::choices)

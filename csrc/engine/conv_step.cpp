@@ -3,6 +3,7 @@
 // the output channels.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "core/error.hpp"
@@ -204,17 +205,27 @@ class ConvOf final : public Step {
     if (settled_ || !there || choice.tile < 1 || choice.parts < 1 || (choice.grouped && choice.parts > 1)) {
       throw InvalidInput("kernel of a convolution: received one that it does not have; allowed: one of choices()");
     }
+    const bool same_order = choice.grouped == choice_.grouped && choice.parts == choice_.parts;
     choice_ = choice;
-    segments_ = choice.grouped ? groups_.segments : parted(choice.parts);
-  }
-  void settle() override {
-    settled_ = true;
-    pairs_.channels = {};
-    if (choice_.grouped) {
-      pairs_ = {};
-    } else {
-      groups_ = {};
+    if (same_order && !segments_.empty()) {
+      return;
     }
+    if (choice.grouped) {
+      use(groups_.entries, groups_.segments);
+    } else if (choice.parts == 1) {
+      use(pairs_.entries, pairs_.segments);
+    } else {
+      order_by_parts();
+    }
+  }
+  [[nodiscard]] std::int64_t weight_bytes() const override { return entry_bytes_; }
+  void settle(std::uint8_t* room) override {
+    std::memcpy(room, entries_, static_cast<std::size_t>(entry_bytes_));
+    entries_ = room;
+    settled_ = true;
+    pairs_ = {};
+    groups_ = {};
+    ordered_ = {};
   }
 
  private:
@@ -225,19 +236,28 @@ class ConvOf final : public Step {
     const std::int64_t tile = tile_of(place);
     return (plane_cells(y_.shape) + tile - 1) / tile;
   }
-  // The segments of the pairs with the input channels in parts.
-  [[nodiscard]] std::vector<std::int32_t> parted(std::int64_t parts) const {
-    std::vector<std::int32_t> segments;
-    for (std::size_t out = 0; out + 1 < pairs_.segments.size(); ++out) {
-      const auto* const first = pairs_.channels.data() + pairs_.segments[out];
-      const auto* const last = pairs_.channels.data() + pairs_.segments[out + 1];
-      for (std::int64_t part = 0; part < parts; ++part) {
-        const auto* const begin = std::lower_bound(first, last, channels_ * part / parts);
-        segments.push_back(static_cast<std::int32_t>(begin - pairs_.channels.data()));
+  template <class Entry>
+  void use(const std::vector<Entry>& entries, std::vector<std::int32_t> segments) {
+    entries_ = entries.data();
+    entry_bytes_ = static_cast<std::int64_t>(entries.size() * sizeof(Entry));
+    segments_ = std::move(segments);
+  }
+  // All pairs of the first part of the input channels, then those of the second one: in the order in which they are
+  // read.
+  void order_by_parts() {
+    ordered_.clear();
+    std::vector<std::int32_t> segments{0};
+    for (std::int64_t part = 0; part < choice_.parts; ++part) {
+      for (std::size_t out = 0; out + 1 < pairs_.segments.size(); ++out) {
+        const auto channels = pairs_.channels.begin();
+        const auto first = channels + pairs_.segments[out], last = channels + pairs_.segments[out + 1];
+        const auto begin = std::lower_bound(first, last, channels_ * part / choice_.parts) - channels;
+        const auto end = std::lower_bound(first, last, channels_ * (part + 1) / choice_.parts) - channels;
+        ordered_.insert(ordered_.end(), pairs_.entries.begin() + begin, pairs_.entries.begin() + end);
+        segments.push_back(static_cast<std::int32_t>(ordered_.size()));
       }
     }
-    segments.push_back(pairs_.segments.back());
-    return segments;
+    use(ordered_, std::move(segments));
   }
 
   // Output channels, or groups of them: what a task can take a share of.
@@ -246,7 +266,12 @@ class ConvOf final : public Step {
     return parts_of_each(tiles_of(place) * place.images, units(), place.threads);
   }
   [[nodiscard]] std::int64_t cost_before(std::int64_t unit) const {
-    return segments_[static_cast<std::size_t>(unit * choice_.parts)] + unit * kChannelCost;
+    std::int64_t cost = unit * kChannelCost;
+    for (std::int64_t part = 0; part < choice_.parts; ++part) {
+      const auto first = static_cast<std::size_t>(part * units());
+      cost += segments_[first + static_cast<std::size_t>(unit)] - segments_[first];
+    }
+    return cost;
   }
   // Units of about equal cost.
   [[nodiscard]] Range units_of(std::int64_t share, std::int64_t shares) const {
@@ -270,8 +295,9 @@ class ConvOf final : public Step {
       job.residual = residual_.at(place, image);
     }
     job.grouped = choice_.grouped;
-    job.entries = choice_.grouped ? static_cast<const void*>(groups_.entries.data()) : pairs_.entries.data();
+    job.entries = entries_;
     job.segments = segments_.data();
+    job.units = this->units();
     job.parts = choice_.parts;
     job.kept = kept;
     job.bias = bias_.data();
@@ -285,11 +311,15 @@ class ConvOf final : public Step {
   bool has_residual_;
   EntryList<Pair> pairs_;    // empty: not a choice
   EntryList<Group> groups_;  // the same
+  std::vector<Pair> ordered_;
   std::vector<float> bias_;
   Activation after_;
   std::shared_ptr<const Inside> inside_;
   Choice choice_{};
-  std::vector<std::int32_t> segments_;  // of the choice
+  // Of the choice: entries, and where those of each unit begin, part by part.
+  const void* entries_ = nullptr;
+  std::int64_t entry_bytes_ = 0;
+  std::vector<std::int32_t> segments_;
   std::int64_t channels_ = 0;
   bool parts_pay_ = false, settled_ = false;
 };

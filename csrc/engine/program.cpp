@@ -14,6 +14,22 @@
 namespace mezzotint {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+// What bounds the memory that a walk takes.
+constexpr std::int64_t kRoundsAtOnce = 32;
+
+double seconds_between(Clock::time_point first, Clock::time_point last) {
+  return std::chrono::duration<double>(last - first).count();
+}
+
+std::vector<Numbers> from_image(std::vector<Numbers> numbers, std::int64_t image) {
+  for (Numbers& one : numbers) {
+    one.data += image * one.size;
+  }
+  return numbers;
+}
+
 // Runs body(kept) on a team, each thread with so many floats of its own. A thread that gets none stays away: the caller
 // has some.
 template <class Body>
@@ -57,29 +73,51 @@ Step& Program::step(std::int64_t number) {
   return *steps_[static_cast<std::size_t>(number)];
 }
 
-void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                  int threads) {
-  const std::int64_t rounds = (batch + images_ - 1) / images_;
-  if (rounds == 0) {
+void Program::settle() {
+  if (weights_.get()) {
     return;
   }
+  const auto room_of = [](const std::unique_ptr<Step>& step) {
+    return (step->weight_bytes() + kCellBytes - 1) / kCellBytes * kCellBytes;
+  };
+  std::int64_t bytes = 0;
+  for (const auto& step : steps_) {
+    bytes += room_of(step);
+  }
+  weights_ = Scratch<std::uint8_t>(bytes);
+  std::uint8_t* room = weights_.get();
+  for (const auto& step : steps_) {
+    step->settle(room);
+    room += room_of(step);
+  }
+}
+
+void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
+                  int threads, std::vector<double>* seconds) {
+  const std::int64_t most = images_ * kRoundsAtOnce;
+  for (std::int64_t first = 0; first < batch; first += most) {
+    run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, seconds);
+  }
+}
+
+void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
+                         int threads, std::vector<double>* seconds) {
+  const std::int64_t rounds = (batch + images_ - 1) / images_;
   Scratch<std::uint8_t> arena = take_arena();
   std::vector<std::vector<const float*>> from(static_cast<std::size_t>(rounds));
   std::vector<std::vector<float*>> to(static_cast<std::size_t>(rounds));
   std::vector<RunPlace> places(static_cast<std::size_t>(rounds));
   for (std::int64_t round = 0; round < rounds; ++round) {
     const auto at = static_cast<std::size_t>(round);
-    for (const Numbers& input : inputs) {
-      from[at].push_back(input.data + round * images_ * input.size);
+    for (const Numbers& input : from_image(inputs, round * images_)) {
+      from[at].push_back(input.data);
     }
-    for (const Numbers& output : outputs) {
-      to[at].push_back(output.data + round * images_ * output.size);
+    for (const Numbers& output : from_image(outputs, round * images_)) {
+      to[at].push_back(output.data);
     }
     const std::int64_t images = std::min(images_, batch - round * images_);
     places[at] = {&active(), arena.get() + margin_, &from[at], &to[at], images, threads};
   }
-  const std::int64_t count = rounds * size();
-  Walk walk(count);
   const auto place = [&](std::int64_t item) -> const RunPlace& {
     return places[static_cast<std::size_t>(item / size())];
   };
@@ -88,10 +126,19 @@ void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>
   for (const auto& one : steps_) {
     kept_floats = std::max(kept_floats, one->kept_floats(active()));
   }
+  Walk walk(rounds * size(), threads, [&](std::int64_t item) { return step(item).tasks(place(item)); });
+  const std::thread::id caller = std::this_thread::get_id();
+  Clock::time_point before = Clock::now();
   on_team(threads, kept_floats, [&](float* kept) {
-    walk.join(
-        count, [&](std::int64_t item) { return step(item).tasks(place(item)); },
-        [&](std::int64_t item, std::int64_t task) { step(item).work(place(item), task, kept); });
+    const bool notes = seconds && std::this_thread::get_id() == caller;
+    walk.join([&](std::int64_t item, std::int64_t task) { step(item).work(place(item), task, kept); },
+              [&](std::int64_t item) {
+                if (notes) {
+                  const Clock::time_point now = Clock::now();
+                  (*seconds)[static_cast<std::size_t>(item % size())] += seconds_between(before, now);
+                  before = now;
+                }
+              });
   });
   give_arena(std::move(arena));
 }
@@ -102,19 +149,18 @@ double Program::time(std::int64_t number, std::int64_t images, int threads, int 
   const std::vector<const float*> no_inputs;
   const std::vector<float*> no_outputs;
   const RunPlace place{&active(), arena.get() + margin_, &no_inputs, &no_outputs, std::min(images, images_), threads};
-  using Clock = std::chrono::steady_clock;
   std::vector<double> seconds(static_cast<std::size_t>(std::max(repeats, 1)) + 1);
-  Walk walk(static_cast<std::int64_t>(seconds.size()));
+  Walk walk(static_cast<std::int64_t>(seconds.size()), threads, [&](std::int64_t) { return timed.tasks(place); });
   Clock::time_point begin = Clock::now();
   on_team(threads, timed.kept_floats(active()), [&](float* kept) {
     walk.join(
-        static_cast<std::int64_t>(seconds.size()), [&](std::int64_t) { return timed.tasks(place); },
         [&](std::int64_t repeat, std::int64_t task) {
           if (task == 0) {  // drawn right after the last task of the repeat before
             seconds[static_cast<std::size_t>(repeat)] = std::chrono::duration<double>(Clock::now() - begin).count();
           }
           timed.work(place, task, kept);
-        });
+        },
+        [](std::int64_t) {});
   });
   const double end = std::chrono::duration<double>(Clock::now() - begin).count();
   double best = end - seconds.back();

@@ -28,19 +28,29 @@ class Program {
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(steps_.size()); }
   [[nodiscard]] Step& step(std::int64_t number);
 
-  // Safe to call from several threads once all steps are there; threads >= 1, the caller's included.
-  void run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch, int threads);
+  // Takes the kernels that are chosen, for good. Their weights then lie in one block, in the order of the steps, on huge
+  // pages where the system has them: a batch of one reads each once.
+  void settle();
 
-  // Seconds of one step, the least of `repeats`, on numbers of no meaning: zeros that the arena is filled with.
+  // Safe to call from several threads once all steps are there; threads >= 1, the caller's included.
+  // seconds: what the caller saw of each step is added there; or null.
+  void run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch, int threads,
+           std::vector<double>* seconds = nullptr);
+
+  // Seconds of one step, the least of `repeats`, on numbers of no meaning: zeros that the arena is filled with. Not of a
+  // step that reads an input or writes an output.
   double time(std::int64_t number, std::int64_t images, int threads, int repeats);
 
  private:
+  void run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
+                  int threads, std::vector<double>* seconds);
   // Memory of one run. The next run takes it again.
   Scratch<std::uint8_t> take_arena();
   void give_arena(Scratch<std::uint8_t> arena);
 
   std::int64_t arena_bytes_, margin_, images_;
   std::vector<std::unique_ptr<Step>> steps_;
+  Scratch<std::uint8_t> weights_;
   std::mutex mutex_;
   std::vector<Scratch<std::uint8_t>> arenas_;
 };

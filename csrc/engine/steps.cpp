@@ -1,6 +1,7 @@
 #include "engine/steps.hpp"
 
 #include <cstring>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -13,149 +14,42 @@ namespace {
 
 constexpr std::int64_t kOutputsAtOnce = 24;  // of a product: what a task takes at least
 
-// A step that does its channels one by one.
-class ChannelStep : public Step {
+// A pass over planes whose cells, or rows, can be done apart: job(place, image) says what is to be done, kernel does
+// units [first, last) of a channel. The tasks are shares of the units, as those of convolutions are, and
+// where there are few, shares of the channels as well.
+template <class Job>
+class PlanePass final : public Step {
  public:
-  explicit ChannelStep(std::int64_t channels) : channels_(channels) {}
-  [[nodiscard]] std::int64_t tasks(const RunPlace& place) const final { return place.images * parts(place); }
-  void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const final {
-    const Range range = share_of(channels_, task % parts(place), parts(place));
-    do_channels(place, task / parts(place), range);
+  using Kernel = void (*)(const Job&, std::int64_t channel, std::int64_t first, std::int64_t last);
+  using MakeJob = std::function<Job(const RunPlace&, std::int64_t image)>;
+
+  PlanePass(Kernel Kernels::* kernel, std::int64_t channels, std::int64_t units, MakeJob job)
+      : kernel_(kernel), channels_(channels), units_(units), job_(std::move(job)) {}
+
+  [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
+    return place.images * spans(place) * shares(place);
   }
-
- protected:
-  virtual void do_channels(const RunPlace& place, std::int64_t image, Range channels) const = 0;
-
- private:
-  [[nodiscard]] std::int64_t parts(const RunPlace& place) const {
-    return parts_of_each(place.images, channels_, place.threads);
-  }
-  std::int64_t channels_;
-};
-
-class Split final : public ChannelStep {
- public:
-  Split(SplitSource x, std::int64_t stride_h, std::int64_t stride_w, const ArenaPlanes& y, float fill)
-      : ChannelStep(y.shape.channels), x_(std::move(x)), y_(y) {
-    job_.channels = x_.channels;
-    job_.height = x_.height;
-    job_.width = x_.width;
-    job_.stride_h = stride_h;
-    job_.stride_w = stride_w;
-    job_.fill = fill;
-  }
-
- protected:
-  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
-    PlaneSplitJob job = job_;
-    if (x_.input >= 0) {
-      const std::int64_t size = x_.channels * x_.height * x_.width;
-      job.x = (*place.inputs)[static_cast<std::size_t>(x_.input)] + image * size;
-      job.x_dtype = Dtype::kFloat32;
-      job.channel = x_.height * x_.width;
-      job.row = x_.width;
-    } else {
-      const Planes from = x_.planes.at(place, image);
-      job.x = pixels_of(from, 0, 0);
-      job.x_dtype = from.dtype;
-      job.in_planes = true;
-      job.channel = from.stride;
-      job.row = from.pitch;
-    }
-    job.column = 1;
-    job.y = y_.at(place, image);
+  void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const override {
+    const std::int64_t span = task / shares(place);
+    const Range units = share_of(units_, span % spans(place), spans(place));
+    const Range channels = share_of(channels_, task % shares(place), shares(place));
+    const Job job = job_(place, span / spans(place));
     for (std::int64_t c = channels.first; c < channels.last; ++c) {
-      place.kernels->plane_split(job, c);
+      (place.kernels->*kernel_)(job, c, units.first, units.last);
     }
   }
 
  private:
-  SplitSource x_;
-  ArenaPlanes y_;
-  PlaneSplitJob job_{};
-};
-
-class Max final : public ChannelStep {
- public:
-  Max(const ArenaPlanes& x, const ArenaPlanes& y, const std::vector<std::int64_t>& tap_offsets)
-      : ChannelStep(y.shape.channels), x_(x), y_(y), inside_(inside_of(y.shape)) {
-    for (const std::int64_t offset : tap_offsets) {
-      offsets_.push_back(static_cast<std::int32_t>(offset * size_of(x.shape.dtype)));
-    }
+  [[nodiscard]] std::int64_t spans(const RunPlace& place) const {
+    return std::clamp<std::int64_t>((place.threads + place.images - 1) / place.images, 1, units_);
+  }
+  [[nodiscard]] std::int64_t shares(const RunPlace& place) const {
+    return parts_of_each(place.images * spans(place), channels_, place.threads);
   }
 
- protected:
-  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
-    const PlaneMaxJob job{
-        x_.at(place, image), y_.at(place, image), 1, offsets_.data(), static_cast<std::int64_t>(offsets_.size()),
-        inside_->view()};
-    for (std::int64_t c = channels.first; c < channels.last; ++c) {
-      place.kernels->plane_max(job, c);
-    }
-  }
-
- private:
-  ArenaPlanes x_, y_;
-  std::vector<std::int32_t> offsets_;
-  std::shared_ptr<const Inside> inside_;
-};
-
-class ProductOfPlanes final : public ChannelStep {
- public:
-  ProductOfPlanes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y, Activation after)
-      : ChannelStep(y.shape.channels), x_(x), factor_(factor), y_(y), after_(after), inside_(inside_of(y.shape)) {}
-
- protected:
-  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
-    const PlaneProductJob job{x_.at(place, image),
-                              factor_.at(place, image),
-                              y_.at(place, image),
-                              factor_.shape.height * factor_.shape.width == 1,
-                              after_,
-                              inside_->view()};
-    for (std::int64_t c = channels.first; c < channels.last; ++c) {
-      place.kernels->plane_product(job, c);
-    }
-  }
-
- private:
-  ArenaPlanes x_, factor_, y_;
-  Activation after_;
-  std::shared_ptr<const Inside> inside_;
-};
-
-class Spread final : public ChannelStep {
- public:
-  Spread(const ArenaPlanes& x, const ArenaPlanes& y, std::int64_t factor_h, std::int64_t factor_w)
-      : ChannelStep(y.shape.channels), x_(x), y_(y), factor_h_(factor_h), factor_w_(factor_w) {}
-
- protected:
-  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
-    const PlaneSpreadJob job{x_.at(place, image), y_.at(place, image), factor_h_, factor_w_};
-    for (std::int64_t c = channels.first; c < channels.last; ++c) {
-      place.kernels->plane_spread(job, c);
-    }
-  }
-
- private:
-  ArenaPlanes x_, y_;
-  std::int64_t factor_h_, factor_w_;
-};
-
-class Average final : public ChannelStep {
- public:
-  Average(const ArenaPlanes& x, const ArenaPlanes& y) : ChannelStep(y.shape.channels), x_(x), y_(y) {}
-
- protected:
-  void do_channels(const RunPlace& place, std::int64_t image, Range channels) const override {
-    const PlaneAverageJob job{x_.at(place, image), y_.at(place, image)};
-    for (std::int64_t c = channels.first; c < channels.last; ++c) {
-      place.kernels->plane_average(job, c);
-    }
-  }
-
- private:
-  ArenaPlanes x_, y_;
+  Kernel Kernels::* kernel_;
+  std::int64_t channels_, units_;
+  MakeJob job_;
 };
 
 // The row of an image in the arena; its last cell is cleared, so that what is not written is zero.
@@ -307,26 +201,73 @@ std::shared_ptr<const Inside> inside_of(const Planes& shape) {
 
 std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, std::int64_t stride_w,
                                  const ArenaPlanes& y, float fill) {
-  return std::make_unique<Split>(x, stride_h, stride_w, y, fill);
+  const auto job = [=](const RunPlace& place, std::int64_t image) {
+    PlaneSplitJob job{};
+    if (x.input >= 0) {
+      const std::int64_t size = x.channels * x.height * x.width;
+      job.x = (*place.inputs)[static_cast<std::size_t>(x.input)] + image * size;
+      job.x_dtype = Dtype::kFloat32;
+      job.channel = x.height * x.width;
+      job.row = x.width;
+    } else {
+      const Planes from = x.planes.at(place, image);
+      job.x = pixels_of(from, 0, 0);
+      job.x_dtype = from.dtype;
+      job.in_planes = true;
+      job.channel = from.stride;
+      job.row = from.pitch;
+    }
+    job.channels = x.channels;
+    job.height = x.height;
+    job.width = x.width;
+    job.column = 1;
+    job.stride_h = stride_h;
+    job.stride_w = stride_w;
+    job.y = y.at(place, image);
+    job.fill = fill;
+    return job;
+  };
+  return std::make_unique<PlanePass<PlaneSplitJob>>(&Kernels::plane_split, y.shape.channels, plane_cells(y.shape), job);
 }
 
-std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
+std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y, bool halved,
                                const std::vector<std::int64_t>& tap_offsets) {
-  return std::make_unique<Max>(x, y, tap_offsets);
+  std::vector<std::int32_t> bytes;
+  for (const std::int64_t offset : tap_offsets) {
+    bytes.push_back(static_cast<std::int32_t>(offset * size_of(x.shape.dtype)));
+  }
+  const auto job = [x, y, halved, bytes, inside = inside_of(y.shape)](const RunPlace& place, std::int64_t image) {
+    const auto taps = static_cast<std::int64_t>(bytes.size());
+    return PlaneMaxJob{x.at(place, image), y.at(place, image), halved, bytes.data(), taps, inside->view()};
+  };
+  return std::make_unique<PlanePass<PlaneMaxJob>>(&Kernels::plane_max, y.shape.channels, plane_cells(y.shape), job);
 }
 
 std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,
                                              Activation after) {
-  return std::make_unique<ProductOfPlanes>(x, factor, y, after);
+  const auto job = [=, inside = inside_of(y.shape)](const RunPlace& place, std::int64_t image) {
+    const bool one_factor = factor.shape.height * factor.shape.width == 1;
+    return PlaneProductJob{
+        x.at(place, image), factor.at(place, image), y.at(place, image), one_factor, after, inside->view()};
+  };
+  return std::make_unique<PlanePass<PlaneProductJob>>(&Kernels::plane_product, y.shape.channels, plane_cells(y.shape),
+                                                      job);
 }
 
 std::unique_ptr<Step> make_spread(const ArenaPlanes& x, const ArenaPlanes& y, std::int64_t factor_h,
                                   std::int64_t factor_w) {
-  return std::make_unique<Spread>(x, y, factor_h, factor_w);
+  const auto job = [=](const RunPlace& place, std::int64_t image) {
+    return PlaneSpreadJob{x.at(place, image), y.at(place, image), factor_h, factor_w};
+  };
+  return std::make_unique<PlanePass<PlaneSpreadJob>>(&Kernels::plane_spread, y.shape.channels, x.shape.height, job);
 }
 
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y) {
-  return std::make_unique<Average>(x, y);
+  const auto job = [=](const RunPlace& place, std::int64_t image) {
+    return PlaneAverageJob{x.at(place, image), y.at(place, image)};
+  };
+  constexpr std::int64_t kWhole = 1;
+  return std::make_unique<PlanePass<PlaneAverageJob>>(&Kernels::plane_average, y.shape.channels, kWhole, job);
 }
 
 std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y) {

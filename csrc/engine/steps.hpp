@@ -61,11 +61,14 @@ class Step {
   // kept: memory of the thread, kept_floats() of them.
   virtual void work(const RunPlace& place, std::int64_t task, float* kept) const = 0;
   [[nodiscard]] virtual std::int64_t kept_floats(const Kernels& /*kernels*/) const { return 0; }
-  // The kernels that can do it, where there are several; not to be changed while it runs. settle() forgets the others.
+  // The kernels that can do it, where there are several; not to be changed while it runs.
   [[nodiscard]] virtual std::vector<Choice> choices(const Kernels& /*kernels*/) const { return {}; }
   [[nodiscard]] virtual Choice choice() const { return {}; }
   virtual void choose(Choice /*choice*/) {}
-  virtual void settle() {}
+  // The last choice: weights that are read from first to last move to `room`, weight_bytes() of them; what other kernels
+  // need is forgotten.
+  [[nodiscard]] virtual std::int64_t weight_bytes() const { return 0; }
+  virtual void settle(std::uint8_t* /*room*/) {}
 };
 
 // The phases of an input (number `input` of the network), or of planes if that is -1.
@@ -90,8 +93,8 @@ struct ConvStep {
 };
 std::unique_ptr<Step> make_conv(const ConvStep& conv);
 
-// The maximum over taps, each of so many elements from the output's pixel.
-std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y,
+// The maximum over taps, each of so many elements from the output's pixel, or from the pixel at twice its row and column.
+std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y, bool halved,
                                const std::vector<std::int64_t>& tap_offsets);
 // y = after(x * factor): the factor has as many pixels as x, or one.
 std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,

@@ -37,12 +37,13 @@ struct Kernels {
   std::int64_t (*plane_tile_cells)(Dtype dtype, bool grouped);
   void (*plane_gather)(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                        std::int64_t last);
-  // One channel of y (of x in the last two), its borders included.
-  void (*plane_max)(const PlaneMaxJob& job, std::int64_t channel);
-  void (*plane_split)(const PlaneSplitJob& job, std::int64_t channel);
-  void (*plane_product)(const PlaneProductJob& job, std::int64_t channel);
-  void (*plane_spread)(const PlaneSpreadJob& job, std::int64_t channel);
-  void (*plane_average)(const PlaneAverageJob& job, std::int64_t channel);
+  // Cells of y [first, last) of a channel, or rows of x (spread), with the borders beside them.
+  void (*plane_max)(const PlaneMaxJob& job, std::int64_t channel, std::int64_t first, std::int64_t last);
+  void (*plane_product)(const PlaneProductJob& job, std::int64_t channel, std::int64_t first, std::int64_t last);
+  void (*plane_split)(const PlaneSplitJob& job, std::int64_t channel, std::int64_t first, std::int64_t last);
+  void (*plane_spread)(const PlaneSpreadJob& job, std::int64_t channel, std::int64_t first, std::int64_t last);
+  // A channel of x, which has no parts.
+  void (*plane_average)(const PlaneAverageJob& job, std::int64_t channel, std::int64_t first, std::int64_t last);
   void (*plane_flatten)(const PlaneFlattenJob& job, std::int64_t channel);
   // Outputs [first_output, last_output) of all rows.
   void (*rows_product)(const RowsProductJob& job, std::int64_t first_output, std::int64_t last_output);

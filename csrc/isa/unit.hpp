@@ -26,8 +26,8 @@ const Kernels MEZZOTINT_UNIT_TABLE = {
     MEZZOTINT_UNIT_NAME, &tile_cells,       &gather,          &weight_grad,
     &normalise_row,      &reduce_row,       &max_pool_row,    &max_pool_grad_channel,
     &average_channel,    &average_grad_row, &pack_row,        &unpack_row,
-    &plane_tile_cells,   &plane_gather,     &plane_max,       &plane_split,
-    &plane_product,      &plane_spread,     &plane_average,   &plane_flatten,
+    &plane_tile_cells,   &plane_gather,     &plane_max,       &plane_product,
+    &plane_split,        &plane_spread,     &plane_average,   &plane_flatten,
     &rows_product,       &resample_rows,    &resample_across, &normalise_pixels,
 };
 

@@ -124,8 +124,8 @@ void gather_cells(const PlaneGatherJob& job, std::int64_t first_cell, std::int64
           product.add_to(sums[turn][c], c * kCellBytes);
         }
       };
-      const auto* entry = entries + job.segments[channel * job.parts + part];
-      const auto* const end = entries + job.segments[channel * job.parts + part + 1];
+      const auto* entry = entries + job.segments[part * job.units + channel];
+      const auto* const end = entries + job.segments[part * job.units + channel + 1];
       for (; end - entry >= kTurns; entry += kTurns) {
 #pragma GCC unroll 4
         for (int turn = 0; turn < kTurns; ++turn) {

@@ -44,11 +44,11 @@ struct PlaneGatherJob {
   Planes residual;  // data null: absent; its pitch is that of y
   bool grouped;     // entries are of kGroup channels each
   const void* entries;
-  // The entries of part p of channel (or group) i are segments[i * parts + p] up to the next one. A part is a range of
+  // The entries of part p of channel (or group) i are segments[p * units + i] up to the next one. A part is a range of
   // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
   // their sums wait in `kept` in between, kCells cells in FP32 for each. Groups have one part.
   const std::int32_t* segments;
-  std::int64_t parts;
+  std::int64_t units, parts;
   float* kept;
   const float* bias;  // [channels], or whole groups
   Activation after;
@@ -56,10 +56,11 @@ struct PlaneGatherJob {
   std::int64_t tile;  // cells that are summed at once, at most
 };
 
-// y = the maximum of x at the offsets given, in bytes, channel by channel.
+// y = the maximum of x at the offsets given, in bytes, channel by channel; from the pixel of y, or if `halved` from that
+// at twice its row and column.
 struct PlaneMaxJob {
   Planes x, y;
-  std::int64_t x_step;  // of x's channels for one of y
+  bool halved;
   const std::int32_t* offsets;
   std::int64_t taps;
   InsideView inside;

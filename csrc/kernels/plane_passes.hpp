@@ -1,6 +1,8 @@
 // What happens between convolutions in the plane layout? Phases, maxima, averages, flattening, and dense products.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/plane_gather.hpp"
 
 namespace mezzotint {
@@ -15,11 +17,30 @@ inline MEZZOTINT_INLINE Wide<T> load_loose(const std::uint8_t* from) {
 }
 
 template <class T>
-void plane_max_channel(const PlaneMaxJob& job, std::int64_t channel) {
-  const std::uint8_t* x = pixels_of(job.x, 0, channel * job.x_step);
+void fill_pixels(T* to, std::int64_t count, T value) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    to[i] = value;
+  }
+}
+
+// Calls use(row, column, at, numbers) for what of each row lies in cells [first, last) of a plane: so many numbers from a
+// column on, the first one being number `at` of the plane. Two threads never write to one line, as they would wait for it.
+template <class T, class Use>
+inline MEZZOTINT_INLINE void each_row(const Planes& planes, std::int64_t first, std::int64_t last, Use use) {
+  constexpr std::int64_t kLanes = kCellBytes / static_cast<std::int64_t>(sizeof(T));
+  std::int64_t at = first * kLanes, row = at / planes.pitch, column = at % planes.pitch;
+  for (const std::int64_t end = last * kLanes; at < end; ++row, column = 0) {
+    const std::int64_t numbers = std::min(planes.pitch - column, end - at);
+    use(row, column, at, numbers);
+    at += numbers;
+  }
+}
+
+template <class T>
+void plane_max_cells(const PlaneMaxJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
+  const std::uint8_t* x = pixels_of(job.x, 0, channel);
   std::uint8_t* y = pixels_of(job.y, 0, channel);
-  const std::int64_t cells = plane_cells(job.y);
-  for (std::int64_t cell = 0; cell < cells; ++cell) {
+  for (std::int64_t cell = first; cell < last; ++cell) {
     const auto at = [&](std::int64_t tap)
                         MEZZOTINT_INLINE { return load_loose<T>(x + job.offsets[tap] + cell * kCellBytes); };
     Wide<T> best = at(0);
@@ -28,17 +49,75 @@ void plane_max_channel(const PlaneMaxJob& job, std::int64_t channel) {
     }
     put_inside(cell_of(y, cell), best, job.inside, cell);
   }
-  clear_borders(job.y, y, channel);
+  if (first == 0) {
+    clear_borders(job.y, y, channel);
+  }
 }
 
-void plane_max(const PlaneMaxJob& job, std::int64_t channel) {
-  job.y.dtype == Dtype::kBFloat16 ? plane_max_channel<BFloat16>(job, channel) : plane_max_channel<float>(job, channel);
+// Every second one of as many numbers as two vectors hold.
+inline MEZZOTINT_INLINE Vec every_second(const BFloat16* from) {
+  return reinterpret_cast<Vec>(*reinterpret_cast<const LooseBits*>(from) << 16);
+}
+inline MEZZOTINT_INLINE Vec every_second(const float* from) {
+  Vec found;
+#pragma GCC unroll 16
+  for (int i = 0; i < kVecFloats; ++i) {
+    found[i] = from[2 * i];
+  }
+  return found;
 }
 
+inline MEZZOTINT_INLINE void put_vec(Vec value, float* to) {
+  __builtin_memcpy(to, &value, sizeof value);
+}
+// Of numbers that BF16 holds.
+inline MEZZOTINT_INLINE void put_vec(Vec value, BFloat16* to) {
+  typedef std::uint16_t Halves __attribute__((vector_size(sizeof(Vec) / 2)));
+  const Halves halves = __builtin_convertvector(reinterpret_cast<Bits>(value) >> 16, Halves);
+  __builtin_memcpy(to, &halves, sizeof halves);
+}
+
+// A window of stride 2 in both directions, read where its input lies.
 template <class T>
-void fill_pixels(T* to, std::int64_t count, T value) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    to[i] = value;
+void plane_max_halved(const PlaneMaxJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
+  const T* x = reinterpret_cast<const T*>(pixels_of(job.x, 0, channel));
+  std::uint8_t* const pixels = pixels_of(job.y, 0, channel);
+  T* const y = reinterpret_cast<T*>(pixels);
+  const std::int64_t end = last * kCellBytes / static_cast<std::int64_t>(sizeof(T));
+  each_row<T>(job.y, first, last, [&](std::int64_t row, std::int64_t column, std::int64_t at, std::int64_t numbers) {
+    const std::int64_t inside = row < job.y.height ? std::clamp<std::int64_t>(job.y.width - column, 0, numbers) : 0;
+    const T* const from = x + 2 * (row * job.x.pitch + column);
+    for (std::int64_t i = 0; i < inside; i += kVecFloats) {
+      const auto read = [&](std::int64_t tap) MEZZOTINT_INLINE {
+        return every_second(reinterpret_cast<const T*>(reinterpret_cast<const std::uint8_t*>(from + 2 * i) +
+                                                       job.offsets[tap]));
+      };
+      Vec best = read(0);
+      for (std::int64_t tap = 1; tap < job.taps; ++tap) {
+        const Vec other = read(tap);
+        best = other > best || other != other ? other : best;  // NaN wins
+      }
+      if (at + i + kVecFloats <= end) {
+        put_vec(best, y + at + i);  // what is written behind the row is overwritten
+      } else {
+        T some[kVecFloats];
+        put_vec(best, some);
+        __builtin_memcpy(y + at + i, some, static_cast<std::size_t>(end - at - i) * sizeof(T));
+      }
+    }
+    fill_pixels(y + at + inside, numbers - inside, T{});
+  });
+  if (first == 0) {
+    clear_borders(job.y, pixels, channel);
+  }
+}
+
+void plane_max(const PlaneMaxJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
+  const bool half = job.y.dtype == Dtype::kBFloat16;
+  if (job.halved) {
+    half ? plane_max_halved<BFloat16>(job, channel, first, last) : plane_max_halved<float>(job, channel, first, last);
+  } else {
+    half ? plane_max_cells<BFloat16>(job, channel, first, last) : plane_max_cells<float>(job, channel, first, last);
   }
 }
 
@@ -87,34 +166,38 @@ void split_row(const From* from, std::int64_t step, To* to, std::int64_t count, 
 }
 
 template <class From, class To>
-void plane_split_channel(const PlaneSplitJob& job, std::int64_t channel) {
+void plane_split_cells(const PlaneSplitJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
   const std::int64_t phase = channel / job.channels;
   const std::int64_t a = phase / job.stride_w, b = phase % job.stride_w;
   const std::int64_t rows = (job.height - a + job.stride_h - 1) / job.stride_h;
   const std::int64_t columns = (job.width - b + job.stride_w - 1) / job.stride_w;
+  const std::int64_t step = job.stride_w * job.column;
   const From* x = static_cast<const From*>(job.x) + channel % job.channels * job.channel + a * job.row + b * job.column;
-  To* y = reinterpret_cast<To*>(pixels_of(job.y, 0, channel));
+  To* const y = reinterpret_cast<To*>(pixels_of(job.y, 0, channel));
   To fill;
   narrow(job.fill, fill);
-  fill_pixels(y - job.y.lead, job.y.lead, fill);
-  for (std::int64_t h = 0; h < job.y.height; ++h) {
-    const std::int64_t count = h < rows ? columns : 0;
-    const std::int64_t room = job.in_planes ? (job.y.height - h) * job.y.pitch : 0;
-    split_row(x + h * job.stride_h * job.row, job.stride_w * job.column, y + h * job.y.pitch, count, room);
-    fill_pixels(y + h * job.y.pitch + count, job.y.pitch - count, fill);
+  if (first == 0) {
+    fill_pixels(y - job.y.lead, job.y.lead, fill);
   }
-  const std::int64_t body = job.y.height * job.y.pitch;
-  const std::int64_t behind = channel + 1 == job.y.channels ? job.y.lead : 0;
-  fill_pixels(y + body, job.y.stride - job.y.lead - body + behind, fill);
+  const std::int64_t end = last * kCellBytes / static_cast<std::int64_t>(sizeof(To));
+  each_row<To>(job.y, first, last, [&](std::int64_t row, std::int64_t column, std::int64_t at, std::int64_t numbers) {
+    const std::int64_t count = row < rows ? std::clamp<std::int64_t>(columns - column, 0, numbers) : 0;
+    split_row(x + row * job.stride_h * job.row + column * step, step, y + at, count, job.in_planes ? end - at : 0);
+    fill_pixels(y + at + count, numbers - count, fill);
+  });
+  if (last == plane_cells(job.y)) {
+    const std::int64_t behind = channel + 1 == job.y.channels ? job.y.lead : 0;
+    fill_pixels(y + end, job.y.stride - job.y.lead - end + behind, fill);
+  }
 }
 
-void plane_split(const PlaneSplitJob& job, std::int64_t channel) {
+void plane_split(const PlaneSplitJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
   if (job.y.dtype == Dtype::kFloat32) {
-    plane_split_channel<float, float>(job, channel);
+    plane_split_cells<float, float>(job, channel, first, last);
   } else if (job.x_dtype == Dtype::kFloat32) {
-    plane_split_channel<float, BFloat16>(job, channel);
+    plane_split_cells<float, BFloat16>(job, channel, first, last);
   } else {
-    plane_split_channel<BFloat16, BFloat16>(job, channel);
+    plane_split_cells<BFloat16, BFloat16>(job, channel, first, last);
   }
 }
 
@@ -130,26 +213,32 @@ void spread_row(const T* __restrict from, std::int64_t factor, T* __restrict to,
 }
 
 template <class T>
-void plane_spread_channel(const PlaneSpreadJob& job, std::int64_t channel) {
-  const T* x = reinterpret_cast<const T*>(pixels_of(job.x, 0, channel));
+void plane_spread_rows(const PlaneSpreadJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
+  const T* x = reinterpret_cast<const T*>(pixels_of(job.x, 0, channel)) + first * job.x.pitch;
   std::uint8_t* const pixels = pixels_of(job.y, 0, channel);
-  clear(pixels, plane_cells(job.y));
-  clear_borders(job.y, pixels, channel);
-  T* y = reinterpret_cast<T*>(pixels);
-  for (std::int64_t h = 0; h < job.x.height; ++h, x += job.x.pitch) {
-    T* const first = y;
-    job.factor_w == 2 ? spread_row<T, 2>(x, 2, first, job.x.width)
-                      : spread_row<T, 0>(x, job.factor_w, first, job.x.width);
+  T* y = reinterpret_cast<T*>(pixels) + first * job.factor_h * job.y.pitch;
+  const auto spare = static_cast<std::size_t>(job.y.pitch - job.y.width) * sizeof(T);
+  for (std::int64_t h = first; h < last; ++h, x += job.x.pitch) {
+    T* const row = y;
+    job.factor_w == 2 ? spread_row<T, 2>(x, 2, row, job.x.width) : spread_row<T, 0>(x, job.factor_w, row, job.x.width);
+    __builtin_memset(row + job.y.width, 0, spare);
     y += job.y.pitch;
     for (std::int64_t i = 1; i < job.factor_h; ++i, y += job.y.pitch) {
-      __builtin_memcpy(y, first, static_cast<std::size_t>(job.y.width) * sizeof(T));
+      __builtin_memcpy(y, row, static_cast<std::size_t>(job.y.pitch) * sizeof(T));
     }
+  }
+  if (first == 0) {
+    clear_borders(job.y, pixels, channel);
+  }
+  if (last == job.x.height) {
+    const auto* const end = reinterpret_cast<const T*>(pixels + plane_cells(job.y) * kCellBytes);
+    __builtin_memset(y, 0, static_cast<std::size_t>(end - y) * sizeof(T));
   }
 }
 
-void plane_spread(const PlaneSpreadJob& job, std::int64_t channel) {
-  job.y.dtype == Dtype::kBFloat16 ? plane_spread_channel<BFloat16>(job, channel)
-                                  : plane_spread_channel<float>(job, channel);
+void plane_spread(const PlaneSpreadJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
+  job.y.dtype == Dtype::kBFloat16 ? plane_spread_rows<BFloat16>(job, channel, first, last)
+                                  : plane_spread_rows<float>(job, channel, first, last);
 }
 
 inline MEZZOTINT_INLINE float sum_of(Vec value) {
@@ -158,12 +247,12 @@ inline MEZZOTINT_INLINE float sum_of(Vec value) {
 }
 
 template <class T>
-void plane_product_channel(const PlaneProductJob& job, std::int64_t channel) {
+void plane_product_cells(const PlaneProductJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
   const std::uint8_t* x = pixels_of(job.x, 0, channel);
   const std::uint8_t* factor = pixels_of(job.factor, 0, channel);
   std::uint8_t* y = pixels_of(job.y, 0, channel);
   const Vec one = broadcast(widen(*reinterpret_cast<const T*>(factor)));
-  for (std::int64_t cell = 0; cell < plane_cells(job.y); ++cell) {
+  for (std::int64_t cell = first; cell < last; ++cell) {
     Wide<T> product = CellOf<T>::load(cell_of(x, cell));
     if (job.one_factor) {
       each_vec(product, [&](Vec& v) MEZZOTINT_INLINE { v *= one; });
@@ -173,12 +262,14 @@ void plane_product_channel(const PlaneProductJob& job, std::int64_t channel) {
     activate(job.after, [&](const auto& change) MEZZOTINT_INLINE { each_vec(product, change); });
     put_inside(cell_of(y, cell), product, job.inside, cell);
   }
-  clear_borders(job.y, y, channel);
+  if (first == 0) {
+    clear_borders(job.y, y, channel);
+  }
 }
 
-void plane_product(const PlaneProductJob& job, std::int64_t channel) {
-  job.y.dtype == Dtype::kBFloat16 ? plane_product_channel<BFloat16>(job, channel)
-                                  : plane_product_channel<float>(job, channel);
+void plane_product(const PlaneProductJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
+  job.y.dtype == Dtype::kBFloat16 ? plane_product_cells<BFloat16>(job, channel, first, last)
+                                  : plane_product_cells<float>(job, channel, first, last);
 }
 
 template <class T>
@@ -196,7 +287,7 @@ void plane_average_channel(const PlaneAverageJob& job, std::int64_t channel) {
   narrow(sum_of(all) / static_cast<float>(job.x.height * job.x.width), *reinterpret_cast<T*>(y));
 }
 
-void plane_average(const PlaneAverageJob& job, std::int64_t channel) {
+void plane_average(const PlaneAverageJob& job, std::int64_t channel, std::int64_t /*first*/, std::int64_t /*last*/) {
   job.x.dtype == Dtype::kBFloat16 ? plane_average_channel<BFloat16>(job, channel)
                                   : plane_average_channel<float>(job, channel);
 }

@@ -71,9 +71,9 @@ class NativeProgram:
         weights = argument(values.contiguous()), argument(indices.contiguous())
         self._program.conv(x, y, residual, *weights, geometry, tap_offsets, tail)
 
-    def max(self, x: PlanesCode, y: PlanesCode, tap_offsets: Sequence[int]) -> None:
-        """The maximum over taps."""
-        self._program.max(x, y, tap_offsets)
+    def max(self, x: PlanesCode, y: PlanesCode, halved: bool, tap_offsets: Sequence[int]) -> None:
+        """The maximum over taps, from the pixel of ``y``, or from that at twice its row and column."""
+        self._program.max(x, y, halved, tap_offsets)
 
     def multiply(self, x: PlanesCode, factor: PlanesCode, y: PlanesCode, activation: ActivationCode) -> None:
         """Numbers times those of other planes, which have as many pixels or one a channel."""
@@ -103,6 +103,12 @@ class NativeProgram:
         """Run on contiguous float32 tensors ``[batch, ...]``; outputs are overwritten. The GIL is released."""
         self._program.run([argument(x) for x in inputs], [argument(y) for y in outputs], batch, threads)
 
+    def profile(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int) -> list[float]:
+        """As :meth:`run`; the seconds of each step."""
+        arrays = [argument(x) for x in inputs], [argument(y) for y in outputs]
+        seconds: list[float] = self._program.profile(*arrays, batch, threads)
+        return seconds
+
     def time(self, step: int, images: int, threads: int, repeats: int) -> float:
         """Seconds of a step on numbers of no meaning, the least of some repeats; of one that reads no input."""
         seconds: float = self._program.time(step, images, threads, repeats)
@@ -127,8 +133,7 @@ class NativeProgram:
 
     def settle(self) -> None:
         """Forget what other kernels than the chosen ones need."""
-        for step in range(len(self)):
-            self._program.settle(step)
+        self._program.settle()
 
     def __len__(self) -> int:
         size: int = self._program.size()

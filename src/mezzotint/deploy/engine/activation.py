@@ -47,6 +47,11 @@ class Activation:
         """What the extension takes for it."""
         return int(self.curve), self.slope, self.low, self.high, self.step
 
+    @property
+    def is_never_negative(self) -> bool:
+        """Whether no result is below zero."""
+        return self.low >= 0 or self.curve in (Curve.SIGMOID, Curve.HARD_SIGMOID)
+
     def then(self, other: Activation) -> Activation | None:
         """Both, one after the other; None: they are not one."""
         if self == IDENTITY or other == IDENTITY:

@@ -14,6 +14,7 @@ from mezzotint.deploy.engine.joints import Home, homes_of, places
 from mezzotint.deploy.engine.roles import Role
 from mezzotint.deploy.engine.steps import EngineStep
 from mezzotint.deploy.engine.weights import ConvWeights, of_conv, of_linear
+from mezzotint.deploy.engine.windows import Tap, border_of, taps_of
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels.native_program import NativeProgram
 from mezzotint.lowering.pooling import Window, window_of
@@ -45,15 +46,6 @@ class Compiled:
 class _Draft:
     what: Emitted
     emit: Callable[[NativeProgram], None]
-
-
-@dataclass(frozen=True)
-class _Tap:
-    """A tap of a window: its phase, and rows and columns from the output's pixel within that phase."""
-
-    phase: int
-    row: int
-    column: int
 
 
 @dataclass
@@ -168,7 +160,7 @@ class _Compiler:
         if channels != wanted:
             raise ShapeError(message("input channels of a convolution", received=channels, allowed=str(wanted)))
         shape = (geometry.weight_shape[0], *geometry.output_size((height, width)))
-        taps = _taps(geometry.weight_shape[2:], geometry.stride, geometry.padding[::2], geometry.dilation)
+        taps = taps_of(geometry.weight_shape[2:], geometry.stride, geometry.padding[::2], geometry.dilation)
         x = self.window(step.source, taps, geometry.stride, shape[1:], 0.0)
         residual = None if step.residual is None else self.phases(step.residual, (1, 1), 1, 0.0)
         y = self.result_planes(step.result, shape)
@@ -182,7 +174,7 @@ class _Compiler:
         reads = [x] if residual is None else [x, residual]
 
         def emit(program: NativeProgram) -> None:
-            offsets = [_offset(tap, x, channels) for tap in taps]
+            offsets = [tap.offset(x, channels) for tap in taps]
             beside = None if residual is None else residual.code()
             tail = (weights.bias.tolist(), step.activation.code)
             program.conv(x.code(), y.code(), beside, weights.values, weights.indices, geometry.code, offsets, tail)
@@ -190,14 +182,11 @@ class _Compiler:
         self.draft(what, reads, [y], emit)
 
     def window(
-        self, source: fx.Node, taps: Sequence[_Tap], stride: tuple[int, int], size: tuple[int, int], fill: float
+        self, source: fx.Node, taps: Sequence[Tap], stride: tuple[int, int], size: tuple[int, int], fill: float
     ) -> Planes | Part:
         """The planes that a window reads for an output of ``size``, with the border that it needs."""
         planes = self.phases(source, stride, max(tap.phase for tap in taps) + 1, fill)
-        rows, columns = [tap.row for tap in taps], [tap.column for tap in taps]
-        below = size[0] - 1 + max(rows) - (planes.height - 1)
-        right = size[1] - 1 + max(columns) - (planes.width - 1)
-        planes.widen(max(0, -min(rows), below), max(0, -min(columns), right))
+        planes.widen(*border_of(taps, size, planes.height, planes.width))
         return planes
 
     def max_pool(self, step: EngineStep) -> None:
@@ -206,17 +195,39 @@ class _Compiler:
         window: Window = window_of(step.module)
         channels, height, width = self.image_shape(step.source)
         shape = (channels, *window.output_size((height, width)))
-        taps = _taps(window.kernel, window.stride, window.padding, window.dilation)
-        padded = window.padding != (0, 0) or window.stride != (1, 1)
-        x = self.window(step.source, taps, window.stride, shape[1:], _MINUS_INFINITY if padded else 0.0)
+        whole = taps_of(window.kernel, (1, 1), window.padding, window.dilation)
+        border = border_of(whole, shape[1:], height, width, window.stride)
+        zeros = border == (0, 0) or self.is_never_negative(step.source)
+        if window.stride == (2, 2) and zeros and step.source not in self.inputs:
+            self.halved_max_pool(step, whole, border, shape)
+            return
+        taps = taps_of(window.kernel, window.stride, window.padding, window.dilation)
+        x = self.window(step.source, taps, window.stride, shape[1:], 0.0 if zeros else _MINUS_INFINITY)
         y = self.result_planes(step.result, shape)
         x.link(y)
         self.draft(
             Emitted(_name(step), "maximum of taps"),
             [x],
             [y],
-            lambda p: p.max(x.code(), y.code(), [_offset(tap, x, channels) for tap in taps]),
+            lambda p: p.max(x.code(), y.code(), False, [tap.offset(x, channels) for tap in taps]),
         )
+
+    def halved_max_pool(
+        self, step: EngineStep, taps: Sequence[Tap], border: tuple[int, int], shape: tuple[int, int, int]
+    ) -> None:
+        """Read where the input lies: taking it apart would take as long as the maximum does."""
+        x, y = self.phases(step.source, (1, 1), 1, 0.0), self.result_planes(step.result, shape)
+        x.widen(*border)
+        self.draft(
+            Emitted(_name(step), "maximum of taps, every second pixel"),
+            [x],
+            [y],
+            lambda p: p.max(x.code(), y.code(), True, [tap.offset(x, shape[0]) for tap in taps]),
+        )
+
+    def is_never_negative(self, node: fx.Node) -> bool:
+        """Whether zeros beside the numbers of a value are never their maximum."""
+        return any(step.result is node and step.activation.is_never_negative for step in self.steps)
 
     def multiply(self, step: EngineStep) -> None:
         (by,) = step.more
@@ -358,23 +369,6 @@ def compile_steps(
     program = compiler.program(images)
     shapes = tuple(compiler.shapes[node] for node in outputs)
     return Compiled(program, tuple(draft.what for draft in compiler.drafts), shapes, images)
-
-
-def _taps(
-    kernel: tuple[int, ...], stride: tuple[int, int], before: tuple[int, ...], dilation: tuple[int, int]
-) -> list[_Tap]:
-    """In row-major order; ``before``: padding at the top and at the left."""
-    found = []
-    for i in range(kernel[0]):
-        row, above = divmod(i * dilation[0] - before[0], stride[0])
-        for j in range(kernel[1]):
-            column, left = divmod(j * dilation[1] - before[1], stride[1])
-            found.append(_Tap(above * stride[1] + left, row, column))
-    return found
-
-
-def _offset(tap: _Tap, planes: Planes | Part, channels: int) -> int:
-    return tap.phase * channels * planes.stride + tap.row * planes.pitch + tap.column
 
 
 def _name(step: EngineStep) -> str:

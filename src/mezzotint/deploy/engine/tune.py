@@ -1,37 +1,67 @@
-"""Which kernel does each convolution take? The fastest one, measured on this machine, or what a plan file remembers."""
+"""Which kernel does each convolution take? The fastest one, measured on this machine, or what a plan file remembers.
+
+Measured within the whole network: what a step reads lies then in the caches where the step before left it, and its
+weights where the last image left them. All convolutions try a kernel of theirs in the same run.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
 
 from mezzotint.deploy.engine.compile import Compiled
 from mezzotint.kernels.native_program import Choice
 
 #: Cells at once that are tried; those that the registers of this CPU do not hold are no choices.
 _TILES = frozenset({1, 2, 3, 4, 6, 8, 12, 24})
-_REPEATS = 4
+_REPEATS = 5
+Times = list[dict[Choice, float]]
 
 
-def tune(compiled: Compiled, threads: int) -> list[Choice | None]:
-    """Measure, and give every convolution the fastest of its kernels; the choices, None for other steps."""
+def tune(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
+    """Measure, and give every convolution the fastest of its kernels; the choices, None for other steps.
+
+    Args:
+        compiled: the program.
+        shapes: of its inputs, without the batch.
+        threads: that will run it.
+    """
     program = compiled.program
-    found: list[Choice | None] = []
-    for step in range(len(program)):
-        choices = [choice for choice in program.choices(step) if choice[1] in _TILES]
-        times: dict[Choice, float] = {}
-        _measure(compiled, step, threads, [choice for choice in choices if choice[2] == 1], times)
-        # Parts let larger tiles stay in level 1.
-        best = min(times, key=lambda choice: times[choice], default=None)
-        if best is not None:
-            near = {best[1], 2 * best[1]}
-            _measure(compiled, step, threads, [one for one in choices if one[2] > 1 and one[1] in near], times)
-        found.append(min(times, key=lambda choice: times[choice], default=None))
+    choices = [
+        [choice for choice in program.choices(step) if choice[1] in _TILES] for step in range(len(compiled.steps))
+    ]
+    times: Times = [{} for _ in choices]
+    _measure(compiled, shapes, threads, [[one for one in some if one[2] == 1] for some in choices], times)
+    # Parts let larger tiles stay in level 1.
+    near = []
+    for some, taken in zip(choices, times, strict=True):
+        tile = min(taken, key=lambda choice: taken[choice])[1] if taken else 0
+        near.append([one for one in some if one[2] > 1 and one[1] in (tile, 2 * tile)])
+    _measure(compiled, shapes, threads, near, times)
+    found = [min(taken, key=lambda choice: taken[choice]) if taken else None for taken in times]
     apply(compiled, found)
     return found
 
 
-def _measure(compiled: Compiled, step: int, threads: int, choices: list[Choice], times: dict[Choice, float]) -> None:
-    for choice in choices:
-        compiled.program.choose(step, choice)
-        times[choice] = compiled.program.time(step, compiled.images, threads, _REPEATS)
+def _measure(
+    compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int, choices: list[list[Choice]], times: Times
+) -> None:
+    """Add the least time of each choice; who has fewer of them than others runs its fastest one meanwhile."""
+    program, batch = compiled.program, compiled.images
+    inputs = [torch.zeros(batch, *shape) for shape in shapes]
+    outputs = [torch.empty(batch, *shape) for shape in compiled.outputs]
+    for turn in range(max(map(len, choices), default=0)):
+        for step, some in enumerate(choices):
+            if turn < len(some):
+                program.choose(step, some[turn])
+            elif turn == len(some) and times[step]:
+                program.choose(step, min(times[step], key=lambda choice: times[step][choice]))
+        program.run(inputs, outputs, batch, threads)
+        runs = [program.profile(inputs, outputs, batch, threads) for _ in range(_REPEATS)]
+        for step, some in enumerate(choices):
+            if turn < len(some):
+                times[step][some[turn]] = min(run[step] for run in runs)
 
 
 def apply(compiled: Compiled, choices: list[Choice | None]) -> None:
