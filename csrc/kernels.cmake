@@ -13,6 +13,7 @@ add_library(
   csrc/drive/run.cpp
   csrc/engine/conv_step.cpp
   csrc/engine/program.cpp
+  csrc/engine/routes.cpp
   csrc/engine/steps.cpp
   csrc/image/entropy.cpp
   csrc/image/jpeg.cpp

@@ -15,6 +15,8 @@ namespace {
 using PlanesArgument = std::array<std::int64_t, 8>;
 // (offset, cells).
 using RowsArgument = std::array<std::int64_t, 2>;
+// (planes, whether they are stored, their phases or nothing), as in ConvStep.
+using ResultArgument = std::tuple<PlanesArgument, bool, std::optional<PlanesArgument>>;
 // (rows or nothing, output, size), as in RowsOrOutput.
 using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
 // (grouped, tile, parts), as in Choice.
@@ -51,10 +53,12 @@ class PythonProgram {
         make_split({-1, from, shape.channels, shape.height, shape.width}, stride[0], stride[1], planes(y), fill));
   }
 
-  void conv(const PlanesArgument& x, const PlanesArgument& y, const std::optional<PlanesArgument>& residual,
+  void conv(const PlanesArgument& x, const ResultArgument& result, const std::optional<PlanesArgument>& residual,
             const TensorArgument& values, const TensorArgument& indices, const ConvArgument& shape,
             const Ints& tap_offsets, const TailArgument& tail) {
+    const auto& [y, keeps_y, halves] = result;
     const ArenaPlanes beside = residual ? planes(*residual) : ArenaPlanes{};
+    const ArenaPlanes to = planes(y), phases = halves ? planes(*halves) : ArenaPlanes{};
     const auto& [bias, after] = tail;
     const Conv conv = conv_of(shape);
     const SparseWeight weight = weight_of(values, indices, {}, Dtype::kFloat32);
@@ -65,8 +69,11 @@ class PythonProgram {
           "convolution of a program: received taps, a bias or values of another size or type; allowed: "
           "one offset a tap, one bias a channel, float32 values");
     }
-    program_.add(make_conv(
-        {planes(x), planes(y), residual ? &beside : nullptr, weight, conv, tap_offsets, bias, activation(after)}));
+    if (halves && !are_phases(phases.shape, to.shape)) {
+      throw InvalidInput("convolution of a program: received phases of another size; allowed: those of its result");
+    }
+    program_.add(make_conv({planes(x), to, keeps_y, halves ? &phases : nullptr, residual ? &beside : nullptr, weight,
+                            conv, tap_offsets, bias, activation(after)}));
   }
 
   void max(const PlanesArgument& x, const PlanesArgument& y, bool halved, const Ints& tap_offsets) {
@@ -172,6 +179,12 @@ class PythonProgram {
           "least the width, a stride of at least a plane");
     }
     return found;
+  }
+
+  static bool are_phases(const Planes& phases, const Planes& of) {
+    const std::int64_t stored = of.channels ? phases.channels / of.channels : 0;
+    return stored >= 1 && stored <= 4 && phases.channels == stored * of.channels &&
+           phases.height == (of.height + 1) / 2 && phases.width == (of.width + 1) / 2;
   }
 
   static bool same_pixels(const Planes& a, const Planes& b) {

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "core/error.hpp"
 #include "engine/masks.hpp"
+#include "engine/routes.hpp"
 #include "engine/share.hpp"
 #include "engine/steps.hpp"
 
@@ -132,8 +134,11 @@ EntryList<Entry> groups_of(const ConvStep& s, const std::vector<std::int64_t>& s
 template <class T, class Pair, class Group>
 class ConvOf final : public Step {
  public:
-  explicit ConvOf(const ConvStep& s)
-      : x_(s.x), y_(s.y), has_residual_(s.residual != nullptr), bias_(s.bias), after_(s.after) {
+  explicit ConvOf(const ConvStep& s) : x_(s.x), y_(s.y), keeps_y_(s.keeps_y), bias_(s.bias), after_(s.after) {
+    if (s.phases) {
+      phases_ = *s.phases;
+      routes_ = Routes(y_.shape, phases_->shape);
+    }
     if (s.residual) {
       residual_ = *s.residual;
     }
@@ -290,9 +295,13 @@ class ConvOf final : public Step {
   void gather(const RunPlace& place, std::int64_t image, Range tiles, Range units, float* kept) const {
     PlaneGatherJob job{};
     job.x = x_.at(place, image);
-    job.y = y_.at(place, image);
-    if (has_residual_) {
-      job.residual = residual_.at(place, image);
+    job.y = keeps_y_ ? y_.at(place, image) : y_.shape;
+    if (phases_) {
+      job.phases = phases_->at(place, image);
+      job.routes = routes_.view();
+    }
+    if (residual_) {
+      job.residual = residual_->at(place, image);
     }
     job.grouped = choice_.grouped;
     job.entries = entries_;
@@ -307,8 +316,10 @@ class ConvOf final : public Step {
     place.kernels->plane_gather(job, tiles.first, tiles.last, units.first, units.last);
   }
 
-  ArenaPlanes x_, y_, residual_;
-  bool has_residual_;
+  ArenaPlanes x_, y_;
+  bool keeps_y_;
+  std::optional<ArenaPlanes> phases_, residual_;
+  Routes routes_;            // to the phases
   EntryList<Pair> pairs_;    // empty: not a choice
   EntryList<Group> groups_;  // the same
   std::vector<Pair> ordered_;

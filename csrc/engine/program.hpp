@@ -28,8 +28,8 @@ class Program {
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(steps_.size()); }
   [[nodiscard]] Step& step(std::int64_t number);
 
-  // Takes the kernels that are chosen, for good. Their weights then lie in one block, in the order of the steps, on huge
-  // pages where the system has them: a batch of one reads each once.
+  // Takes the kernels that are chosen, for good. Their weights then lie in one block, in the order of the steps, on
+  // huge pages where the system has them: a batch of one reads each once.
   void settle();
 
   // Safe to call from several threads once all steps are there; threads >= 1, the caller's included.
@@ -37,8 +37,8 @@ class Program {
   void run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch, int threads,
            std::vector<double>* seconds = nullptr);
 
-  // Seconds of one step, the least of `repeats`, on numbers of no meaning: zeros that the arena is filled with. Not of a
-  // step that reads an input or writes an output.
+  // Seconds of one step, the least of `repeats`, on numbers of no meaning: zeros that the arena is filled with. Not of
+  // a step that reads an input or writes an output.
   double time(std::int64_t number, std::int64_t images, int threads, int repeats);
 
  private:

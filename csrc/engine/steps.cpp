@@ -23,7 +23,7 @@ class PlanePass final : public Step {
   using Kernel = void (*)(const Job&, std::int64_t channel, std::int64_t first, std::int64_t last);
   using MakeJob = std::function<Job(const RunPlace&, std::int64_t image)>;
 
-  PlanePass(Kernel Kernels::* kernel, std::int64_t channels, std::int64_t units, MakeJob job)
+  PlanePass(Kernel Kernels::*kernel, std::int64_t channels, std::int64_t units, MakeJob job)
       : kernel_(kernel), channels_(channels), units_(units), job_(std::move(job)) {}
 
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
@@ -47,7 +47,7 @@ class PlanePass final : public Step {
     return parts_of_each(place.images * spans(place), channels_, place.threads);
   }
 
-  Kernel Kernels::* kernel_;
+  Kernel Kernels::*kernel_;
   std::int64_t channels_, units_;
   MakeJob job_;
 };
@@ -247,8 +247,8 @@ std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPl
                                              Activation after) {
   const auto job = [=, inside = inside_of(y.shape)](const RunPlace& place, std::int64_t image) {
     const bool one_factor = factor.shape.height * factor.shape.width == 1;
-    return PlaneProductJob{
-        x.at(place, image), factor.at(place, image), y.at(place, image), one_factor, after, inside->view()};
+    return PlaneProductJob{x.at(place, image), factor.at(place, image), y.at(place, image), one_factor, after,
+                           inside->view()};
   };
   return std::make_unique<PlanePass<PlaneProductJob>>(&Kernels::plane_product, y.shape.channels, plane_cells(y.shape),
                                                       job);

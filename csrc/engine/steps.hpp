@@ -65,8 +65,8 @@ class Step {
   [[nodiscard]] virtual std::vector<Choice> choices(const Kernels& /*kernels*/) const { return {}; }
   [[nodiscard]] virtual Choice choice() const { return {}; }
   virtual void choose(Choice /*choice*/) {}
-  // The last choice: weights that are read from first to last move to `room`, weight_bytes() of them; what other kernels
-  // need is forgotten.
+  // The last choice: weights that are read from first to last move to `room`, weight_bytes() of them; what other
+  // kernels need is forgotten.
   [[nodiscard]] virtual std::int64_t weight_bytes() const { return 0; }
   virtual void settle(std::uint8_t* /*room*/) {}
 };
@@ -84,6 +84,8 @@ std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, st
 // in the input channel 0, in elements, its phase included.
 struct ConvStep {
   ArenaPlanes x, y;
+  bool keeps_y;                 // or only its phases are wanted
+  const ArenaPlanes* phases;    // or null
   const ArenaPlanes* residual;  // or null
   SparseWeight weight;
   Conv conv;
@@ -93,7 +95,8 @@ struct ConvStep {
 };
 std::unique_ptr<Step> make_conv(const ConvStep& conv);
 
-// The maximum over taps, each of so many elements from the output's pixel, or from the pixel at twice its row and column.
+// The maximum over taps, each of so many elements from the output's pixel, or from the pixel at twice its row and
+// column.
 std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y, bool halved,
                                const std::vector<std::int64_t>& tap_offsets);
 // y = after(x * factor): the factor has as many pixels as x, or one.

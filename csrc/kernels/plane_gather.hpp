@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/curve.hpp"
+#include "kernels/halves.hpp"
 #include "kernels/plane_products.hpp"
 
 namespace mezzotint {
@@ -47,27 +48,10 @@ inline MEZZOTINT_INLINE void put_inside(Cell* to, Wide<T> sum, const InsideView&
   CellOf<T>::template store<false>(to, sum);
 }
 
-void clear(std::uint8_t* from, std::int64_t cells) {
-  for (std::int64_t i = 0; i < cells * (kCellBytes / static_cast<std::int64_t>(sizeof(Bits))); ++i) {
-    reinterpret_cast<Bits*>(from)[i] = Bits{};
-  }
-}
-
-// The zeros before the first row of a channel, and those behind the last channel.
-void clear_borders(const Planes& y, std::uint8_t* pixels, std::int64_t channel) {
-  const std::int64_t size = size_of(y.dtype);
-  const std::int64_t lead = y.lead * size / kCellBytes;
-  clear(pixels - lead * kCellBytes, lead);
-  const std::int64_t body = plane_cells(y) * kCellBytes;
-  const std::int64_t spare = (y.stride - y.lead) * size - body;  // that keeps planes from sharing cache sets
-  clear(pixels + body, spare / kCellBytes + (channel + 1 == y.channels ? lead : 0));
-}
-
 // What follows the sums of a tile of a channel.
 template <class T, int kCells>
 inline MEZZOTINT_INLINE void finish_cells(const PlaneGatherJob& job, std::int64_t channel, std::int64_t first_cell,
                                           Wide<T> (&sums)[kCells]) {
-  std::uint8_t* const y = pixels_of(job.y, 0, channel);
   if (job.residual.data) {
     const std::uint8_t* const residual = pixels_of(job.residual, 0, channel);
 #pragma GCC unroll 32
@@ -82,12 +66,22 @@ inline MEZZOTINT_INLINE void finish_cells(const PlaneGatherJob& job, std::int64_
       each_vec(sums[c], change);
     }
   });
+  std::uint8_t* const y = job.y.data ? pixels_of(job.y, 0, channel) : nullptr;
+  std::uint8_t* const phases = job.phases.data ? pixels_of(job.phases, 0, channel) : nullptr;
 #pragma GCC unroll 32
   for (int c = 0; c < kCells; ++c) {
-    put_inside(cell_of(y, first_cell + c), sums[c], job.inside, first_cell + c);
+    Cell unkept;
+    Cell* const to = y ? cell_of(y, first_cell + c) : &unkept;
+    put_inside(to, sums[c], job.inside, first_cell + c);
+    if (phases) {
+      put_phases<T>(job.routes, first_cell + c, to, phases);
+    }
   }
-  if (first_cell == 0) {
+  if (first_cell == 0 && y) {
     clear_borders(job.y, y, channel);
+  }
+  if (first_cell == 0 && phases) {
+    clear_unrouted(job.routes, phases, channel + 1 == job.y.channels);
   }
 }
 

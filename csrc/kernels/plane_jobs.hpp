@@ -37,12 +37,34 @@ struct InsideView {
   const std::uint32_t* bits;  // of a cell
 };
 
+// Where the numbers of a cell go that lie in one row: those of even lanes side by side, and those of odd ones. Bytes
+// from the first pixel of the channel's first phase to where lane 0 or 1 goes, and which lanes there are.
+struct PhaseRoute {
+  std::int32_t even, odd;
+  std::uint16_t even_mask, odd_mask;
+};
+
+// From planes to their phases for windows of stride 2. Offsets are those of a channel's first phase.
+struct PhaseRoutes {
+  struct Gap {
+    std::int64_t first, bytes;
+  };
+  const PhaseRoute* routes;
+  const std::int32_t* starts;  // [cells + 1]: the routes of each cell
+  const Gap* gap;              // what no route leads to, [gaps]
+  std::int64_t gaps;
+  Gap behind;  // the same behind the last channel
+};
+
 // y[o] = after(bias[o] + sum over the entries of o of weight * x at its offset + residual[o]), and zero where there is
 // no pixel.
 struct PlaneGatherJob {
-  Planes x, y;
-  Planes residual;  // data null: absent; its pitch is that of y
-  bool grouped;     // entries are of kGroup channels each
+  Planes x;
+  Planes y;            // data null: not wanted
+  Planes phases;       // of y, for windows of stride 2: all four, or the first ones; data null: not wanted
+  PhaseRoutes routes;  // to them
+  Planes residual;     // data null: absent; its pitch is that of y
+  bool grouped;        // entries are of kGroup channels each
   const void* entries;
   // The entries of part p of channel (or group) i are segments[p * units + i] up to the next one. A part is a range of
   // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
@@ -56,8 +78,8 @@ struct PlaneGatherJob {
   std::int64_t tile;  // cells that are summed at once, at most
 };
 
-// y = the maximum of x at the offsets given, in bytes, channel by channel; from the pixel of y, or if `halved` from that
-// at twice its row and column.
+// y = the maximum of x at the offsets given, in bytes, channel by channel; from the pixel of y, or if `halved` from
+// that at twice its row and column.
 struct PlaneMaxJob {
   Planes x, y;
   bool halved;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/halves.hpp"
 #include "kernels/plane_gather.hpp"
 
 namespace mezzotint {
@@ -14,26 +15,6 @@ inline MEZZOTINT_INLINE Wide<T> load_loose(const std::uint8_t* from) {
   Cell cell;
   __builtin_memcpy(&cell, from, sizeof cell);
   return CellOf<T>::load(&cell);
-}
-
-template <class T>
-void fill_pixels(T* to, std::int64_t count, T value) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    to[i] = value;
-  }
-}
-
-// Calls use(row, column, at, numbers) for what of each row lies in cells [first, last) of a plane: so many numbers from a
-// column on, the first one being number `at` of the plane. Two threads never write to one line, as they would wait for it.
-template <class T, class Use>
-inline MEZZOTINT_INLINE void each_row(const Planes& planes, std::int64_t first, std::int64_t last, Use use) {
-  constexpr std::int64_t kLanes = kCellBytes / static_cast<std::int64_t>(sizeof(T));
-  std::int64_t at = first * kLanes, row = at / planes.pitch, column = at % planes.pitch;
-  for (const std::int64_t end = last * kLanes; at < end; ++row, column = 0) {
-    const std::int64_t numbers = std::min(planes.pitch - column, end - at);
-    use(row, column, at, numbers);
-    at += numbers;
-  }
 }
 
 template <class T>
@@ -54,56 +35,26 @@ void plane_max_cells(const PlaneMaxJob& job, std::int64_t channel, std::int64_t 
   }
 }
 
-// Every second one of as many numbers as two vectors hold.
-inline MEZZOTINT_INLINE Vec every_second(const BFloat16* from) {
-  return reinterpret_cast<Vec>(*reinterpret_cast<const LooseBits*>(from) << 16);
-}
-inline MEZZOTINT_INLINE Vec every_second(const float* from) {
-  Vec found;
-#pragma GCC unroll 16
-  for (int i = 0; i < kVecFloats; ++i) {
-    found[i] = from[2 * i];
-  }
-  return found;
-}
-
-inline MEZZOTINT_INLINE void put_vec(Vec value, float* to) {
-  __builtin_memcpy(to, &value, sizeof value);
-}
-// Of numbers that BF16 holds.
-inline MEZZOTINT_INLINE void put_vec(Vec value, BFloat16* to) {
-  typedef std::uint16_t Halves __attribute__((vector_size(sizeof(Vec) / 2)));
-  const Halves halves = __builtin_convertvector(reinterpret_cast<Bits>(value) >> 16, Halves);
-  __builtin_memcpy(to, &halves, sizeof halves);
-}
-
 // A window of stride 2 in both directions, read where its input lies.
 template <class T>
 void plane_max_halved(const PlaneMaxJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
   const T* x = reinterpret_cast<const T*>(pixels_of(job.x, 0, channel));
   std::uint8_t* const pixels = pixels_of(job.y, 0, channel);
   T* const y = reinterpret_cast<T*>(pixels);
-  const std::int64_t end = last * kCellBytes / static_cast<std::int64_t>(sizeof(T));
   each_row<T>(job.y, first, last, [&](std::int64_t row, std::int64_t column, std::int64_t at, std::int64_t numbers) {
     const std::int64_t inside = row < job.y.height ? std::clamp<std::int64_t>(job.y.width - column, 0, numbers) : 0;
     const T* const from = x + 2 * (row * job.x.pitch + column);
     for (std::int64_t i = 0; i < inside; i += kVecFloats) {
       const auto read = [&](std::int64_t tap) MEZZOTINT_INLINE {
-        return every_second(reinterpret_cast<const T*>(reinterpret_cast<const std::uint8_t*>(from + 2 * i) +
-                                                       job.offsets[tap]));
+        return every_second(
+            reinterpret_cast<const T*>(reinterpret_cast<const std::uint8_t*>(from + 2 * i) + job.offsets[tap]));
       };
       Vec best = read(0);
       for (std::int64_t tap = 1; tap < job.taps; ++tap) {
         const Vec other = read(tap);
         best = other > best || other != other ? other : best;  // NaN wins
       }
-      if (at + i + kVecFloats <= end) {
-        put_vec(best, y + at + i);  // what is written behind the row is overwritten
-      } else {
-        T some[kVecFloats];
-        put_vec(best, some);
-        __builtin_memcpy(y + at + i, some, static_cast<std::size_t>(end - at - i) * sizeof(T));
-      }
+      put_some(best, y + at + i, inside - i);
     }
     fill_pixels(y + at + inside, numbers - inside, T{});
   });

@@ -17,6 +17,8 @@ from mezzotint.kernels.native import argument, require
 
 PlanesCode = tuple[int, ...]
 RowsCode = tuple[int, int]
+ResultCode = tuple[PlanesCode, bool, PlanesCode | None]
+"""The planes of a convolution's result, whether they are stored, and those of its phases at stride 2, if wanted."""
 ActivationCode = tuple[int, float, float, float, float]
 """Curve, slope, bounds and step of the result, as ``Activation`` in ``csrc/core/activation.hpp``."""
 Tail = tuple[list[float], ActivationCode]
@@ -59,7 +61,7 @@ class NativeProgram:
     def conv(
         self,
         x: PlanesCode,
-        y: PlanesCode,
+        y: ResultCode,
         residual: PlanesCode | None,
         values: Tensor,
         indices: Tensor,

@@ -167,12 +167,22 @@ class Part:
         return (offset + self.first * self.stride * self.whole.item, image_bytes, self.channels, *sizes)
 
 
-def set_pitches(planes: Sequence[Planes]) -> None:
-    """The least pitch that holds the rows and borders of all linked planes."""
+def set_pitches(planes: Sequence[Planes], halved: Sequence[tuple[Planes, Planes]] = ()) -> None:
+    """The least pitch that holds the rows and borders of all linked planes.
+
+    Args:
+        planes: all of them.
+        halved: planes and their phases for windows of stride 2. Two rows of phases are not longer than a row of theirs,
+            so that who writes a row to them writes the borders as well.
+    """
     widest: dict[Planes, int] = {}
     for one in planes:
         root = one.root()
         widest[root] = max(widest.get(root, 0), one.width + one.border[1])
+    # Phases of phases: each pass settles one more of a chain.
+    for _ in halved:
+        for one, phases in halved:
+            widest[one.root()] = max(widest[one.root()], 2 * widest[phases.root()])
     for one in planes:
         one.pitch = widest[one.root()]
 

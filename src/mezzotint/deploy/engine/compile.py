@@ -1,15 +1,16 @@
-"""How do steps become a native program for inputs of one size? Shapes first, then memory, then the steps themselves."""
+"""How do steps become a native program for inputs of one size? Step by step: shapes, memory, and what is to be done."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
-from mezzotint.deploy.engine.buffers import CELL, Buffer, Part, Planes, Rows, place, set_pitches
+from mezzotint.deploy.engine.buffers import Part, Planes
+from mezzotint.deploy.engine.draft import Draft, Emitted, Shape, Written, check_joined
 from mezzotint.deploy.engine.joints import Home, homes_of, places
 from mezzotint.deploy.engine.roles import Role
 from mezzotint.deploy.engine.steps import EngineStep
@@ -19,17 +20,7 @@ from mezzotint.errors import ShapeError, message
 from mezzotint.kernels.native_program import NativeProgram
 from mezzotint.lowering.pooling import Window, window_of
 
-Shape = tuple[int, ...]
 _MINUS_INFINITY = -math.inf
-
-
-@dataclass(frozen=True)
-class Emitted:
-    """A native step: what it is for, in words, its kernel, and the multiply-adds of one image."""
-
-    name: str
-    kernel: str
-    multiply_adds: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,95 +33,11 @@ class Compiled:
     images: int
 
 
-@dataclass
-class _Draft:
-    what: Emitted
-    emit: Callable[[NativeProgram], None]
-
-
-@dataclass
-class _Compiler:
+@dataclass(kw_only=True)
+class _Compiler(Draft):
     steps: Sequence[EngineStep]
     modules: nn.Module
-    item: int
-    shapes: dict[fx.Node, Shape]
-    inputs: dict[fx.Node, int]
     outputs: dict[fx.Node, int]
-    homes: dict[fx.Node, Home]
-    drafts: list[_Draft] = field(default_factory=list)
-    buffers: list[Buffer] = field(default_factory=list)
-    planes: dict[tuple[fx.Node, tuple[int, int], float], Planes | Part] = field(default_factory=dict)
-    joints: dict[fx.Node, Planes] = field(default_factory=dict)
-    rows: dict[fx.Node, Rows] = field(default_factory=dict)
-
-    # -- memory -----------------------------------------------------------------------------------------------------
-
-    def new_planes(self, channels: int, height: int, width: int) -> Planes:
-        made = Planes(self.item, channels=channels, height=height, width=width)
-        self.buffers.append(made)
-        return made
-
-    def result_planes(self, node: fx.Node, shape: Shape) -> Planes | Part:
-        channels, height, width = shape
-        self.shapes[node] = shape
-        home = self.homes.get(node)
-        made: Planes | Part
-        if home is None:
-            made = self.new_planes(channels, height, width)
-        else:
-            whole = self.joints.get(home.joint)
-            if whole is None:
-                whole = self.joints[home.joint] = self.new_planes(home.joint.meta["shape"][1], height, width)
-            _check_joined((height, width), (whole.height, whole.width))
-            made = Part(whole, home.first, channels)
-        self.planes[node, (1, 1), 0.0] = made
-        return made
-
-    def phases(self, node: fx.Node, stride: tuple[int, int], count: int, fill: float) -> Planes | Part:
-        """The planes of a value, taken apart where a stride or another border than zeros asks for it."""
-        key = (node, stride, fill)
-        channels, height, width = self.image_shape(node)
-        found = self.planes.get(key)
-        if found is None:
-            found = self.new_planes(count * channels, -(-height // stride[0]), -(-width // stride[1]))
-            self.planes[key] = found
-            self.split(node, found, stride, fill)
-        if isinstance(found, Planes):
-            # Only phases that are read are stored; those who ask first do not know of later readers.
-            found.channels = max(found.channels, count * channels)
-        return found
-
-    def split(self, node: fx.Node, to: Planes | Part, stride: tuple[int, int], fill: float) -> None:
-        name = f"{node.name}: {'phases' if stride != (1, 1) else 'planes'}"
-        if node in self.inputs:
-            number, shape = self.inputs[node], self.image_shape(node)
-            self.draft(
-                Emitted(name, "split"), [], [to], lambda p: p.split_input(number, shape, stride, to.code(), fill)
-            )
-        else:
-            source = self.planes[node, (1, 1), 0.0]
-            self.draft(
-                Emitted(name, "split"), [source], [to], lambda p: p.split(source.code(), stride, to.code(), fill)
-            )
-
-    def draft(
-        self,
-        what: Emitted,
-        reads: Sequence[Buffer | Part],
-        writes: Sequence[Buffer | Part],
-        emit: Callable[[NativeProgram], None],
-    ) -> None:
-        for buffer in (*reads, *writes):
-            buffer.use(len(self.drafts))
-        self.drafts.append(_Draft(what, emit))
-
-    def image_shape(self, node: fx.Node) -> tuple[int, int, int]:
-        shape = self.shapes[node]
-        if len(shape) != 3:
-            raise ShapeError(message(f"input of {node.name}", received=list(shape), allowed="[C, H, W] and a batch"))
-        return shape[0], shape[1], shape[2]
-
-    # -- steps ------------------------------------------------------------------------------------------------------
 
     def add(self, step: EngineStep) -> None:
         if step.role is Role.LINEAR:
@@ -172,12 +79,15 @@ class _Compiler:
             residual.link(y)
         what = Emitted(_name(step), _conv_kernel(weights), weights.values.numel() * shape[1] * shape[2])
         reads = [x] if residual is None else [x, residual]
+        written = self.convs[step.result] = Written(len(self.drafts), y)
 
         def emit(program: NativeProgram) -> None:
             offsets = [tap.offset(x, channels) for tap in taps]
             beside = None if residual is None else residual.code()
             tail = (weights.bias.tolist(), step.activation.code)
-            program.conv(x.code(), y.code(), beside, weights.values, weights.indices, geometry.code, offsets, tail)
+            program.conv(
+                x.code(), written.code(), beside, weights.values, weights.indices, geometry.code, offsets, tail
+            )
 
         self.draft(what, reads, [y], emit)
 
@@ -260,7 +170,7 @@ class _Compiler:
         y = self.result_planes(step.result, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
         whole, begin = (y.whole, y.first) if isinstance(y, Part) else (y, 0)
         for (node, first), shape in zip(places(step, begin), shapes, strict=True):
-            _check_joined(shape[1:], shapes[0][1:])
+            check_joined(shape[1:], shapes[0][1:])
             if self.homes.get(node) != Home(self.homes[step.result].joint, first):
                 self.split(node, Part(whole, first, shape[0]), (1, 1), 0.0)
 
@@ -280,13 +190,6 @@ class _Compiler:
             Emitted(f"{result.name}: rows", "flatten"), [x], [y], lambda p: p.flatten(x.code(), (y.code(), -1, size))
         )
 
-    def new_rows(self, node: fx.Node, size: int) -> Rows:
-        made = Rows(self.item, size=size)
-        self.buffers.append(made)
-        self.rows[node] = made
-        self.shapes[node] = (size,)
-        return made
-
     def linear(self, step: EngineStep) -> None:
         weight, bias = of_linear(step.nodes[0], self.modules)
         x = self.input_rows(step.source)
@@ -303,14 +206,6 @@ class _Compiler:
             y = self.new_rows(step.result, size)
             self.draft(what, [x], [y], lambda p: p.product(x.code(), weight, tail, (y.code(), -1, size)))
 
-    def input_rows(self, node: fx.Node) -> Rows:
-        found = self.rows.get(node)
-        if found is None:
-            number, (size,) = self.inputs[node], self.shapes[node]
-            made = found = self.new_rows(node, size)
-            self.draft(Emitted(f"{node.name}: rows", "rows"), [], [made], lambda p: p.rows(number, size, made.code()))
-        return found
-
     def leave(self, node: fx.Node) -> None:
         """Write a result as an output of the program."""
         number, size = self.outputs[node], math.prod(self.shapes[node])
@@ -322,18 +217,6 @@ class _Compiler:
 
     def _flattened_from(self, node: fx.Node) -> fx.Node:
         return next(step.source for step in self.steps if step.result is node)
-
-    # -- end --------------------------------------------------------------------------------------------------------
-
-    def program(self, images: int) -> NativeProgram:
-        planes = [buffer for buffer in self.buffers if isinstance(buffer, Planes)]
-        set_pitches(planes)
-        arena = place(self.buffers, images)
-        margin = max((one.lead for one in planes), default=0) * self.item + 16 * CELL
-        made = NativeProgram(torch.bfloat16 if self.item == 2 else torch.float32, arena, margin, images)
-        for draft in self.drafts:
-            draft.emit(made)
-        return made
 
 
 def compile_steps(
@@ -379,12 +262,6 @@ def _name(step: EngineStep) -> str:
 
 def _conv_kernel(weights: ConvWeights) -> str:
     return f"density {weights.density:.3g}" if weights.density < 1 else "dense"
-
-
-def _check_joined(size: Shape, wanted: Shape) -> None:
-    """Height and width of what is joined channel by channel."""
-    if size != wanted:
-        raise ShapeError(message("image that is joined with others", received=list(size), allowed=str(list(wanted))))
 
 
 def check_float32(x: Tensor) -> Tensor:

@@ -1,0 +1,28 @@
+// Where does each number of a plane lie in its phases for windows of stride 2? Found once for a geometry.
+#pragma once
+
+#include <vector>
+
+#include "core/planes.hpp"
+#include "kernels/plane_jobs.hpp"
+
+namespace mezzotint {
+
+class Routes {
+ public:
+  Routes() = default;
+  // phases: one to four of y's, phase by phase.
+  Routes(const Planes& y, const Planes& phases);
+
+  [[nodiscard]] PhaseRoutes view() const {
+    return {routes_.data(), starts_.data(), gaps_.data(), static_cast<std::int64_t>(gaps_.size()), behind_};
+  }
+
+ private:
+  std::vector<PhaseRoute> routes_;
+  std::vector<std::int32_t> starts_;
+  std::vector<PhaseRoutes::Gap> gaps_;
+  PhaseRoutes::Gap behind_{};
+};
+
+}  // namespace mezzotint
