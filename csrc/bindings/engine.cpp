@@ -1,6 +1,7 @@
 #include "bindings/engine.hpp"
 
 #include <tuple>
+#include <utility>
 
 #include "bindings/arguments.hpp"
 #include "engine/program.hpp"
@@ -133,19 +134,19 @@ class PythonProgram {
     program_.run(from, to, batch, threads);
   }
 
-  // As run(); the seconds of each step.
-  std::vector<double> profile(const std::vector<TensorArgument>& inputs, const std::vector<TensorArgument>& outputs,
-                              std::int64_t batch, int threads) {
+  // As run(); what each step took, as in StepTime.
+  std::vector<std::tuple<double, double>> profile(const std::vector<TensorArgument>& inputs,
+                                                  const std::vector<TensorArgument>& outputs, std::int64_t batch,
+                                                  int threads) {
     const std::vector<Numbers> from = numbers(inputs, batch), to = numbers(outputs, batch);
-    std::vector<double> seconds(static_cast<std::size_t>(program_.size()));
+    std::vector<StepTime> times(static_cast<std::size_t>(program_.size()));
     const nb::gil_scoped_release release;
-    program_.run(from, to, batch, threads, &seconds);
-    return seconds;
-  }
-
-  double time(std::int64_t step, std::int64_t images, int threads, int repeats) {
-    const nb::gil_scoped_release release;
-    return program_.time(step, images, threads, repeats);
+    program_.run(from, to, batch, threads, &times);
+    std::vector<std::tuple<double, double>> found;
+    for (const StepTime& time : times) {
+      found.emplace_back(time.seen, time.worked);
+    }
+    return found;
   }
 
   [[nodiscard]] std::int64_t size() const { return program_.size(); }
@@ -245,7 +246,6 @@ void add_engine(nb::module_& m) {
       .def("product", &PythonProgram::product)
       .def("run", &PythonProgram::run)
       .def("profile", &PythonProgram::profile)
-      .def("time", &PythonProgram::time)
       .def("size", &PythonProgram::size)
       .def("choices", &PythonProgram::choices)
       .def("choice", &PythonProgram::choice)

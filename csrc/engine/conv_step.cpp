@@ -20,8 +20,10 @@ namespace {
 constexpr std::int64_t kChannelCost = 3;
 // From this density on, all weights of a group of channels may cost less than the nonzeros: it is a choice.
 constexpr double kLeastShared = 0.25;
-constexpr std::int64_t kLeastPart = 32;  // input channels
-constexpr std::int64_t kFirstTile = 4;   // until another one is chosen
+// The input channels are summed in parts, if what a tile reads of a part fills level 1 of the cache to such a degree.
+constexpr std::int64_t kLeastPart = std::int64_t{12} << 10, kMostPart = std::int64_t{40} << 10;
+constexpr std::int64_t kMostParts = 16;
+constexpr std::int64_t kFirstTile = 4;  // until another one is chosen
 
 std::uint32_t joined(float first, float second) {
   BFloat16 low, high;
@@ -155,7 +157,12 @@ class ConvOf final : public Step {
       pairs_ = pairs_of<T, Pair>(s, starts);
     }
     channels_ = s.conv.in_per_group;
-    parts_pay_ = s.conv.groups == 1 && s.conv.in_per_group >= kLeastPart * 2;
+    most_parts_ = s.conv.groups == 1 ? std::min(kMostParts, channels_) : 1;
+    if (!s.tap_offsets.empty()) {
+      const auto [least, most] = std::minmax_element(s.tap_offsets.begin(), s.tap_offsets.end());
+      const std::int64_t within = std::min(*most - *least, s.x.shape.stride);  // phases lie further apart
+      halo_ = within * static_cast<std::int64_t>(sizeof(T)) / kCellBytes;
+    }
     choose({pairs_.segments.empty(), kFirstTile, 1});
   }
 
@@ -194,9 +201,18 @@ class ConvOf final : public Step {
     std::vector<Choice> found;
     for (const bool grouped : {false, true}) {
       const bool there = !(grouped ? groups_.segments : pairs_.segments).empty();
-      for (std::int64_t tile = 1; there && tile <= kernels.plane_tile_cells(y_.shape.dtype, grouped); ++tile) {
-        for (const std::int64_t parts : {1, 2, 4}) {
-          if (parts == 1 || (!grouped && parts_pay_ && channels_ >= parts * kLeastPart)) {
+      const std::int64_t most = kernels.plane_tile_cells(y_.shape.dtype, grouped);
+      const std::int64_t cells = plane_cells(y_.shape);
+      for (std::int64_t tile = std::min({std::int64_t{2}, most, cells}); there && tile <= std::min(most, cells);
+           ++tile) {
+        const auto tiles = [cells](std::int64_t of) { return (cells + of - 1) / of; };
+        if (tile > 2 && tiles(tile) == tiles(tile - 1)) {
+          continue;  // cut as by the one before
+        }
+        found.push_back({grouped, tile, 1});
+        for (std::int64_t parts = 2; !grouped && parts <= most_parts_; parts *= 2) {
+          const std::int64_t bytes = channels_ / parts * (tile + halo_) * kCellBytes;
+          if (bytes >= kLeastPart && bytes <= kMostPart) {
             found.push_back({grouped, tile, parts});
           }
         }
@@ -331,8 +347,9 @@ class ConvOf final : public Step {
   const void* entries_ = nullptr;
   std::int64_t entry_bytes_ = 0;
   std::vector<std::int32_t> segments_;
-  std::int64_t channels_ = 0;
-  bool parts_pay_ = false, settled_ = false;
+  std::int64_t channels_ = 0, most_parts_ = 1;
+  std::int64_t halo_ = 0;  // cells that taps read beside a tile
+  bool settled_ = false;
 };
 
 }  // namespace

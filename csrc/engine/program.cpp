@@ -1,12 +1,12 @@
 #include "engine/program.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <new>
 #include <thread>
 
 #include "core/error.hpp"
+#include "engine/stopwatch.hpp"
 #include "engine/walk.hpp"
 #include "isa/select.hpp"
 #include "runtime/pool.hpp"
@@ -14,14 +14,8 @@
 namespace mezzotint {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // What bounds the memory that a walk takes.
 constexpr std::int64_t kRoundsAtOnce = 32;
-
-double seconds_between(Clock::time_point first, Clock::time_point last) {
-  return std::chrono::duration<double>(last - first).count();
-}
 
 std::vector<Numbers> from_image(std::vector<Numbers> numbers, std::int64_t image) {
   for (Numbers& one : numbers) {
@@ -93,15 +87,15 @@ void Program::settle() {
 }
 
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                  int threads, std::vector<double>* seconds) {
+                  int threads, std::vector<StepTime>* times) {
   const std::int64_t most = images_ * kRoundsAtOnce;
   for (std::int64_t first = 0; first < batch; first += most) {
-    run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, seconds);
+    run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, times);
   }
 }
 
 void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                         int threads, std::vector<double>* seconds) {
+                         int threads, std::vector<StepTime>* times) {
   const std::int64_t rounds = (batch + images_ - 1) / images_;
   Scratch<std::uint8_t> arena = take_arena();
   std::vector<std::vector<const float*>> from(static_cast<std::size_t>(rounds));
@@ -127,48 +121,23 @@ void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<N
     kept_floats = std::max(kept_floats, one->kept_floats(active()));
   }
   Walk walk(rounds * size(), threads, [&](std::int64_t item) { return step(item).tasks(place(item)); });
-  const std::thread::id caller = std::this_thread::get_id();
-  Clock::time_point before = Clock::now();
-  on_team(threads, kept_floats, [&](float* kept) {
-    const bool notes = seconds && std::this_thread::get_id() == caller;
-    walk.join([&](std::int64_t item, std::int64_t task) { step(item).work(place(item), task, kept); },
-              [&](std::int64_t item) {
-                if (notes) {
-                  const Clock::time_point now = Clock::now();
-                  (*seconds)[static_cast<std::size_t>(item % size())] += seconds_between(before, now);
-                  before = now;
-                }
-              });
-  });
-  give_arena(std::move(arena));
-}
-
-double Program::time(std::int64_t number, std::int64_t images, int threads, int repeats) {
-  const Step& timed = step(number);
-  Scratch<std::uint8_t> arena = take_arena();
-  const std::vector<const float*> no_inputs;
-  const std::vector<float*> no_outputs;
-  const RunPlace place{&active(), arena.get() + margin_, &no_inputs, &no_outputs, std::min(images, images_), threads};
-  std::vector<double> seconds(static_cast<std::size_t>(std::max(repeats, 1)) + 1);
-  Walk walk(static_cast<std::int64_t>(seconds.size()), threads, [&](std::int64_t) { return timed.tasks(place); });
-  Clock::time_point begin = Clock::now();
-  on_team(threads, timed.kept_floats(active()), [&](float* kept) {
-    walk.join(
-        [&](std::int64_t repeat, std::int64_t task) {
-          if (task == 0) {  // drawn right after the last task of the repeat before
-            seconds[static_cast<std::size_t>(repeat)] = std::chrono::duration<double>(Clock::now() - begin).count();
-          }
-          timed.work(place, task, kept);
-        },
-        [](std::int64_t) {});
-  });
-  const double end = std::chrono::duration<double>(Clock::now() - begin).count();
-  double best = end - seconds.back();
-  for (std::size_t i = 1; i + 1 < seconds.size(); ++i) {
-    best = std::min(best, seconds[i + 1] - seconds[i]);
+  const auto work = [&](std::int64_t item, std::int64_t task, float* kept) {
+    step(item).work(place(item), task, kept);
+  };
+  if (times) {
+    Stopwatch watch(size(), *times);
+    on_team(threads, kept_floats, [&](float* kept) {
+      Stopwatch::Hand hand(watch);
+      walk.join([&](std::int64_t item, std::int64_t task) { work(item, task, kept); },
+                [&](std::int64_t item) { hand.left(item); }, [&](std::int64_t item) { hand.over(item); });
+    });
+  } else {
+    const auto nothing = [](std::int64_t) {};
+    on_team(threads, kept_floats, [&](float* kept) {
+      walk.join([&](std::int64_t item, std::int64_t task) { work(item, task, kept); }, nothing, nothing);
+    });
   }
   give_arena(std::move(arena));
-  return best;
 }
 
 Scratch<std::uint8_t> Program::take_arena() {

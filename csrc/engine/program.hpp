@@ -17,6 +17,11 @@ struct Numbers {
   std::int64_t size;  // numbers of an image
 };
 
+// What a step took: seconds as the caller saw them, and seconds of the processor, of all threads, without waiting.
+struct StepTime {
+  double seen = 0.0, worked = 0.0;
+};
+
 class Program {
  public:
   // arena_bytes: what `images` images need at once; a larger batch is done in several rounds. `margin` bytes before and
@@ -33,17 +38,13 @@ class Program {
   void settle();
 
   // Safe to call from several threads once all steps are there; threads >= 1, the caller's included.
-  // seconds: what the caller saw of each step is added there; or null.
+  // times: of each step, to which those of this run are added; or null.
   void run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch, int threads,
-           std::vector<double>* seconds = nullptr);
-
-  // Seconds of one step, the least of `repeats`, on numbers of no meaning: zeros that the arena is filled with. Not of
-  // a step that reads an input or writes an output.
-  double time(std::int64_t number, std::int64_t images, int threads, int repeats);
+           std::vector<StepTime>* times = nullptr);
 
  private:
   void run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                  int threads, std::vector<double>* seconds);
+                  int threads, std::vector<StepTime>* times);
   // Memory of one run. The next run takes it again.
   Scratch<std::uint8_t> take_arena();
   void give_arena(Scratch<std::uint8_t> arena);

@@ -35,10 +35,10 @@ class Walk {
     }
   }
 
-  // Takes part: work(step, task) for one task after the other, over(step) when all of a step are done. Neither may
-  // throw. More threads than foreseen return at once.
-  template <class Work, class Over>
-  void join(const Work& work, const Over& over) {
+  // Takes part: work(step, task) for one task after the other, left(step) when there are no more of a step, over(step)
+  // when all of them are done. None may throw. More threads than foreseen return at once.
+  template <class Work, class Left, class Over>
+  void join(const Work& work, const Left& left, const Over& over) {
     const int self = joined_.fetch_add(1, std::memory_order_relaxed);
     if (self >= threads_) {
       return;
@@ -52,6 +52,7 @@ class Walk {
           hand(step, self).done.store(++done, std::memory_order_release);
         }
       }
+      left(step);
       wait(step);
       over(step);
     }

@@ -105,16 +105,13 @@ class NativeProgram:
         """Run on contiguous float32 tensors ``[batch, ...]``; outputs are overwritten. The GIL is released."""
         self._program.run([argument(x) for x in inputs], [argument(y) for y in outputs], batch, threads)
 
-    def profile(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int) -> list[float]:
-        """As :meth:`run`; the seconds of each step."""
+    def profile(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int
+    ) -> list[tuple[float, float]]:
+        """As :meth:`run`; of each step the seconds, and seconds of the processor in all threads, without waiting."""
         arrays = [argument(x) for x in inputs], [argument(y) for y in outputs]
-        seconds: list[float] = self._program.profile(*arrays, batch, threads)
-        return seconds
-
-    def time(self, step: int, images: int, threads: int, repeats: int) -> float:
-        """Seconds of a step on numbers of no meaning, the least of some repeats; of one that reads no input."""
-        seconds: float = self._program.time(step, images, threads, repeats)
-        return seconds
+        times: list[tuple[float, float]] = self._program.profile(*arrays, batch, threads)
+        return times
 
     def choices(self, step: int) -> list[Choice]:
         """The kernels that can do a convolution; none for other steps."""

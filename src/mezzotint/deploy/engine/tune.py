@@ -1,7 +1,8 @@
 """Which kernel does each convolution take? The fastest one, measured on this machine, or what a plan file remembers.
 
 Measured within the whole network: what a step reads lies then in the caches where the step before left it, and its
-weights where the last image left them. All convolutions try a kernel of theirs in the same run.
+weights where the last image left them. All convolutions try a kernel of theirs in the same run. What counts is the time
+that the processor works, in all threads: another program that takes a core away does not change the choice.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import torch
 from mezzotint.deploy.engine.compile import Compiled
 from mezzotint.kernels.native_program import Choice
 
-#: Cells at once that are tried; those that the registers of this CPU do not hold are no choices.
-_TILES = frozenset({1, 2, 3, 4, 6, 8, 12, 24})
-_REPEATS = 5
-Times = list[dict[Choice, float]]
+#: Cells at once that are tried, of those that are choices; 7 is a whole plane of 14 x 14 in BF16.
+_TILES = frozenset({1, 2, 3, 4, 6, 7, 8, 12, 24})
+_REPEATS = 3
 
 
 def tune(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
@@ -27,41 +27,22 @@ def tune(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) ->
         shapes: of its inputs, without the batch.
         threads: that will run it.
     """
-    program = compiled.program
-    choices = [
-        [choice for choice in program.choices(step) if choice[1] in _TILES] for step in range(len(compiled.steps))
-    ]
-    times: Times = [{} for _ in choices]
-    _measure(compiled, shapes, threads, [[one for one in some if one[2] == 1] for some in choices], times)
-    # Parts let larger tiles stay in level 1.
-    near = []
-    for some, taken in zip(choices, times, strict=True):
-        tile = min(taken, key=lambda choice: taken[choice])[1] if taken else 0
-        near.append([one for one in some if one[2] > 1 and one[1] in (tile, 2 * tile)])
-    _measure(compiled, shapes, threads, near, times)
-    found = [min(taken, key=lambda choice: taken[choice]) if taken else None for taken in times]
-    apply(compiled, found)
-    return found
-
-
-def _measure(
-    compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int, choices: list[list[Choice]], times: Times
-) -> None:
-    """Add the least time of each choice; who has fewer of them than others runs its fastest one meanwhile."""
     program, batch = compiled.program, compiled.images
     inputs = [torch.zeros(batch, *shape) for shape in shapes]
     outputs = [torch.empty(batch, *shape) for shape in compiled.outputs]
+    choices = [[one for one in program.choices(step) if one[1] in _TILES] for step in range(len(program))]
+    times: list[dict[Choice, float]] = [{} for _ in choices]
     for turn in range(max(map(len, choices), default=0)):
-        for step, some in enumerate(choices):
-            if turn < len(some):
-                program.choose(step, some[turn])
-            elif turn == len(some) and times[step]:
-                program.choose(step, min(times[step], key=lambda choice: times[step][choice]))
+        tried = {step: some[turn] for step, some in enumerate(choices) if turn < len(some)}
+        for step, choice in tried.items():
+            program.choose(step, choice)
         program.run(inputs, outputs, batch, threads)
         runs = [program.profile(inputs, outputs, batch, threads) for _ in range(_REPEATS)]
-        for step, some in enumerate(choices):
-            if turn < len(some):
-                times[step][some[turn]] = min(run[step] for run in runs)
+        for step, choice in tried.items():
+            times[step][choice] = min(run[step][1] for run in runs)
+    found = [min(taken, key=lambda choice: taken[choice]) if taken else None for taken in times]
+    apply(compiled, found)
+    return found
 
 
 def apply(compiled: Compiled, choices: list[Choice | None]) -> None:
