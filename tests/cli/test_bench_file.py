@@ -72,6 +72,19 @@ def test_the_command_measures_and_writes(folder: Path, tmp_path: Path, capsys: p
     assert "file" not in row
 
 
+def test_the_steps_are_shown(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "infer", str(folder / "ours.safetensors"), "--engines", ENGINE, "--rounds", "1", "--steps"]
+    assert main([*words, "--threads", "1", "-o", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "ms for 1 image, medians" in told
+    assert "layer3.2.conv2: convolution + batch norm + add + activation: density" in told
+    assert "PyTorch, Python and copies" in told
+    assert main(["bench", "infer", str(folder / "own.onnx"), "--engines", "pytorch", "--steps"]) == 2
+    assert "--steps: received it with other engines alone" in capsys.readouterr().err
+    assert main(["bench", "train", "--steps"]) == 2
+    assert "--steps: received it without a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -1,4 +1,4 @@
-"""Do windows of stride 2 read what the step before wrote for them, whatever the sizes, and nothing that was left there?"""
+"""Do windows of stride 2 read what the step before wrote for them, at any size, and nothing that was left there?"""
 
 from __future__ import annotations
 
@@ -103,4 +103,10 @@ def test_no_pass_takes_a_result_apart() -> None:
     with torch.inference_mode():
         engine(torch.zeros(1, 3, 20, 20))
     kernels = [what.kernel for what in next(iter(engine.segments[0].compiled.values())).steps]
-    assert kernels == ["split", "dense", "dense", "maximum of taps, every second pixel", "flatten"]  # of the input alone
+    assert kernels == [
+        "split",
+        "dense",
+        "dense",
+        "maximum of taps, every second pixel",
+        "flatten",
+    ]  # of the input alone

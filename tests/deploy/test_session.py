@@ -237,3 +237,21 @@ def test_a_network_that_cannot_be_traced_runs_all_the_same() -> None:
     session = Session(network, description=Description(input_shape=(3, 8, 8)))
     np.testing.assert_allclose(session.run([images(2)])[0], expected(network, images(2)), rtol=1e-5, atol=1e-6)
     assert "runs in PyTorch, because" in session.explain()
+
+
+def test_a_profile_tells_all_steps() -> None:
+    model = resnet20()
+    session = Session(model, 1, description=DESCRIPTION)
+    profile = session.profile([images(3)], calls=2)
+    assert profile.batch == 3
+    told = [line for line in session.explain().splitlines() if "cells at once" in line]
+    assert sum("cells at once" in step.kernel for step in profile.steps) == len(told)
+    layer = model.get_submodule("layer2.0.conv2")
+    (step,) = [step for step in profile.steps if step.name.startswith("layer2.0.conv2:")]
+    assert step.multiply_adds == 3 * layer.nnz * 4 * 4
+    assert 0 < sum(step.milliseconds for step in profile.steps) + profile.elsewhere <= profile.milliseconds * 1.5
+    assert len(str(profile).splitlines()) == len(profile.steps) + 3
+    with pytest.raises(InputError, match="calls: received 0"):
+        session.profile([images(1)], calls=0)
+    with pytest.raises(InputError, match="allowed: a list of arrays"):
+        session.profile(images(1))

@@ -81,18 +81,22 @@ def images(setting: Setting) -> Any:
     return np.random.default_rng(0).standard_normal((setting.batch, *setting.shape), dtype=np.float32)
 
 
-def _ours(setting: Setting) -> Call:
+def session_of(setting: Setting) -> Any:
+    """Our session of an engine "mezzotint ..."."""
     from mezzotint.deploy import Description, Session
 
     described = Description(input_shape=tuple(setting.shape))
-    session = Session(
+    return Session(
         setting.file or network(setting.network, setting.density),
         threads=setting.threads,
         dtype=setting.engine.removeprefix("mezzotint "),
         description=described if setting.freed or not setting.file else None,
         plan=setting.plan or None,
     )
-    x = images(setting)
+
+
+def _ours(setting: Setting) -> Call:
+    session, x = session_of(setting), images(setting)
     return lambda: session.run([x])
 
 

@@ -17,6 +17,7 @@ EXAMPLES = """\
   mezzotint bench kernels --network resnet50 --fp32
   mezzotint bench infer --network resnet50 --batch 1,64
   mezzotint bench infer pruned.onnx --batch 1,16      # your network, in each engine that is installed
+  mezzotint bench infer pruned.onnx --engines "mezzotint bf16" --steps      # where its time goes, layer by layer
 
 Both sides run in one process, in turn; medians are compared. Leave the machine alone meanwhile.
 """
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engines",
         help='infer: which, as "mezzotint fp32,onnxruntime"; a first word is all of its kind (default: all)',
     )
+    parser.add_argument("--steps", action="store_true", help="infer FILE: what each step of ours takes as well")
     parser.add_argument("--batch", help="images; train: one size or several, 1,8,32 (default: the network's usual one)")
     parser.add_argument("--rounds", type=int, default=4, help="counted rounds (default: 4)")
     parser.add_argument("--threads", type=int, default=2, help="of either side (default: 2)")
@@ -58,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         from mezzotint.cli import bench_file
 
         return bench_file.run(arguments)
+    if arguments.steps:
+        raise InputError(message("--steps", received="it without a file", allowed="with `bench infer FILE`"))
     known = _known(arguments.action)
     name = arguments.network = arguments.network or "resnet50"
     if name not in known:

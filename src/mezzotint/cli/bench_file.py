@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mezzotint.cli.bench import check, measure_inference, numbers
@@ -28,6 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     from mezzotint.bench import infer, infer_file
 
     engines = infer.chosen(arguments.engines)
+    ours = [engine for engine in engines if engine.startswith("mezzotint")]
+    if arguments.steps and not ours:
+        fix = 'Say --engines "mezzotint bf16", say.'
+        raise InputError(
+            message("--steps", received="it with other engines alone", allowed="with one of ours", fix=fix)
+        )
     known, fixed = infer_file.check_file(arguments.file, sizes)
     batches = numbers("--batch", arguments.batch or str(fixed or 1), int, _COUNTS)
 
@@ -35,8 +42,21 @@ def run(arguments: argparse.Namespace) -> int:
         return infer_file.settings_of_file(known, fixed, batch, arguments.threads, engines, folder)
 
     file = measure_inference(known.network, batches, settings, arguments.rounds, arguments.output)
+    if arguments.steps:
+        with TemporaryDirectory() as place:
+            for batch in batches:
+                for setting in infer_file.settings_of_file(known, fixed, batch, arguments.threads, ours, Path(place)):
+                    line(f"{setting.engine}: {profile_of(setting)}")
     line(f"written: {file}")
     return 0
+
+
+def profile_of(setting: Any) -> Any:
+    """What each step of a session takes."""
+    from mezzotint.bench import infer_engines, machine
+
+    with machine.using_threads(setting.threads):
+        return infer_engines.session_of(setting).profile([infer_engines.images(setting)])
 
 
 def _check_file(arguments: argparse.Namespace) -> None:

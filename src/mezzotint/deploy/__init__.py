@@ -5,6 +5,7 @@ from __future__ import annotations
 from mezzotint.deploy.bundle import Bundle, describe, load, open_bundle
 from mezzotint.deploy.classify import Classifier, Guess
 from mezzotint.deploy.description import Description
+from mezzotint.deploy.engine import Profile, StepTime
 from mezzotint.deploy.export_model import Exported, export
 from mezzotint.deploy.formats import FORMATS
 from mezzotint.deploy.onnx import load_onnx
@@ -18,7 +19,9 @@ __all__ = [
     "Description",
     "Exported",
     "Guess",
+    "Profile",
     "Session",
+    "StepTime",
     "TensorInfo",
     "describe",
     "export",

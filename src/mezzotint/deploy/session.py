@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from mezzotint.deploy.arrays import Array, to_array, to_tensor
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
-from mezzotint.deploy.engine import EngineModel
+from mezzotint.deploy.engine import EngineModel, Profile, profile_of
 from mezzotint.deploy.legend import with_legend
 from mezzotint.deploy.refusals import OF_INPUTS, refused_inputs, refused_shape
 from mezzotint.deploy.tensor_info import TensorInfo
@@ -143,11 +143,7 @@ class Session:
             InputError: a wrong number of inputs, or an unknown name.
             ShapeError: an array of another shape or type.
         """
-        arrays = self._ordered(inputs)
-        tensors = [
-            to_tensor(info, array, can_be_freed=self._can_be_freed)
-            for info, array in zip(self._inputs, arrays, strict=True)
-        ]
+        tensors = self._tensors(inputs)
         try:
             results = self._compute(tensors)
         except OF_INPUTS as error:
@@ -155,6 +151,25 @@ class Session:
                 raise
             raise refused_inputs([info.name for info in self._inputs], tensors, error) from error
         return [to_array(tensor) for tensor in results]
+
+    def profile(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike], calls: int = 20) -> Profile:
+        """How long each step takes; ``print`` it.
+
+        Args:
+            inputs: as of :meth:`run`.
+            calls: that are counted, after one that is not.
+
+        Raises:
+            InputError: as :meth:`run`; ONNX Runtime runs the network as a whole; no call is to be counted.
+        """
+        if self._refused:
+            received = f"one that ONNX Runtime runs as a whole, because {self._refused}"
+            raise InputError(message("session to profile", received=received, allowed="one with native steps"))
+        if calls < 1:
+            raise InputError(message("calls", received=calls, allowed="at least 1"))
+        self.run(inputs)
+        tensors = self._tensors(inputs)
+        return profile_of(lambda: self._compute(tensors), tensors[0].shape[0], calls)
 
     def explain(self) -> str:
         """Which kernel does each step and why, why the rest runs elsewhere, and what the words mean."""
@@ -210,6 +225,12 @@ class Session:
     def _casting(self) -> torch.autocast:
         """The session's own precision, whatever the caller's surroundings say."""
         return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._dtype == "bf16")
+
+    def _tensors(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[Tensor]:
+        return [
+            to_tensor(info, array, can_be_freed=self._can_be_freed)
+            for info, array in zip(self._inputs, self._ordered(inputs), strict=True)
+        ]
 
     def _ordered(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[ArrayLike]:
         names = [info.name for info in self._inputs]

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from mezzotint.deploy.engine.activation import join_products
 from mezzotint.deploy.engine.compile import Compiled, check_float32, compile_steps
 from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
+from mezzotint.deploy.engine.profile import watcher
 from mezzotint.deploy.engine.shapes import note_shapes
 from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
 from mezzotint.deploy.engine.tune import apply, fits, tune
@@ -141,8 +142,15 @@ class NativeSegment(nn.Module):
         # A parameter [1, C, H, W] that is added or multiplied has no batch of its own.
         arrays = [check_float32(x.expand(batch, *x.shape[1:])) for x in inputs]
         results = tuple(torch.empty(batch, *shape) for shape in compiled.outputs)
-        if batch:
+        watched = watcher()
+        if batch and watched is None:
             compiled.program.run(arrays, results, batch, self._threads())
+        elif batch and watched is not None:
+            times = compiled.program.profile(arrays, results, batch, self._threads())
+            watched += [
+                (what, self._kernel(compiled, at), seen)
+                for at, (what, (seen, _)) in enumerate(zip(compiled.steps, times, strict=True))
+            ]
         return results
 
     def explain(self) -> list[str]:
@@ -150,7 +158,11 @@ class NativeSegment(nn.Module):
         if not self.compiled:
             return ["  not compiled yet"]
         compiled = next(reversed(self.compiled.values()))
-        return [f"  {what.name}: {self._kernel(compiled, at)}" for at, what in enumerate(compiled.steps)]
+        found = []
+        for at, what in enumerate(compiled.steps):
+            reason = ", the fastest of those measured" if compiled.program.choice(at)[1] else ""
+            found.append(f"  {what.name}: {self._kernel(compiled, at)}{reason}")
+        return found
 
     def _kernel(self, compiled: Compiled, step: int) -> str:
         what, (grouped, tile, parts) = compiled.steps[step], compiled.program.choice(step)
@@ -158,7 +170,7 @@ class NativeSegment(nn.Module):
             return what.kernel
         kernel = f"{GROUP} output channels at once, all weights" if grouped else "pairs of nonzeros"
         kernel += f", input channels in {parts} parts" if parts > 1 else ""
-        return f"{what.kernel}: {kernel}, {tile} cells at once, the fastest of those measured"
+        return f"{what.kernel}: {kernel}, {tile} cells at once"
 
     def _threads(self) -> int:
         return self._owner[0].threads or torch.get_num_threads()
