@@ -20,6 +20,13 @@ namespace {
 template <class T>
 struct CellOf;
 
+// BF16 in the upper half of each number, rounded to nearest even; NaN stays NaN.
+inline MEZZOTINT_INLINE Bits rounded(Vec value) {
+  const Bits bits = reinterpret_cast<Bits>(value);
+  const auto is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  return is_nan ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u);
+}
+
 template <class T>
 constexpr int kVecsOf = static_cast<int>(kCellBytes / sizeof(T) / kVecFloats);
 
@@ -98,12 +105,6 @@ struct CellOf<BFloat16> {
     return (Bits)vzip1q_u16(low, high);
   }
 #else
-  // Round to nearest even in the upper half; NaN stays NaN.
-  static inline MEZZOTINT_INLINE Bits rounded(Vec value) {
-    const Bits bits = reinterpret_cast<Bits>(value);
-    const auto is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    return is_nan ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u);
-  }
   static inline MEZZOTINT_INLINE Bits interleaved(Vec even, Vec odd) {
     return (rounded(odd) & 0xffff0000u) | (rounded(even) >> 16);
   }

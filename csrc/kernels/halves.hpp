@@ -53,12 +53,37 @@ inline MEZZOTINT_INLINE Vec every_second(const BFloat16* from) {
   return reinterpret_cast<Vec>(*reinterpret_cast<const LooseBits*>(from) << 16);
 }
 inline MEZZOTINT_INLINE Vec every_second(const float* from) {
-  Vec found;
-#pragma GCC unroll 16
-  for (int i = 0; i < kVecFloats; ++i) {
-    found[i] = from[2 * i];
-  }
-  return found;
+  const Vec one = reinterpret_cast<const LooseVec*>(from)[0], two = reinterpret_cast<const LooseVec*>(from)[1];
+#if MEZZOTINT_VECTOR_FLOATS == 16
+  return __builtin_shufflevector(one, two, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif MEZZOTINT_VECTOR_FLOATS == 8
+  return __builtin_shufflevector(one, two, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  return __builtin_shufflevector(one, two, 0, 2, 4, 6);
+#endif
+}
+
+// Those between them.
+inline MEZZOTINT_INLINE Vec every_other(const float* from) {
+  const Vec one = reinterpret_cast<const LooseVec*>(from)[0], two = reinterpret_cast<const LooseVec*>(from)[1];
+#if MEZZOTINT_VECTOR_FLOATS == 16
+  return __builtin_shufflevector(one, two, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif MEZZOTINT_VECTOR_FLOATS == 8
+  return __builtin_shufflevector(one, two, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+  return __builtin_shufflevector(one, two, 1, 3, 5, 7);
+#endif
+}
+
+// As BF16, rounded.
+inline MEZZOTINT_INLINE void put_rounded(Vec value, BFloat16* to) {
+#ifdef __AVX512BF16__
+  const __m256bh halves = _mm512_cvtneps_pbh((__m512)value);
+#else
+  typedef std::uint16_t Halves __attribute__((vector_size(sizeof(Vec) / 2)));
+  const Halves halves = __builtin_convertvector(rounded(value) >> 16, Halves);
+#endif
+  __builtin_memcpy(to, &halves, sizeof halves);
 }
 
 // The first `count` numbers of a vector, none if it is not positive, all if it is larger; BF16 holds them.

@@ -103,12 +103,29 @@ void take_lower(const BFloat16* __restrict from, BFloat16* __restrict to, std::i
   }
 }
 
+// FP32 to BF16, of step 1 or 2, in whole vectors: the last one takes again what the one before took, and nothing behind
+// the last number is read.
+template <int kStep>
+void narrow_row(const float* from, BFloat16* to, std::int64_t count) {
+  for (std::int64_t i = 0; i + kVecFloats < count; i += kVecFloats) {
+    put_rounded(kStep == 1 ? *reinterpret_cast<const LooseVec*>(from + i) : every_second(from + 2 * i), to + i);
+  }
+  const std::int64_t last = count - kVecFloats;
+  put_rounded(kStep == 1 ? *reinterpret_cast<const LooseVec*>(from + last) : every_other(from + 2 * last - 1),
+              to + last);
+}
+
 // room: numbers from `to` on that may be written; what lies behind a row of planes may be read.
 template <class From, class To>
 void split_row(const From* from, std::int64_t step, To* to, std::int64_t count, std::int64_t room) {
   if constexpr (sizeof(From) == sizeof(BFloat16)) {
     if (step == 2 && (count + kChunk - 1) / kChunk * kChunk <= room) {
       return take_lower(from, to, count);
+    }
+  }
+  if constexpr (sizeof(From) > sizeof(To)) {
+    if (count > kVecFloats && step <= 2) {
+      return step == 1 ? narrow_row<1>(from, to, count) : narrow_row<2>(from, to, count);
     }
   }
   step == 1   ? take_every<From, To, 1>(from, step, to, count)
