@@ -12,6 +12,7 @@ add_library(
   csrc/drive/pool.cpp
   csrc/drive/run.cpp
   csrc/engine/conv_step.cpp
+  csrc/engine/product_step.cpp
   csrc/engine/program.cpp
   csrc/engine/routes.cpp
   csrc/engine/steps.cpp

@@ -81,8 +81,9 @@ void Program::settle() {
   weights_ = Scratch<std::uint8_t>(bytes);
   std::uint8_t* room = weights_.get();
   for (const auto& step : steps_) {
+    const std::int64_t taken = room_of(step);  // what it forgets then
     step->settle(room);
-    room += room_of(step);
+    room += taken;
   }
 }
 

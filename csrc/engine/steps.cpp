@@ -12,8 +12,6 @@
 namespace mezzotint {
 namespace {
 
-constexpr std::int64_t kOutputsAtOnce = 24;  // of a product: what a task takes at least
-
 // A pass over planes whose cells, or rows, can be done apart: job(place, image) says what is to be done, kernel does
 // units [first, last) of a channel. The tasks are shares of the units, as those of convolutions are, and
 // where there are few, shares of the channels as well.
@@ -100,64 +98,6 @@ class Rows final : public Step {
   Dtype dtype_;
   std::int64_t input_, size_;
   ArenaRows y_;
-};
-
-class Product final : public Step {
- public:
-  Product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size, const std::vector<float>& bias,
-          Activation after, const RowsOrOutput& y)
-      : dtype_(dtype), x_(x), weight_(y.size * x.cells), bias_(bias), after_(after), y_(y) {
-    std::memset(weight_.get(), 0, static_cast<std::size_t>(y.size * x.cells * kCellBytes));
-    for (std::int64_t o = 0; o < y.size; ++o) {
-      Cell* row = weight_.get() + o * x.cells;
-      for (std::int64_t i = 0; i < size; ++i) {
-        dtype == Dtype::kBFloat16 ? narrow(weight[o * size + i], reinterpret_cast<BFloat16*>(row)[i])
-                                  : narrow(weight[o * size + i], reinterpret_cast<float*>(row)[i]);
-      }
-    }
-  }
-  [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
-    return parts_of_each(1, y_.size / kOutputsAtOnce, place.threads);
-  }
-  void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const override {
-    const Range outputs = share_of(y_.size, task, tasks(place));
-    RowsProductJob job{};
-    job.dtype = dtype_;
-    job.x = reinterpret_cast<const Cell*>(place.arena + x_.offset);
-    job.weight = weight_.get();
-    job.cells = x_.cells;
-    job.rows = place.images;
-    job.outputs = y_.size;
-    job.bias = bias_.data();
-    job.after = after_;
-    if (y_.output >= 0) {
-      job.y = (*place.outputs)[static_cast<std::size_t>(y_.output)];
-      job.y_dtype = Dtype::kFloat32;
-      job.y_row = y_.size;
-    } else {
-      job.y = place.arena + y_.rows.offset;
-      job.y_dtype = dtype_;
-      job.y_row = y_.rows.cells * kCellBytes / size_of(dtype_);
-      for (std::int64_t n = 0; task == 0 && n < place.images; ++n) {
-        clear_spare(static_cast<std::uint8_t*>(job.y) + n * y_.rows.cells * kCellBytes);
-      }
-    }
-    place.kernels->rows_product(job, outputs.first, outputs.last);
-  }
-
- private:
-  // Behind the last number of a row; other tasks write the numbers before.
-  void clear_spare(std::uint8_t* row) const {
-    const std::int64_t used = y_.size * size_of(dtype_);
-    std::memset(row + used, 0, static_cast<std::size_t>(y_.rows.cells * kCellBytes - used));
-  }
-
-  Dtype dtype_;
-  ArenaRows x_;
-  Scratch<Cell> weight_;
-  std::vector<float> bias_;
-  Activation after_;
-  RowsOrOutput y_;
 };
 
 template <class T>
@@ -276,11 +216,6 @@ std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y) 
 
 std::unique_ptr<Step> make_rows(Dtype dtype, std::int64_t input, std::int64_t size, const ArenaRows& y) {
   return std::make_unique<Rows>(dtype, input, size, y);
-}
-
-std::unique_ptr<Step> make_product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size,
-                                   const std::vector<float>& bias, Activation after, const RowsOrOutput& y) {
-  return std::make_unique<Product>(dtype, x, weight, size, bias, after, y);
 }
 
 }  // namespace mezzotint

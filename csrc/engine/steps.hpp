@@ -42,8 +42,8 @@ struct RowsOrOutput {
   std::int64_t size = 0;     // numbers of an image
 };
 
-// How a convolution is summed: for groups of output channels at once or for each alone, so many cells at once, the
-// input channels in so many parts.
+// How a convolution is summed: for groups of output channels at once, with their zeros, or for each alone, so many
+// cells at once, the input channels in so many parts. A linear layer: with its zeros, or its nonzeros alone.
 struct Choice {
   bool grouped = false;
   std::int64_t tile = 0;
@@ -109,7 +109,7 @@ std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y);
 std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y);
 // Rows of an input [N, size].
 std::unique_ptr<Step> make_rows(Dtype dtype, std::int64_t input, std::int64_t size, const ArenaRows& y);
-// weight: [y.size, size], contiguous.
+// weight: [y.size, size], contiguous; its zeros are left out if that is faster.
 std::unique_ptr<Step> make_product(Dtype dtype, const ArenaRows& x, const float* weight, std::int64_t size,
                                    const std::vector<float>& bias, Activation after, const RowsOrOutput& y);
 

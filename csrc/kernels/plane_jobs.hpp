@@ -128,11 +128,24 @@ struct PlaneFlattenJob {
   std::int64_t channel, row, column;  // strides of y in elements
 };
 
+// So many nonzeros of an output: where their inputs stand in a row, and their weights, zero where there is none.
+constexpr std::int64_t kBlock = 16;
+template <class T, class Place>
+struct RowBlock {
+  Place places[kBlock];
+  T weights[kBlock];
+};
+
 // y[n][o] = after(bias[o] + sum of x[n] * weight[o]). x and weight have rows of `cells` cells.
 struct RowsProductJob {
   Dtype dtype;
   const Cell* x;
   const Cell* weight;
+  // Or the nonzeros: RowBlocks of the dtype, with places of 32 bits or of 16, segments[o] up to segments[o + 1] of
+  // them.
+  const void* blocks;
+  const std::int32_t* segments;
+  bool wide_places;
   std::int64_t cells, rows, outputs;
   const float* bias;
   Activation after;

@@ -1,10 +1,11 @@
-// What happens between convolutions in the plane layout? Phases, maxima, averages, flattening, and dense products.
+// What happens between convolutions in the plane layout? Phases, maxima, averages, products and flattening.
 #pragma once
 
 #include <algorithm>
 
 #include "kernels/halves.hpp"
 #include "kernels/plane_gather.hpp"
+#include "kernels/rows.hpp"
 
 namespace mezzotint {
 namespace {
@@ -209,11 +210,6 @@ void plane_spread(const PlaneSpreadJob& job, std::int64_t channel, std::int64_t 
                                   : plane_spread_rows<float>(job, channel, first, last);
 }
 
-inline MEZZOTINT_INLINE float sum_of(Vec value) {
-  const Vec4 quarters = fold(value);
-  return (quarters[0] + quarters[1]) + (quarters[2] + quarters[3]);
-}
-
 template <class T>
 void plane_product_cells(const PlaneProductJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
   const std::uint8_t* x = pixels_of(job.x, 0, channel);
@@ -279,75 +275,6 @@ void plane_flatten(const PlaneFlattenJob& job, std::int64_t channel) {
   } else {
     plane_flatten_channel<BFloat16, BFloat16>(job, channel);
   }
-}
-
-// Adds the products of two cells, in an order of its own that never changes.
-template <class T>
-inline MEZZOTINT_INLINE void add_products(Vec& sum, const Cell* a, const Cell* b) {
-#ifdef __AVX512BF16__
-  if constexpr (sizeof(T) == sizeof(BFloat16)) {
-    sum = (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_load_si512(a), (__m512bh)_mm512_load_si512(b));
-    return;
-  }
-#endif
-  Wide<T> products = CellOf<T>::load(a);
-  each_vec(products, CellOf<T>::load(b), [&](Vec& v, Vec o) MEZZOTINT_INLINE { sum += v * o; });
-}
-
-constexpr int kProductOutputs = MEZZOTINT_REGISTERS == 32 ? 6 : 4;
-constexpr int kProductRows = MEZZOTINT_REGISTERS == 32 ? 4 : 2;
-
-template <class T, int kRows, int kOutputs>
-void product_tile(const RowsProductJob& job, std::int64_t row, std::int64_t output) {
-  Vec sums[kRows][kOutputs] = {};
-  for (std::int64_t cell = 0; cell < job.cells; ++cell) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-      for (int o = 0; o < kOutputs; ++o) {
-        add_products<T>(sums[r][o], job.x + (row + r) * job.cells + cell, job.weight + (output + o) * job.cells + cell);
-      }
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int o = 0; o < kOutputs; ++o) {
-      Vec all = broadcast(sum_of(sums[r][o]) + job.bias[output + o]);
-      activate(job.after, [&](const auto& change) MEZZOTINT_INLINE { change(all); });
-      const float v = all[0];
-      const std::int64_t at = (row + r) * job.y_row + output + o;
-      if (job.y_dtype == Dtype::kFloat32) {
-        static_cast<float*>(job.y)[at] = v;
-      } else {
-        narrow(v, static_cast<BFloat16*>(job.y)[at]);
-      }
-    }
-  }
-}
-
-template <class T, int kRows>
-void product_rows(const RowsProductJob& job, std::int64_t row, std::int64_t first, std::int64_t last) {
-  for (; last - first >= kProductOutputs; first += kProductOutputs) {
-    product_tile<T, kRows, kProductOutputs>(job, row, first);
-  }
-  for (; first < last; ++first) {
-    product_tile<T, kRows, 1>(job, row, first);
-  }
-}
-
-template <class T>
-void product_all(const RowsProductJob& job, std::int64_t first, std::int64_t last) {
-  std::int64_t row = 0;
-  for (; job.rows - row >= kProductRows; row += kProductRows) {
-    product_rows<T, kProductRows>(job, row, first, last);
-  }
-  for (; row < job.rows; ++row) {
-    product_rows<T, 1>(job, row, first, last);
-  }
-}
-
-void rows_product(const RowsProductJob& job, std::int64_t first_output, std::int64_t last_output) {
-  job.dtype == Dtype::kBFloat16 ? product_all<BFloat16>(job, first_output, last_output)
-                                : product_all<float>(job, first_output, last_output);
 }
 
 }  // namespace

@@ -37,12 +37,13 @@ def test_the_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     Path("strange.onnx").write_bytes(content(model([node("TopK", "x", "y", "best")], {"x": (1, 4)}, "y")))
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save("photo.png")
     snippets = re.findall(r"```python runs\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(snippets) == 6
+    assert len(snippets) == 7
     names: dict[str, object] = {}
     for snippet in snippets:
         exec(compile(snippet, str(PAGE), "exec"), names)
     told = capsys.readouterr().out
     assert re.search(r"^(ant|bee|cat|dog|eel) [01]\.\d{3}$", told, re.MULTILINE)
+    assert "ms for 64 images, medians" in told
     assert "best (TopK): the operator is not known" in told
     assert [len(one) for one in names["outputs"]] == [64]  # type: ignore[attr-defined]
 

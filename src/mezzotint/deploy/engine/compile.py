@@ -198,7 +198,9 @@ class _Compiler(Draft):
         tail = (bias.tolist(), step.activation.code)
         size = weight.shape[0]
         self.shapes[step.result] = (size,)
-        what = Emitted(_name(step), "rows times rows", weight.numel())
+        nonzeros = int(weight.count_nonzero())
+        density = nonzeros / max(1, weight.numel())
+        what = Emitted(_name(step), f"density {density:.3g}" if density < 1 else "rows times rows", nonzeros, True)
         if step.result in self.outputs:
             number = self.outputs[step.result]
             self.draft(what, [x], [], lambda p: p.product(x.code(), weight, tail, (None, number, size)))

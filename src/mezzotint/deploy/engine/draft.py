@@ -23,6 +23,7 @@ class Emitted:
     name: str
     kernel: str
     multiply_adds: int = 0
+    is_linear: bool = False
 
 
 @dataclass

@@ -168,6 +168,8 @@ class NativeSegment(nn.Module):
         what, (grouped, tile, parts) = compiled.steps[step], compiled.program.choice(step)
         if not tile:
             return what.kernel
+        if what.is_linear:
+            return f"{what.kernel}: {'all weights' if grouped else 'nonzeros alone'}"
         kernel = f"{GROUP} output channels at once, all weights" if grouped else "pairs of nonzeros"
         kernel += f", input channels in {parts} parts" if parts > 1 else ""
         return f"{what.kernel}: {kernel}, {tile} cells at once"
