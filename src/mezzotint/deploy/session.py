@@ -101,7 +101,7 @@ class Session:
         self._outputs: tuple[TensorInfo, ...] | None = bundle.outputs
         self._refused, self._has_run = bundle.refused, False
         self._can_be_freed = bundle.inputs is not None and bundle.refused is None
-        own = copy.deepcopy(bundle.model).cpu().eval()
+        own = (copy.deepcopy(bundle.model) if isinstance(source, nn.Module) else bundle.model).cpu().eval()
         working = torch.bfloat16 if dtype == "bf16" else torch.float32
         self._model = own if self._refused else EngineModel(own, working, threads, Path(plan) if plan else None)
         if self._outputs is None and self._shapes_were_checked():

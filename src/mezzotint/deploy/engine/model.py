@@ -122,10 +122,7 @@ class EngineModel(nn.Module):
 
 
 class NativeSegment(nn.Module):
-    """Steps that hand native tensors to each other; compiled at the first call with an input size.
-
-    One image has a program of its own, whose kernels are the fastest for one.
-    """
+    """Steps that hand native tensors to each other; compiled for each size of the inputs, at the first such call."""
 
     def __init__(self, number: int, segment: Segment, modules: nn.Module, owner: EngineModel) -> None:
         super().__init__()
@@ -133,12 +130,12 @@ class NativeSegment(nn.Module):
         self._number, self._segment = number, segment
         self._source, self._owner = [modules], [owner]  # in lists: neither is a child of this module
         self._lock = threading.Lock()
-        self.compiled: dict[tuple[tuple[tuple[int, ...], ...], int], Compiled] = {}
+        self.compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """float32 tensors to new float32 tensors."""
         batch = max(x.shape[0] for x in inputs)
-        compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in inputs), 1 if batch == 1 else IMAGES)
+        compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in inputs))
         # A parameter [1, C, H, W] that is added or multiplied has no batch of its own.
         arrays = [check_float32(x.expand(batch, *x.shape[1:])) for x in inputs]
         results = tuple(torch.empty(batch, *shape) for shape in compiled.outputs)
@@ -177,25 +174,24 @@ class NativeSegment(nn.Module):
     def _threads(self) -> int:
         return self._owner[0].threads or torch.get_num_threads()
 
-    def _compiled_for(self, shapes: tuple[tuple[int, ...], ...], images: int) -> Compiled:
-        found = self.compiled.get((shapes, images))
+    def _compiled_for(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
+        found = self.compiled.get(shapes)
         if found is None:
             with self._lock:
-                found = self.compiled.get((shapes, images))
+                found = self.compiled.get(shapes)
                 if found is None:
-                    found = self._compile(shapes, images)
+                    found = self._compile(shapes)
                     if len(self.compiled) >= _SIZES_KEPT:
                         del self.compiled[next(iter(self.compiled))]
-                    self.compiled[shapes, images] = found
+                    self.compiled[shapes] = found
         return found
 
-    def _compile(self, shapes: tuple[tuple[int, ...], ...], images: int) -> Compiled:
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
         segment, owner = self._segment, self._owner[0]
         steps = [cast(EngineStep, step) for step in segment.steps]
         inputs = list(zip(segment.inputs, shapes, strict=True))
-        compiled = compile_steps(steps, self._source[0], inputs, segment.outputs, owner.dtype, images)
-        sizes = ", ".join("x".join(map(str, (images, *shape))) for shape in shapes)
-        key = f"program {self._number}, inputs {sizes}"
+        compiled = compile_steps(steps, self._source[0], inputs, segment.outputs, owner.dtype, IMAGES)
+        key = f"program {self._number}, inputs " + ", ".join("x".join(map(str, shape)) for shape in shapes)
         known = None if owner.plan_file is None else owner.plan_file.get(key)
         if known is not None and fits(compiled, known):
             apply(compiled, known)

@@ -1,8 +1,9 @@
 """Which kernel does each convolution take? The fastest one, measured on this machine, or what a plan file remembers.
 
 Measured within the whole network: what a step reads lies then in the caches where the step before left it, and its
-weights where the last image left them. All convolutions try a kernel of theirs in the same run. What counts is the time
-that the processor works, in all threads: another program that takes a core away does not change the choice.
+weights where the last image left them. All convolutions try a kernel of theirs in the same run, on one image: what is
+fastest for one is so for several. What counts is the time that the processor works, in all threads: another program
+that takes a core away does not change the choice.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ def tune(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) ->
         shapes: of its inputs, without the batch.
         threads: that will run it.
     """
-    program, batch = compiled.program, compiled.images
-    inputs = [torch.zeros(batch, *shape) for shape in shapes]
-    outputs = [torch.empty(batch, *shape) for shape in compiled.outputs]
+    program = compiled.program
+    inputs = [torch.zeros(1, *shape) for shape in shapes]
+    outputs = [torch.empty(1, *shape) for shape in compiled.outputs]
     choices = [[one for one in program.choices(step) if one[1] in _TILES] for step in range(len(program))]
     times: list[dict[Choice, float]] = [{} for _ in choices]
     for turn in range(max(map(len, choices), default=0)):
         tried = {step: some[turn] for step, some in enumerate(choices) if turn < len(some)}
         for step, choice in tried.items():
             program.choose(step, choice)
-        program.run(inputs, outputs, batch, threads)
-        runs = [program.profile(inputs, outputs, batch, threads) for _ in range(_REPEATS)]
+        program.run(inputs, outputs, 1, threads)
+        runs = [program.profile(inputs, outputs, 1, threads) for _ in range(_REPEATS)]
         for step, choice in tried.items():
             times[step][choice] = min(run[step][1] for run in runs)
     found = [min(taken, key=lambda choice: taken[choice]) if taken else None for taken in times]
