@@ -24,6 +24,7 @@ int main(int count, char** arguments) {
   if (std::strcmp(option, "--user-mode") != 0) {
     test_fork();
   }
+  test_walk();
   test_refusals();
   test_jpeg_without_library();
   test_entropy();
@@ -36,6 +37,7 @@ int main(int count, char** arguments) {
     test_pool(*kernels);
     test_levels(*kernels);
     test_planes(*kernels);
+    test_halves(*kernels);
     std::printf("%-16s %s\n", kernels->name, failures == before ? "passed" : "FAILED");
   }
   std::printf("%ld checks, %d failures\n", checks, failures);

@@ -1,56 +1,21 @@
 // Are the steps of an inference program right: phases, convolutions with all that follows them, maxima, averages,
-// flattening and dense products, for any size, stride, padding, dilation, grouping, density and kernel choice, and the
-// same bits for one thread and for several?
+// flattening and products of rows, for any size, stride, padding, dilation, grouping, density and kernel choice, and
+// the same bits for one thread and for several?
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "engine/steps.hpp"
-#include "runtime/scratch.hpp"
+#include "tests/arena.hpp"
 #include "tests/check.hpp"
 #include "tests/compare.hpp"
 
 namespace mezzotint::tests {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr std::int64_t kMargin = 1 << 14;
-
-std::int64_t up(std::int64_t value, std::int64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
 std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
-
-// An arena that is filled with NaN, so that a number that should have been written shows.
-class Arena {
- public:
-  explicit Arena(Dtype dtype) : dtype_(dtype), memory_(1 << 22) {
-    std::fill(memory_.get(), memory_.get() + (1 << 22), std::uint8_t{0xff});
-  }
-  ArenaPlanes planes(std::int64_t images, std::int64_t channels, std::int64_t height, std::int64_t width,
-                     std::int64_t pitch, std::int64_t border) {
-    const std::int64_t lanes = lanes_of(dtype_);
-    ArenaPlanes made{used_, {nullptr, dtype_, 0, channels, height, width, pitch, up(border, lanes), 0}};
-    made.shape.stride = (made.shape.lead + plane_cells(made.shape) * lanes) + lanes;
-    made.shape.image = image_bytes(made.shape);
-    used_ += images * made.shape.image;
-    return made;
-  }
-  ArenaRows rows(std::int64_t images, std::int64_t size) {
-    const ArenaRows made{used_, up(size, lanes_of(dtype_)) / lanes_of(dtype_)};
-    used_ += images * made.cells * kCellBytes;
-    return made;
-  }
-  [[nodiscard]] std::uint8_t* get() const { return memory_.get() + kMargin; }
-
- private:
-  Dtype dtype_;
-  Scratch<std::uint8_t> memory_;
-  std::int64_t used_ = 0;
-};
 
 struct Case {
   const Kernels& kernels;
@@ -58,23 +23,6 @@ struct Case {
   Dtype dtype;
   std::int64_t batch, height, width;
 };
-
-std::vector<float> numbers(const OwnedTensor& tensor) {
-  const Tensor& t = tensor.view();
-  std::vector<float> found;
-  for (std::int64_t i = 0; i < t.n * t.c * t.h * t.w; ++i) {
-    found.push_back(static_cast<float>(tensor.get(i / t.w / t.h / t.c, i / t.w / t.h % t.c, i / t.w % t.h, i % t.w)));
-  }
-  return found;
-}
-
-void run(const Step& step, const RunPlace& place) {
-  const std::int64_t tasks = step.tasks(place);
-  const Scratch<float> kept(step.kept_floats(*place.kernels));
-  for (std::int64_t task = tasks; task-- > 0;) {  // in any order
-    step.work(place, task, kept.get());
-  }
-}
 
 struct Window {
   std::vector<std::int64_t> offsets;
@@ -130,8 +78,8 @@ void check_conv(const Case& c, Random& random) {
   RunPlace place{&c.kernels, arena.get(), &inputs, &outputs, c.batch, 1};
   run(*make_split({0, {}, conv.in(), c.height, c.width}, conv.stride_h, conv.stride_w, in.x, 0.0f), place);
   run(*make_split({1, {}, conv.out, out_h, out_w}, 1, 1, beside, 0.0f), place);
-  const auto step =
-      make_conv({in.x, y, adds ? &beside : nullptr, c.problem.weight(Dtype::kFloat32), conv, in.offsets, bias, clamp});
+  const auto step = make_conv({in.x, y, true, nullptr, adds ? &beside : nullptr, c.problem.weight(Dtype::kFloat32),
+                               conv, in.offsets, bias, clamp});
   const auto flatten = make_flatten(y, {{}, 0, conv.out * out_h * out_w});
   for (std::size_t i = 0; i < sums.size() && adds; ++i) {
     sums[i].value += added[i];
@@ -180,7 +128,7 @@ void check_max_and_average(const Case& c, Random& random) {
   const std::vector<float*> outputs{maxima.data(), averages.data()};
   const RunPlace place{&c.kernels, arena.get(), &inputs, &outputs, c.batch, 2};
   run(*make_split({0, {}, channels, c.height, c.width}, conv.stride_h, conv.stride_w, in.x, -kInfinity), place);
-  run(*make_max(in.x, y, in.offsets), place);
+  run(*make_max(in.x, y, false, in.offsets), place);
   run(*make_flatten(y, {{}, 0, channels * out_h * out_w}), place);
   run(*make_average(y, pixel), place);
   run(*make_flatten(pixel, {{}, 1, channels}), place);
@@ -218,6 +166,12 @@ void check_products(const Kernels& kernels, Dtype dtype, Random& random) {
   for (const OwnedTensor* tensor : {&x, &one, &two}) {
     tensor->fill(random);
   }
+  const std::int64_t zeros_of_ten = pick(random, 0, 10);
+  for (std::int64_t at = 0; at < middle * in; ++at) {
+    if (pick(random, 0, 9) < zeros_of_ten) {
+      one.set(at / in, at % in, 0, 0, 0.0f);
+    }
+  }
   const std::vector<float> from = numbers(x), first = numbers(one), second = numbers(two);
   std::vector<float> result(static_cast<std::size_t>(batch * out));
   const std::vector<const float*> inputs{from.data()};
@@ -227,9 +181,13 @@ void check_products(const Kernels& kernels, Dtype dtype, Random& random) {
   const RunPlace place{&kernels, arena.get(), &inputs, &outputs, batch, 2};
   const Activation relu{Curve::kNone, 0.0f, 0.0f, kInfinity}, none{};
   run(*make_rows(dtype, 0, in, rows), place);
-  run(*make_product(dtype, rows, first.data(), in, std::vector<float>(static_cast<std::size_t>(middle), 0.5f), relu,
-                    {hidden, -1, middle}),
-      place);
+  const auto sparse =
+      make_product(dtype, rows, first.data(), in, std::vector<float>(static_cast<std::size_t>(middle), 0.5f), relu,
+                   {hidden, -1, middle});
+  if (const auto choices = sparse->choices(kernels); !choices.empty()) {
+    sparse->choose(choices[static_cast<std::size_t>(pick(random, 0, 1))]);
+  }
+  run(*sparse, place);
   run(*make_product(dtype, hidden, second.data(), middle, std::vector<float>(static_cast<std::size_t>(out), 0.0f), none,
                     {{}, 0, out}),
       place);
