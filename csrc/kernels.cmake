@@ -27,7 +27,8 @@ add_library(
   csrc/plan/tiles.cpp
   csrc/runtime/pool.cpp
   csrc/runtime/scratch.cpp
-  csrc/runtime/threads.cpp)
+  csrc/runtime/threads.cpp
+  csrc/runtime/turnstile.cpp)
 
 set(MEZZOTINT_ISA_UNITS csrc/isa/portable.cpp)
 set(MEZZOTINT_PLATFORM)

@@ -10,6 +10,7 @@
 #include "engine/walk.hpp"
 #include "isa/select.hpp"
 #include "runtime/pool.hpp"
+#include "runtime/turnstile.hpp"
 
 namespace mezzotint {
 namespace {
@@ -90,6 +91,7 @@ void Program::settle() {
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::vector<StepTime>* times) {
   const std::int64_t most = images_ * kRoundsAtOnce;
+  const Turnstile::Pass pass(threads);
   for (std::int64_t first = 0; first < batch; first += most) {
     run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, times);
   }

@@ -2,7 +2,8 @@
 
 A step's memory is named by codes, made by :mod:`mezzotint.deploy.engine.buffers`; ``csrc/engine/steps.hpp`` says what
 each step computes. Arrays that enter and leave are float32; between them activations are float32 or bfloat16, sums
-float32. A finished program may be run from several threads at once: each run has an arena of its own.
+float32. A finished program may be run from several threads at once: each run has an arena of its own, and as many runs
+go on as there are cores for; others wait in line.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from mezzotint.kernels import native
 from mezzotint.kernels.native import argument, require
+from mezzotint.kernels.resources import resources
 
 PlanesCode = tuple[int, ...]
 RowsCode = tuple[int, int]
@@ -46,6 +48,7 @@ class NativeProgram:
     def __init__(self, dtype: torch.dtype, arena: int, margin: int, images: int) -> None:
         require()
         self.dtype, self.arena_bytes = dtype, arena
+        native.extension().set_cores(resources().cores)
         self._program = native.extension().Program(int(dtype == torch.bfloat16), arena, margin, images)
 
     def split_input(
