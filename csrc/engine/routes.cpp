@@ -1,6 +1,9 @@
 #include "engine/routes.hpp"
 
 #include <algorithm>
+#include <limits>
+
+#include "core/error.hpp"
 
 namespace mezzotint {
 namespace {
@@ -51,6 +54,9 @@ class PhasePlanes {
 }  // namespace
 
 Routes::Routes(const Planes& y, const Planes& phases) {
+  if (phases.channels * phases.stride * size_of(phases.dtype) > std::numeric_limits<std::int32_t>::max()) {
+    throw InvalidInput("convolution: received an image whose phases have more than 2 GiB; allowed: less");
+  }
   PhasePlanes planes(y, phases);
   const std::int64_t lanes = lanes_of(y.dtype), size = size_of(y.dtype), cells = plane_cells(y);
   starts_.push_back(0);
