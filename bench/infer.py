@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from mezzotint.bench import infer, tables
-from mezzotint.bench.machine import machine
+from mezzotint.bench.machine import handover_ns, machine
 
 RESULTS = Path(__file__).parent / "results" / "infer.json"
 
@@ -41,13 +41,22 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         models = arguments.models or Path(folder)
         wanted = infer.settings(arguments.network, densities, arguments.batch, arguments.threads, engines, models)
+        before = handover_ns()
         rows = infer.measure(wanted, arguments.rounds, arguments.calls)
     Console().print(tables.infer_table(arguments.network, rows))
     ratios = {f"others_over_ours, {of}": infer.ratios(rows, of) for of in ("median_ms", "least_ms", "computed_ms")}
     print(json.dumps(ratios, indent=1))
+    print(f"between two cores: {before} ns before, {handover_ns()} ns after")
     if arguments.write:
         name = f"{arguments.network}, batch {arguments.batch}"
-        add_run(name, {"machine": {**machine(), "load": os.getloadavg()[0]}, "rows": rows, **ratios})
+        add_run(
+            name,
+            {
+                "machine": {**machine(), "handover_ns_before": before, "load": os.getloadavg()[0]},
+                "rows": rows,
+                **ratios,
+            },
+        )
 
 
 def add_run(name: str, run: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ add_library(
   csrc/plan/expand_rows.cpp
   csrc/plan/taps.cpp
   csrc/plan/tiles.cpp
+  csrc/runtime/handover.cpp
   csrc/runtime/pool.cpp
   csrc/runtime/scratch.cpp
   csrc/runtime/threads.cpp

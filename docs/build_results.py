@@ -42,6 +42,8 @@ def on(machine: Content) -> str:
         f"PyTorch {machine['torch']}",
         machine["date"],
     ]
+    if machine.get("handover_ns"):
+        facts.append(f"{machine['handover_ns']:.0f} ns between two cores")
     return ", ".join(facts)
 
 
@@ -215,6 +217,20 @@ def inference(content: Content) -> str:
     return "\n\n".join(parts)
 
 
+def callers(content: Content) -> str:
+    """One session, called by several threads."""
+    rows = [
+        (
+            str(row["callers"]),
+            f"{row['calls_per_second']:.0f}",
+            f"{row['of_one_caller']:.2f}",
+            f"{row['longest_ms']:.0f}",
+        )
+        for row in content["rows"]
+    ]
+    return table(("callers", "calls a second", "of one caller's", "longest call, ms"), rows)
+
+
 def onnx(content: Content) -> str:
     """Differences to ONNX Runtime."""
     rows = [
@@ -249,6 +265,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     ),
     "native_layers_wrn_28_2": ("Convolutions of WRN-28-2", "", layer_sums),
     "infer": ("Inference", "Random patterns, stem and classifier dense.", inference),
+    "infer_callers": ("Several callers of one session", "ResNet-50, density 0.1, BF16, one image a call.", callers),
     "onnx_agreement": ("Agreement with ONNX Runtime", "FP32, random weights.", onnx),
     "operator_overhead": ("A call of an operator", "Microseconds: the kernel, and what comes on top of it.", overhead),
     "sparseprop_resnet50": ("SparseProp, ResNet-50's layers", "FP32 on both sides.", sparseprop),

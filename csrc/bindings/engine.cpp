@@ -6,6 +6,7 @@
 #include "bindings/arguments.hpp"
 #include "engine/program.hpp"
 #include "isa/select.hpp"
+#include "runtime/handover.hpp"
 #include "runtime/turnstile.hpp"
 
 namespace nb = nanobind;
@@ -232,6 +233,7 @@ class PythonProgram {
 }  // namespace
 
 void add_engine(nb::module_& m) {
+  m.def("handover_nanoseconds", &handover_nanoseconds, nb::call_guard<nb::gil_scoped_release>());
   m.def("set_cores", [](int cores) { Turnstile::instance().set_cores(cores); });
   nb::class_<PythonProgram>(m, "Program")
       .def(nb::init<int, std::int64_t, std::int64_t, std::int64_t>())

@@ -18,13 +18,19 @@ from mezzotint.kernels.hardware import processor, processor_model
 
 
 def machine() -> dict[str, Any]:
-    """CPU, usable cores, threads and instruction set in use, versions, and the day."""
+    """CPU, usable cores, threads and instruction set in use, versions, and the day; how far apart two cores are.
+
+    ``handover_ns``: nanoseconds from one thread to another, some 50 where their cores share a cache and 200 where they
+    do not; a virtual machine's cores may be the one now and the other a minute later. None with a single core, and
+    where the native library is absent.
+    """
     from mezzotint import __version__
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "cpu": processor_model(),
         "cores": cores,
+        "handover_ns": handover_ns() if cores > 1 else None,
         "threads": torch.get_num_threads(),
         "isa": native.isa(),
         "python": platform.python_version(),
@@ -32,6 +38,11 @@ def machine() -> dict[str, Any]:
         "mezzotint": __version__,
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def handover_ns() -> float | None:
+    """Nanoseconds that handing a number from one thread to another takes; None without the native library."""
+    return round(float(native.extension().handover_nanoseconds()), 1) if native.unavailable() is None else None
 
 
 def in_words() -> str:
