@@ -15,8 +15,8 @@ constexpr int kBatches = 40, kTimes = 256;
 constexpr std::chrono::milliseconds kMost{30};  // a busy machine takes a time slice for each
 constexpr int kStop = -1;
 
-// Returns what it finds: `wanted`, or kStop.
-int wait_for(const std::atomic<int>& number, int wanted) {
+// Returns what it finds: `wanted`, or kStop, also when it is too late.
+int wait_for(const std::atomic<int>& number, int wanted, Clock::time_point end) {
   constexpr int kPatience = 1 << 14;
   for (int turn = 0;; ++turn) {
     const int found = number.load(std::memory_order_acquire);
@@ -24,6 +24,9 @@ int wait_for(const std::atomic<int>& number, int wanted) {
       return found;
     }
     if (turn > kPatience) {
+      if (Clock::now() > end) {
+        return kStop;
+      }
       std::this_thread::yield();
     }
   }
@@ -33,23 +36,23 @@ int wait_for(const std::atomic<int>& number, int wanted) {
 
 double handover_nanoseconds() {
   alignas(64) std::atomic<int> number{0};
-  std::jthread other([&number] {
-    for (int i = 1; wait_for(number, i) != kStop; i += 2) {
+  Clock::time_point before = Clock::now();
+  const Clock::time_point end = before + kMost;
+  std::jthread other([&number, end] {
+    for (int i = 1; wait_for(number, i, end) != kStop; i += 2) {
       number.store(i + 1, std::memory_order_release);
     }
   });
   double best = std::numeric_limits<double>::infinity();
-  const Clock::time_point begin = Clock::now();
-  Clock::time_point before = begin;
-  for (int i = 1, times = 0, batches = 0; batches < kBatches && before - begin < kMost; i += 2) {
+  for (int i = 1; i < 2 * kBatches * kTimes; i += 2) {
     number.store(i, std::memory_order_release);
-    wait_for(number, i + 1);
-    if (++times == kTimes) {
+    if (wait_for(number, i + 1, end) == kStop) {
+      break;
+    }
+    if ((i + 1) % (2 * kTimes) == 0) {
       const Clock::time_point now = Clock::now();
       best = std::min(best, std::chrono::duration<double, std::nano>(now - before).count() / (2.0 * kTimes));
       before = now;
-      times = 0;
-      ++batches;
     }
   }
   number.store(kStop, std::memory_order_release);

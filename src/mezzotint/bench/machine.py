@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -21,8 +22,8 @@ def machine() -> dict[str, Any]:
     """CPU, usable cores, threads and instruction set in use, versions, and the day; how far apart two cores are.
 
     ``handover_ns``: nanoseconds from one thread to another, some 50 where their cores share a cache and 200 where they
-    do not; a virtual machine's cores may be the one now and the other a minute later. None with a single core, and
-    where the native library is absent.
+    do not; a virtual machine's cores may be the one now and the other a minute later. None with a single core, and as
+    in :func:`handover_ns`.
     """
     from mezzotint import __version__
 
@@ -41,8 +42,12 @@ def machine() -> dict[str, Any]:
 
 
 def handover_ns() -> float | None:
-    """Nanoseconds that handing a number from one thread to another takes; None without the native library."""
-    return round(float(native.extension().handover_nanoseconds()), 1) if native.unavailable() is None else None
+    """Nanoseconds that handing a number from one thread to another takes.
+
+    None without the native library, and where other programs leave no two cores for some milliseconds.
+    """
+    found = float(native.extension().handover_nanoseconds()) if native.unavailable() is None else math.inf
+    return round(found, 1) if math.isfinite(found) else None
 
 
 def in_words() -> str:
