@@ -76,7 +76,7 @@ def test_the_command_measures_and_writes(folder: Path, tmp_path: Path, capsys: p
     ("words", "told"),
     [
         (["own.safetensors"], "write it as ONNX"),
-        (["absent.onnx"], "No such file"),
+        (["absent.onnx"], "no such file"),
         (["own.onnx", "--network", "resnet50"], "--network: received it with"),
         (["own.onnx", "--densities", "0.1"], "a file holds its network and its zeros"),
         (["own.onnx", "--batch", "0"], "--batch: received 0"),

@@ -110,7 +110,7 @@ def test_export_takes_the_format_from_the_name(
     first, second = told.err.splitlines()
     assert first.startswith("onnx file of ")
     assert "replaced" not in first
-    assert "MB, which replaced another; next: mezzotint predict" in second
+    assert "leave the zeros out), which replaced another; next: mezzotint predict" in second
     assert main(["export", str(run_folder), "-o", str(tmp_path / "net.bin")]) == 2
     assert "a name in .safetensors, .pt2, .onnx. Or say the format" in capsys.readouterr().err
 
