@@ -159,3 +159,8 @@ def test_a_short_run_moves_weights_as_asked(capsys: pytest.CaptureFixture[str]) 
     assert (short.interval, short.window) == (2, 1)
     assert main([*words, "sparsity.interval=3", "-o", "runs/own"]) == 0
     assert load_config("runs/own/config.toml").sparsity.interval == 3
+
+
+def test_defaults_that_are_tables_are_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "sparsity.layers = {}" in told(capsys, "config", "sparsity")[1]
+    assert json.loads(told(capsys, "config", "--json")[1])["sparsity.options"]["default"] == "{}"

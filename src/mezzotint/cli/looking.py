@@ -251,7 +251,7 @@ def chosen(found: Look) -> list[tuple[str, str]]:
     config, recipe = found.config, found.recipe
     data, sparsity = config.data, config.sparsity
     steps = f"{recipe.steps:,} steps" if recipe.steps > 1 else "one step"
-    share = f"{100 * sparsity.density:g} % of its weights, {sparsity.method}" if sparsity.density < 1 else "dense"
+    share = f"{100 * sparsity.density:g} % of its weights, {sparsity.method}" if not sparsity.dense else "dense"
     length = f"{config.schedule.epochs} epochs of {steps}, batches of {data.batch_size}, {config.precision.mode}"
     rows = [
         ("network", f"{config.model.name}, {share}"),

@@ -68,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         if (key := override.partition("=")[0].strip()) in axes:
             raise ConfigError(message("--set", received=f"{key}, over which is swept", allowed="other keys"))
     config = load_config(arguments.config, arguments.overrides)
+    if config.sparsity.layers and config.sparsity.density == 1 and not arguments.density:
+        fix = 'Set it; layers that are named all the same do not mind which it is. "*" = 1.0 names all others.'
+        raise ConfigError(message("sparsity.density", received="1 with sparsity.layers", allowed="below 1", fix=fix))
     densities = arguments.density or sorted({1.0, config.sparsity.density}, reverse=True)
     methods = arguments.method or [config.sparsity.method]
     cells = plan(methods, densities, range(config.seed, config.seed + arguments.seeds), axes)

@@ -363,7 +363,7 @@ class RunConfig:
         kind, _, number = self.device.partition(":")
         if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise ConfigError(message("device", received=self.device, allowed='"cpu", "cuda" or "cuda:N"'))
-        reads_momentum = self.sparsity.density < 1 and self.sparsity.method == "sparse_momentum"
+        reads_momentum = not self.sparsity.dense and self.sparsity.method == "sparse_momentum"
         if reads_momentum and self.optimizer.name == "sgd" and self.optimizer.momentum == 0:
             raise ConfigError(
                 message(
