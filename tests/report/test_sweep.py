@@ -291,3 +291,24 @@ def test_odd_axes_of_a_damaged_plan_do_no_harm(over: Any, tmp_path: Path) -> Non
     (tmp_path / "runs" / "0" / "summary.json").write_text('{"test_accuracy": 0.5}')
     (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "runs": runs}))
     assert write_sweep(tmp_path).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("more", "remark"),
+    [
+        ({"diverged": True, "as_a_guess": True}, "diverged"),
+        ({"as_a_guess": True, "chance": 0.3}, "may be luck"),
+        (
+            {"as_a_guess": True, "chance": 0.95, "diverged_epochs": [0]},
+            "no better than guessing, ran away in 1 epoch and came back",
+        ),
+        ({"diverged_epochs": [1, 2]}, "ran away in 2 epochs and came back"),
+        ({"diverged_epochs": []}, None),
+    ],
+)
+def test_doubtful_results_have_a_remark(folder: Path, parse: Any, more: dict[str, Any], remark: str | None) -> None:
+    place = folder / "runs" / "rigl-0.05-seed0" / "summary.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **more}))
+    table = parse(write_sweep(folder).read_text(encoding="utf-8")).one("runs")
+    row = next(row for row in next(table.all("tbody")).all("tr") if row.children[0].text == "rigl-0.05-seed0")
+    assert row.children[-1].text == remark if remark else len(row.children) == 7

@@ -230,13 +230,38 @@ def _last_words(result: RunResult, config: RunConfig) -> str:
             f"stopped by {name} after step {result.step}; everything is saved."
             f" Go on with: mezzotint train {shell(result.folder)} --resume"
         )
-    found = f"test accuracy {_accuracy(result.summary)} · {result.folder}"
-    if result.summary["diverged"]:
+    summary = result.summary
+    found = f"test accuracy {_accuracy(summary)} · {result.folder}"
+    if summary["diverged"]:
         smaller = min(config.optimizer.lr / 10, 0.1 * config.data.batch_size / 128)
         fix = f"try a smaller learning rate, with another -o: --set optimizer.lr={smaller:.2g}"
         return f"diverged: the loss has run away · {found} · {fix}"
     folder = shell(result.folder)
-    return f"{found} · next: mezzotint report {folder}, mezzotint predict {folder} IMAGE"
+    told = [found, *_doubts(summary, config), f"next: mezzotint report {folder}, mezzotint predict {folder} IMAGE"]
+    return " · ".join(told)
+
+
+def _doubts(summary: dict[str, Any], config: RunConfig) -> list[str]:
+    """What should be known of a result before it is believed: it is a guess, or the way to it was rough."""
+    found = []
+    if summary["as_a_guess"]:
+        found.append(
+            f"{_guessed(summary)} (always naming the largest class gets {100 * summary['chance']:.0f} % right):"
+            " train longer (--epochs) or with another learning rate (--lr)"
+        )
+    lost = summary["diverged_epochs"]
+    if lost:
+        epochs = f"epoch {lost[0] + 1}" if len(lost) == 1 else f"{len(lost)} epochs (last in {lost[-1] + 1})"
+        found.append(f"the loss had run away in {epochs} and came back: a smaller learning rate may end better")
+    skipped = summary["skipped_steps"]
+    if skipped and not config.precision.scales:
+        found.append(f"{skipped} steps left out, as their gradients were not finite")
+    return found
+
+
+def _guessed(summary: dict[str, Any]) -> str:
+    few = summary["test_accuracy"] > summary["chance"]
+    return "too few test images to tell it from guessing" if few else "no better than guessing"
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mezzotint.report.files import finite
+from mezzotint.report.files import finite, sequence
+from mezzotint.report.headline import guessed
 from mezzotint.report.links import Link
 from mezzotint.report.markup import Markup, tag
 from mezzotint.report.numbers import duration, percent
@@ -29,8 +30,8 @@ def runs_section(sweep: Sweep, link: Link) -> Section:
         "time",
         Column(name="remark", text=True),
     )
-    failed = any(trial.error for trial in trials)
-    shown = len(columns) if failed else len(columns) - 1
+    remarked = any(map(_remark, trials))
+    shown = len(columns) if remarked else len(columns) - 1
     rows = (_row(sweep, trial, link(sweep.folder / trial.run))[:shown] for trial in trials)
     body = table(columns[:shown], rows).html("All runs", kind="data sortable")
     return Section(key="runs", title="Run by run", short="Runs", lead=f"{lead}.", body=body)
@@ -48,8 +49,20 @@ def _row(sweep: Sweep, trial: Trial, address: str | None) -> tuple[str, ...]:
         _state(trial.state),
         Keyed.of(percent(accuracy, 4), accuracy),
         Keyed.of(duration(seconds), seconds),
-        trial.error,
+        _remark(trial),
     )
+
+
+def _remark(trial: Trial) -> str:
+    """Why it failed, or what makes its result doubtful."""
+    summary = trial.summary
+    if summary.get("diverged") is True:
+        return "diverged"
+    known = (finite(summary.get(key)) for key in ("test_accuracy", "chance"))
+    doubtful = guessed(*known) if summary.get("as_a_guess") is True else ""
+    lost = len(sequence(summary.get("diverged_epochs")))
+    rough = f"ran away in {lost} epoch{'' if lost == 1 else 's'} and came back" if lost else ""
+    return trial.error or ", ".join(filter(None, (doubtful, rough)))
 
 
 def _state(state: str) -> Markup:

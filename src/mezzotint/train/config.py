@@ -195,6 +195,11 @@ class PrecisionConfig:
         require_number("precision.init_scale", self.init_scale, 2.0**-14, 2.0**24)
         require_whole("precision.growth_interval", self.growth_interval, 1)
 
+    @property
+    def scales(self) -> bool:
+        """Whether the loss is scaled, so that steps are skipped on the search for its scale."""
+        return MODES[self.mode].scaled
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
