@@ -130,7 +130,8 @@ def test_a_training_that_learnt_nothing_is_told(
     monkeypatch.chdir(tmp_path)
     last = last_line(capsys, "--epochs", "1", "--lr", "1e-9", "--set", "run.samples=0")
     largest = int(np.bincount(np.asarray(open_source("digits", "test").labels)).max())
-    told = f"no better than guessing (always naming the largest class gets {100 * largest / 360:.0f} % right): train"
+    share = f"{100 * largest / 360:.0f} %"
+    told = f"no better than guessing (always naming the largest class gets {share} right): train longer"
     assert told in last
     assert "next: mezzotint report" in last
     summary = json.loads(Path("runs/small/summary.json").read_text())
@@ -173,5 +174,6 @@ def test_few_images_are_not_called_a_failure() -> None:
     summary: dict[str, Any] = {"as_a_guess": True, "chance": 1 / 3, "diverged_epochs": [], "skipped_steps": 0}
     (lucky,) = _doubts({**summary, "test_accuracy": 2 / 3}, parse_config(SMALL))
     assert lucky.startswith("too few test images to tell it from guessing (always naming the largest class gets 33 %")
+    assert lucky.endswith("test on more")
     (lost,) = _doubts({**summary, "test_accuracy": 1 / 3}, parse_config(SMALL))
     assert lost.startswith("no better than guessing (")

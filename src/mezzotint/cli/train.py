@@ -245,10 +245,11 @@ def _doubts(summary: dict[str, Any], config: RunConfig) -> list[str]:
     """What should be known of a result before it is believed: it is a guess, or the way to it was rough."""
     found = []
     if summary["as_a_guess"]:
-        found.append(
-            f"{_guessed(summary)} (always naming the largest class gets {100 * summary['chance']:.0f} % right):"
-            " train longer (--epochs) or with another learning rate (--lr)"
-        )
+        chance = f"always naming the largest class gets {100 * summary['chance']:.0f} % right"
+        if summary["test_accuracy"] > summary["chance"]:
+            found.append(f"too few test images to tell it from guessing ({chance}): test on more")
+        else:
+            found.append(f"no better than guessing ({chance}): train longer (--epochs) or at another rate (--lr)")
     lost = summary["diverged_epochs"]
     if lost:
         epochs = f"epoch {lost[0] + 1}" if len(lost) == 1 else f"{len(lost)} epochs (last in {lost[-1] + 1})"
@@ -257,11 +258,6 @@ def _doubts(summary: dict[str, Any], config: RunConfig) -> list[str]:
     if skipped and not config.precision.scales:
         found.append(f"{skipped} steps left out, as their gradients were not finite")
     return found
-
-
-def _guessed(summary: dict[str, Any]) -> str:
-    few = summary["test_accuracy"] > summary["chance"]
-    return "too few test images to tell it from guessing" if few else "no better than guessing"
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

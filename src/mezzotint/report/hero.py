@@ -49,14 +49,12 @@ def doubts(head: Headline) -> Iterable[str]:
         yield _LOST
         return
     if head.as_a_guess:
-        what = (
-            "Too few test images to tell this from guessing"
-            if luck(head.accuracy, head.chance)
-            else "No better than guessing"
-        )
+        chance = f"always naming the largest class gets {percent(head.chance)} of them right"
         yield (
-            f"{what}: always naming the largest class gets {percent(head.chance)} of them right. Train longer, or with"
-            " another learning rate (optimizer.lr); and see whether the images are what the names of their classes say."
+            f"Too few test images to tell this from guessing: {chance}. Test on more of them (data.hold_out)."
+            if luck(head.accuracy, head.chance)
+            else f"No better than guessing these test images: {chance}. Train longer, or with another learning rate"
+            " (optimizer.lr); and see whether the images are what the names of their classes say."
         )
     if head.lost:
         epochs = f"epoch {head.lost[0]}" if len(head.lost) == 1 else f"{len(head.lost)} epochs ({_listed(head.lost)})"

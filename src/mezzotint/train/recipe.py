@@ -361,7 +361,7 @@ def _moves(steps: int, epochs: int) -> list[tuple[str, int | str, str]]:
         why = f"once an epoch ({steps:,} steps)"
     if 4 <= steps * epochs < 4 * length:
         interval = length = steps * epochs // 4
-        why = f"three times: there are no more than {steps * epochs:,} steps"
+        why = f"every {length:,} steps: there are no more than {steps * epochs:,}"
     return [
         ("interval", interval, f"weights are pruned and regrown {why}"),
         ("window", max(1, min(44, length // 5)), "steps before that in which dense gradients are collected"),
