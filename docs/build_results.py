@@ -252,6 +252,15 @@ def overhead(content: Content) -> str:
     return table(("function", *paths), rows)
 
 
+def startup(content: Content) -> str:
+    """Milliseconds until a command answers, or an import is done."""
+    rows = [
+        (f"`{name}`", f"{row['wall_ms']:.0f}", f"{row['processor_ms']:.0f}", f"{row['processor_of_import_torch']:.3f}")
+        for name, row in content["cases"].items()
+    ]
+    return table(("process", "wall, ms", "processor, ms", "of `import torch`"), rows)
+
+
 #: File -> heading, what it is about, and how it is told.
 SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_resnet50": ("Training step, ResNet-50", "Dense is PyTorch's best: BF16, channels-last.", steps),
@@ -279,6 +288,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "images": ("Image pipeline", "Encoded photographs to normalised float32 [3, 224, 224].", images),
     "protocols": ("Evaluation protocols", "100 photographs; a level is 1/255.", protocols),
     "loader_memory": ("The loader's memory", "", loader),
+    "startup": (
+        "Start",
+        "Medians of processes that take turns. A public name imports its room when it is first used.",
+        startup,
+    ),
 }
 
 

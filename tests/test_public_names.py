@@ -25,3 +25,13 @@ def test_importing_mezzotint_loads_no_room() -> None:
     code = "import sys, mezzotint; print(sorted(m for m in sys.modules if m == 'torch' or m.startswith('mezzotint.')))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_layers_load_nothing_large_that_torch_does_not() -> None:
+    """SymPy takes a third of the time of ``import torch``; it is for shapes that are symbols alone."""
+    code = (
+        "import sys, torch; before = {m.partition('.')[0] for m in sys.modules}; import mezzotint; mezzotint.sparsify;"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} & {'sympy', 'onnx', 'rich', 'scipy', 'PIL'} - before))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

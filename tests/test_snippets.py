@@ -37,6 +37,7 @@ PAGES = [page for page in PAGES if page.parent.name != "decisions" and "referenc
 #: Pages whose Python is run by tests of their own: it registers operators, or stands for packages that are not there.
 ELSEWHERE = {
     "docs/tutorial.md": "below",
+    "docs/zh/tutorial.md": "below: its code is that of docs/tutorial.md",
     "docs/howto/operator.md": "tests/ops/test_reference.py",
     "docs/guide/command_line.md": "tests/cli",
     "docs/guide/from_deepsparse.md": "tests/deploy",
@@ -126,6 +127,16 @@ def test_commands_are_taken(page: Path) -> None:
         parser = Parser(prog=f"mezzotint {words[0]}", summary="as documented", examples="")
         command.add_arguments(parser)
         parser.parse_args(words[1:])
+
+
+def test_the_chinese_tutorial_has_the_code_of_the_english_one() -> None:
+    """But for comments, which are translated; so that the test below runs both."""
+    for language in ("console", "toml", "python"):
+        ours, theirs = (
+            [re.sub(r"  +# .*", "", code) for code in blocks(page, language)]
+            for page in (DOCS / "zh" / "tutorial.md", DOCS / "tutorial.md")
+        )
+        assert ours == theirs
 
 
 def test_the_tutorial_from_top_to_bottom(own_folder: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_steps_are_shown(folder: Path, tmp_path: Path, capsys: pytest.Captur
     ("words", "told"),
     [
         (["own.safetensors"], "write it as ONNX"),
-        (["absent.onnx"], "No such file"),
+        (["absent.onnx"], "no such file"),
         (["own.onnx", "--network", "resnet50"], "--network: received it with"),
         (["own.onnx", "--densities", "0.1"], "a file holds its network and its zeros"),
         (["own.onnx", "--batch", "0"], "--batch: received 0"),

@@ -110,7 +110,7 @@ def test_export_takes_the_format_from_the_name(
     first, second = told.err.splitlines()
     assert first.startswith("onnx file of ")
     assert "replaced" not in first
-    assert "MB, which replaced another; next: mezzotint predict" in second
+    assert "leave the zeros out), which replaced another; next: mezzotint predict" in second
     assert main(["export", str(run_folder), "-o", str(tmp_path / "net.bin")]) == 2
     assert "a name in .safetensors, .pt2, .onnx. Or say the format" in capsys.readouterr().err
 
@@ -203,7 +203,7 @@ def test_sweep_trains_tells_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*words, "--density", "1", "0.2", "--method", "static"]) == 0
     told = capsys.readouterr().out
     assert "[4/4] static-0.2-seed1" in told
-    assert "2 │" in told
+    assert "mean ± standard error" in told
     assert str(tmp_path / "sweep" / "report.html") in told.replace("\n", "")
     assert main([*words, "--density", "0.1", "-q"]) == 0
     assert "static" in capsys.readouterr().out  # the table holds the runs of the first call, too
@@ -213,3 +213,28 @@ def test_sweep_trains_tells_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*words, "--set", "optimizer.lr=3"]) == 2
     assert "optimizer.lr" in capsys.readouterr().err
     assert main(["sweep", str(tmp_path / "small.toml"), "--seeds", "0"]) == 2
+
+
+def test_sweep_over_any_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    (tmp_path / "small.toml").write_text(CONFIG)
+    words = ["sweep", str(tmp_path / "small.toml"), "--seeds", "1", "-q", "-o", str(tmp_path / "sweep")]
+    over = ["--over", "optimizer.lr=0.1,0.05", "--over", "sparsity.interval=epoch,3"]
+    assert main([*words, "--density", "0.2", *over]) == 0
+    told = capsys.readouterr().out
+    heads = next(line for line in told.splitlines() if "density" in line).split()
+    assert heads[:4] == ["method", "density", "lr", "interval"], "nothing is cut on a narrow terminal"
+    rows = [line.split() for line in told.splitlines() if line.startswith(" sparse momentum")]
+    assert [row[2:5] for row in rows] == [["0.2", rate, every] for rate in ("0.1", "0.05") for every in ("epoch", "3")]
+    assert main([*words, "--density", "0.2", *over, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert results[0]["over"] == {"optimizer.lr": 0.1, "sparsity.interval": "epoch"}
+    for more, error in (
+        (["--set", "optimizer.lr=3"], "--set: received optimizer.lr, over which is swept"),
+        (["--over", "optimizer.lrr=1"], "Did you mean 'lr'?"),
+        (["--over", "sparsity.density=1"], "--density"),
+    ):
+        assert main([*words, *over, *more]) == 2
+        assert error in capsys.readouterr().err

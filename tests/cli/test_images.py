@@ -36,7 +36,7 @@ def test_from_a_folder_to_a_report(photos: Path, capsys: pytest.CaptureFixture[s
     assert main(["train", "my photos", *FAST]) == 0
     told = capsys.readouterr()
     assert "2 (kiwi, 'Äpfel & Birnen'), 24 to 26 images" in told.out
-    assert "10 % of each class are held out" in told.out
+    assert "10 % of each class is held out" in told.out
     assert "quarantined 1" in told.out
     assert "next: mezzotint report runs/my-photos" in told.out
     assert "One image cannot be read (kiwi/broken.jpg)" in told.err

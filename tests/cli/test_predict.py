@@ -100,7 +100,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
 def test_errors_are_one_paragraph(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digit0, net = folder / "digit0.png", folder / "net.onnx"
     assert "no such file" in refused(capsys, net, tmp_path / "absent.png")
-    assert "No such file" in refused(capsys, tmp_path / "absent.onnx", digit0)
+    assert "does not exist" in refused(capsys, tmp_path / "absent.onnx", digit0)
     assert "does not exist" in refused(capsys, tmp_path / "absent", digit0)
     assert "at least 1" in refused(capsys, net, digit0, "--top", "0")
     assert "does not end in .png" in refused(capsys, net, digit0, "-o", tmp_path / "x.jpg")

@@ -88,8 +88,7 @@ def test_the_page_shows_bands_the_dense_one_across_and_the_costs(folder: Path) -
 
 def test_differences_are_taken_seed_by_seed(folder: Path) -> None:
     found = read_sweep(folder)
-    dense = found.dense
-    assert dense is not None
+    (dense,) = found.dense
     groups = {(group.method, group.density): group for group in found.groups}
     rigl = groups["rigl", 0.05]
     assert rigl.differences(dense) == pytest.approx({0: -0.07, 1: -0.07, 2: -0.04})
@@ -209,3 +208,107 @@ def test_a_comparison_mixes_sweeps_and_runs(folder: Path, tmp_path: Path) -> Non
     assert "8 runs, side by side" in page
     with pytest.raises(RunError, match="received none"):
         write_comparison([make(tmp_path / "young", {("rigl", 0.1): [None]})], tmp_path / "d.html")
+
+
+def with_axes(folder: Path) -> Path:
+    """Dense at two learning rates; one method at two densities, two rates and two intervals; seeds 0 and 1."""
+    runs: list[dict[str, Any]] = []
+    for rate in (0.05, 0.2):
+        combinations: list[tuple[str, float, dict[str, Any]]] = [("dense", 1.0, {"optimizer.lr": rate})]
+        for density in (0.2, 0.1):
+            settings = ({"optimizer.lr": rate, "sparsity.interval": interval} for interval in ("epoch", 20))
+            combinations += [("rigl", density, one) for one in settings]
+        for method, density, over in combinations:
+            for seed in range(2):
+                run = f"runs/{len(runs)}"
+                runs.append({"method": method, "density": density, "seed": seed, "run": run, "over": over})
+                (folder / run).mkdir(parents=True)
+                accuracy = 0.9 + density / 100 - rate / 10 + seed / 1000 + 0.002 * (over.get("sparsity.interval") == 20)
+                (folder / run / "summary.json").write_text(json.dumps({"test_accuracy": accuracy, "seconds": 1.0}))
+    (folder / "sweep.json").write_text(json.dumps({"format": 1, "runs": runs}))
+    return folder
+
+
+def test_other_axes_have_columns_and_each_is_compared_with_its_dense_run(tmp_path: Path) -> None:
+    found = read_sweep(with_axes(tmp_path / "axes"))
+    heads, rows = sweep_rows(found)
+    assert heads == ("method", "density", "lr", "interval", "test accuracy, %", "to dense", "seeds", "s/run")
+    assert rows[:4] == [
+        ("dense", "1", "0.05", "–", "90.55 ± 0.05", "–", "2", "1"),
+        ("dense", "1", "0.2", "–", "89.05 ± 0.05", "–", "2", "1"),
+        ("rigl", "0.2", "0.05", "epoch", "89.75 ± 0.05", "−0.80", "2", "1"),
+        ("rigl", "0.2", "0.05", "20", "89.95 ± 0.05", "−0.60", "2", "1"),
+    ]
+    assert len(rows) == 2 + 8
+    assert sweep_record(found)["groups"][3]["over"] == {"optimizer.lr": 0.05, "sparsity.interval": 20}
+    write_sweep(found.folder)
+    with (found.folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {(row["optimizer.lr"], row["sparsity.interval"]) for row in table if row["method"] == "dense"} == {
+        *(("0.05", ""), ("0.2", "")),
+    }
+
+
+def test_every_axis_has_a_chart_that_names_it(tmp_path: Path, parse: Any) -> None:
+    text = write_sweep(with_axes(tmp_path / "axes")).read_text(encoding="utf-8")
+    page = parse(text)
+    assert "Dense (lr 0.05): 90.55 % at best." in text
+    assert "rigl (lr 0.05, interval 20) reaches 89.85 %." in text
+    rate = page.one("over-optimizer-lr")
+    assert "Test accuracy against lr" in rate.text
+    assert "optimizer.lr" in rate.text
+    body = [[cell.text for cell in row.children] for row in next(rate.all("tbody")).all("tr")]
+    assert [row[0] for row in body] == ["0.05", "0.2"]
+    assert body[0][1:] == ["90.55 ± 0.05", "89.75 ± 0.05", "89.95 ± 0.05", "89.65 ± 0.05", "89.85 ± 0.05"]
+    interval = page.one("over-sparsity-interval")
+    body = [[cell.text for cell in row.children] for row in next(interval.all("tbody")).all("tr")]
+    assert [row[0] for row in body] == ["epoch", "20"], "words are in the order of the plan"
+    assert body[0][1:3] == body[1][1:3] == ["90.55 ± 0.05", "89.05 ± 0.05"], "dense networks know no interval"
+    assert "accuracy" in text
+
+
+def test_a_density_alone_has_no_chart_beside_those_of_axes(tmp_path: Path, parse: Any) -> None:
+    folder = with_axes(tmp_path / "axes")
+    plan = json.loads((folder / "sweep.json").read_text())
+    plan["runs"] = [run for run in plan["runs"] if run["density"] != 0.2]
+    (folder / "sweep.json").write_text(json.dumps(plan))
+    text = write_sweep(folder).read_text(encoding="utf-8")
+    assert 'id="over-optimizer-lr"' in text
+    assert 'id="accuracy"' not in text
+    assert 'id="paired"' not in text
+
+
+def test_axes_of_one_last_word_keep_their_whole_names(tmp_path: Path) -> None:
+    runs = [{"method": "set", "density": 0.1, "seed": 0, "run": "runs/0", "over": {"a.name": "x", "b.name": "y"}}]
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "runs": runs}))
+    assert sweep_rows(read_sweep(tmp_path))[0][2:4] == ("a.name", "b.name")
+
+
+@pytest.mark.parametrize("over", [3, [], {"k": None}, {"k": [1, {"a": 2}]}, {"": ""}])
+def test_odd_axes_of_a_damaged_plan_do_no_harm(over: Any, tmp_path: Path) -> None:
+    runs = [{"method": "set", "density": 0.1, "seed": 0, "run": "runs/0", "over": over}]
+    (tmp_path / "runs" / "0").mkdir(parents=True)
+    (tmp_path / "runs" / "0" / "summary.json").write_text('{"test_accuracy": 0.5}')
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "runs": runs}))
+    assert write_sweep(tmp_path).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("more", "remark"),
+    [
+        ({"diverged": True, "as_a_guess": True}, "diverged"),
+        ({"as_a_guess": True, "chance": 0.3}, "may be luck"),
+        (
+            {"as_a_guess": True, "chance": 0.95, "diverged_epochs": [0]},
+            "no better than guessing, ran away in 1 epoch and came back",
+        ),
+        ({"diverged_epochs": [1, 2]}, "ran away in 2 epochs and came back"),
+        ({"diverged_epochs": []}, None),
+    ],
+)
+def test_doubtful_results_have_a_remark(folder: Path, parse: Any, more: dict[str, Any], remark: str | None) -> None:
+    place = folder / "runs" / "rigl-0.05-seed0" / "summary.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **more}))
+    table = parse(write_sweep(folder).read_text(encoding="utf-8")).one("runs")
+    row = next(row for row in next(table.all("tbody")).all("tr") if row.children[0].text == "rigl-0.05-seed0")
+    assert row.children[-1].text == remark if remark else len(row.children) == 7

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.train import RunConfig, config_text, train
@@ -16,6 +18,7 @@ from mezzotint.train.config_file import parse_config
 from mezzotint.train.progress import Progress, Silent, StepView
 from mezzotint.train.run_folder import RunFolder
 from mezzotint.train.sweep import Cell, cell_config, plan, sweep
+from mezzotint.train.sweep_axes import parse_axes
 
 Make = Callable[..., RunConfig]
 
@@ -167,3 +170,102 @@ def test_folders_of_something_else_are_left_alone(small: Make, tmp_path: Path) -
     ):
         sweep(small(optimizer={"lr": 0.1}), cells, tmp_path / "sweep", progress=silent)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["notes.txt", "sweep"]
+
+
+def test_axes_are_read_as_settings_are() -> None:
+    words = ["optimizer.lr = 0.1, 0.10,0.05", "schedule.name=cosine,constant", 'data.augment=[{ name = "a,b" }],[]']
+    assert parse_axes([*words, "sparsity.interval=epoch,20"]) == {
+        "optimizer.lr": ("0.1", "0.05"),
+        "schedule.name": ('"cosine"', '"constant"'),
+        "data.augment": ('[{"name": "a,b"}]', "[]"),
+        "sparsity.interval": ('"epoch"', "20"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["optimizer.lr"], r"--over: received optimizer\.lr; allowed: section\.key=value,value"),
+        (["=1"], "--over: received =1; allowed: section"),
+        (["optimizer.lr=0.1,"], "--over optimizer.lr=: received nothing; allowed: a TOML value"),
+        (["optimizer.lr=[1"], "a TOML value"),
+        (["optimizer.lr=1", "optimizer.lr=2"], r"optimizer\.lr twice"),
+        (["sparsity.density=0.1"], "--density 0.1 0.05"),
+        (["sparsity.method=rigl"], "--method rigl set"),
+        (["seed=1,2"], "--seeds 5"),
+        (["name=a"], "names its runs"),
+        (["sparsity.methods.rigl.interval=3"], r"Vary sparsity\.KEY itself"),
+    ],
+)
+def test_wrong_axes_are_told(words: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_axes(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("optimizer.lrr=1", r"--over optimizer\.lrr=1: unknown key 'lrr'.*Did you mean 'lr'"),
+        ("lr=1", "Did you mean 'optimizer.lr'"),
+        ("optimizer.lr=fast", "optimizer.lr: received the text 'fast'; allowed: a number"),
+        ("optimizer.lr.x=1", "'lr', which is a key and no section"),
+        ("sparsity.options.growth=gradient", "sparsity.options of method 'rigl': received growth"),
+    ],
+)
+def test_wrong_values_of_an_axis_are_told_before_anything_is_made(
+    small: Make, tmp_path: Path, word: str, told: str
+) -> None:
+    cells = plan(["rigl"], [0.2], [0], parse_axes([word]))
+    with pytest.raises(ConfigError, match=told):
+        sweep(small(), cells, tmp_path / "sweep", progress=silent)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_every_combination_is_a_run_and_dense_ones_know_nothing_of_sparsity() -> None:
+    axes = parse_axes(["optimizer.lr=0.1,0.05", "sparsity.prune_rate=0.2,0.4"])
+    cells = plan(["set"], [1, 0.1], [3], axes)
+    assert [cell.name for cell in cells] == [
+        "dense-optimizer.lr=0.1-seed3",
+        "set-0.1-optimizer.lr=0.1-sparsity.prune_rate=0.2-seed3",
+        "set-0.1-optimizer.lr=0.1-sparsity.prune_rate=0.4-seed3",
+        "dense-optimizer.lr=0.05-seed3",
+        "set-0.1-optimizer.lr=0.05-sparsity.prune_rate=0.2-seed3",
+        "set-0.1-optimizer.lr=0.05-sparsity.prune_rate=0.4-seed3",
+    ]
+    assert cells[1].record()["over"] == {"optimizer.lr": 0.1, "sparsity.prune_rate": 0.2}
+    assert "over" not in plan(["set"], [0.1], [0])[0].record()
+
+
+VALUES = st.lists(
+    st.one_of(st.floats(allow_nan=False), st.integers(), st.text(min_size=1), st.lists(st.text(), max_size=2)),
+    min_size=2,
+    max_size=6,
+    unique_by=json.dumps,
+)
+
+
+@given(VALUES)
+def test_runs_have_names_of_their_own_that_a_file_can_have(values: list[object]) -> None:
+    cells = plan(["set"], [0.1], [0], {"optimizer.lr": [json.dumps(value) for value in values]})
+    names = [cell.name for cell in cells]
+    assert len(set(names)) == len(values)
+    assert all("/" not in name and "\0" not in name and len(name.encode()) < 250 for name in names)
+
+
+def test_a_value_of_an_axis_stands_above_what_a_method_has(small: Make, tmp_path: Path) -> None:
+    config = small(sparsity={"methods": {"rigl": {"prune_rate": 0.3}}, "prune_rate": 0.5})
+    cells = plan(["rigl", "set"], [0.3], [0], parse_axes(["sparsity.prune_rate=0.1", "optimizer.lr=0.02,0.05"]))
+    for cell in cells:
+        found = cell_config(config, cell)
+        assert found.sparsity.prune_rate == 0.1
+        assert json.dumps(found.optimizer.lr) == dict(cell.over)["optimizer.lr"]
+        assert found.name == cell.name
+    assert sweep(config, cells[:1], tmp_path / "sweep", progress=silent).done == cells[:1]
+    began: list[str] = []
+
+    def watching(cell: Cell, _number: int) -> Progress:
+        began.append(cell.name)
+        return Silent()
+
+    assert sweep(config, cells, tmp_path / "sweep", progress=watching).done == cells
+    assert began == [cell.name for cell in cells[1:]], "what was trained is not trained again"

@@ -40,9 +40,9 @@ def step_table(name: str, mode: str, rows: Sequence[dict[str, Any]], memory: Seq
 
 def infer_table(name: str, rows: Sequence[dict[str, Any]]) -> Table:
     """One line an engine, density and batch."""
-    table = Table(box=SIMPLE_HEAD, title=f"{name}: inference")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"{name}: inference")  # 80 columns are enough
     for heading in ("engine", "density", "batch", "median", "90 %", "images/s", "cold start", "memory"):
-        table.add_column(heading, justify="left" if heading == "engine" else "right")
+        table.add_column(heading, justify="left" if heading == "engine" else "right", no_wrap=heading != "cold start")
     for row in rows:
         density = "dense" if row["density"] == 1 else f"{row['density']:g}"
         if "refused" in row:

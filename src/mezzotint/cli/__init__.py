@@ -123,8 +123,18 @@ def _dispatch(words: list[str]) -> int:
     command = import_module(f"mezzotint.cli.{COMMANDS[name][0]}")
     parser = Parser(prog=f"mezzotint {name}", summary=COMMANDS[name][1], examples=command.EXAMPLES)
     command.add_arguments(parser)
-    code: int = command.run(parser.parse_args(words[1:]))
+    arguments = parser.parse_args(words[1:])
+    _log_as_sentences()
+    code: int = command.run(arguments)
     return code
+
+
+def _log_as_sentences() -> None:
+    """What the library logs and nobody else takes looks like the warnings of commands."""
+    import logging
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
 
 
 def overview() -> str:

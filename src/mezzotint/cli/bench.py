@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("kernels", "train", "infer"),
+        metavar="{kernels,train,infer}",
         help="kernels: every convolution and direction alone; train: whole training steps, or forward passes; "
         "infer: sessions beside PyTorch, ONNX Runtime and OpenVINO where they are installed",
     )

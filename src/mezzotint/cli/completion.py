@@ -135,5 +135,6 @@ def _values() -> dict[str, list[str]]:
         "protocol": list(FAMILIES),
         "augment": [*AUGMENTATIONS, "all"],
         "overrides": [f"{key}=" for key in keys],
+        "over": [f"{key}=" for key in keys],
         "key": [*keys, *sections],
     }

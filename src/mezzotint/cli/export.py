@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mezzotint.cli.output import line, note
+from mezzotint.cli.output import line, note, shell
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from mezzotint.errors import InputError
 
 EXAMPLES = """\
   mezzotint export runs/digits -o digits.safetensors           # the name says the format
@@ -28,21 +30,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", metavar="CKPT", type=Path, help="run folder (its newest checkpoint) or checkpoint"
     )
     parser.add_argument("-f", "--format", choices=FORMATS, help="what to write (default: what FILE ends with)")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, type=Path, help="where to")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to; must be given")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file, and tell its path and what can be done with it; 0."""
     from mezzotint import deploy
 
+    if arguments.output is None:
+        raise _needs_output(arguments.checkpoint, arguments.format)
     format_ = arguments.format or _format_of(arguments.output)
     model = network_of(arguments.checkpoint)
     replaced = ", which replaced another" if arguments.output.exists() else ""
     deploy.export(arguments.checkpoint, format_, arguments.output, model=model)
     line(str(arguments.output))
-    read = "torch.export.load reads it" if format_ == "pt2" else f"next: mezzotint predict {arguments.output} IMAGE"
-    note(f"{format_} file of {arguments.output.stat().st_size / 1e6:.3g} MB{replaced}; {read}")
+    predict = f"next: mezzotint predict {shell(arguments.output)} IMAGE"
+    read = "torch.export.load reads it" if format_ == "pt2" else predict
+    zeros = " (-f onnx-sparse would leave the zeros out)" if format_ == "onnx" else ""
+    note(f"{format_} file of {arguments.output.stat().st_size / 1e6:.3g} MB{zeros}{replaced}; {read}")
     return 0
+
+
+def _needs_output(place: Path, format_: str | None) -> InputError:
+    """Not argparse's own words: a line to copy tells which file to name."""
+    from mezzotint.errors import InputError, message
+
+    ending = next((end for end, name in _BY_NAME.items() if name == format_), ".onnx")
+    option = f" -f {format_}" if format_ else ""
+    name = (place.parent.parent if place.parent.name == "checkpoints" else place).resolve().stem
+    fix = f"For example: mezzotint export {shell(place)}{option} -o {shell(name + ending)}"
+    return InputError(message("--output", received="nothing", allowed="the file to write", fix=fix))
 
 
 def _format_of(output: Path) -> str:

@@ -1,10 +1,10 @@
-"""How does a command write a file of its own? Never over another one, and with a word where the disk refuses."""
+"""How does a command write a file, or tell of one that is not there? Never over another, and with a word that helps."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mezzotint.errors import InputError, message
+from mezzotint.errors import InputError, message, suggest
 
 
 def refuse_present(path: Path) -> None:
@@ -41,3 +41,15 @@ def written(path: Path, text: str) -> None:
         raise InputError(
             message("--output", received=received, allowed="a place that can be written", fix=fix)
         ) from error
+
+
+def near_to(path: Path, *more: str) -> str:
+    """A sentence about a path that is not there: what lies beside it under a similar name, or where one looked.
+
+    Args:
+        path: that does not exist.
+        more: names that would do as well.
+    """
+    above = path.absolute().parent
+    beside = [item.name for item in above.iterdir()] if above.is_dir() else []
+    return suggest(path.name, [*beside, *more]).strip() or f"Looked at {path.absolute()}."

@@ -97,7 +97,9 @@ def _default(item: Any) -> str:
     from mezzotint.train.toml_text import dumps
 
     value = item.default if item.default_factory is MISSING else item.default_factory()
-    return "" if value is None or value is MISSING else dumps({"key": value}).strip().removeprefix("key = ")
+    return (
+        "" if value is None or value is MISSING else dumps({"section": {"key": value}}).partition("key = ")[2].strip()
+    )
 
 
 def _meanings(cls: type[Any]) -> dict[str, str]:

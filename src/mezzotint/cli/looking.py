@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mezzotint.cli.files import near_to
 from mezzotint.cli.output import shell
 from mezzotint.cli.progress import counted
 
@@ -81,10 +82,14 @@ def _require_data(where: str) -> None:
     from mezzotint.errors import DataError, message
 
     path = Path(where).expanduser()
-    if not path.exists() or any(kind.detects(path) for kind in SOURCES.values()):
+    if where == "digits" or any(kind.detects(path) for kind in SOURCES.values()):
         return
     fix = ""
-    if path.is_dir():
+    if not path.exists():
+        if any(sign in where for sign in "*?[{"):
+            return  # a pattern of shards, none of which is there: ``open_source`` says so
+        found, fix = "a path that does not exist", near_to(path, "digits")
+    elif path.is_dir():
         count = sum(1 for _ in path.iterdir())
         found = f"a folder with {_count(count, 'file')} and no images" if count else "an empty folder"
     else:
@@ -94,7 +99,7 @@ def _require_data(where: str) -> None:
     name = (path.is_dir() and path.name) or "photos"
     allowed = (
         f"a folder with one subfolder of images for each class ({name}/cat/1.jpg, {name}/dog/1.jpg), below train/ and"
-        " test/ or not; or a tar, parquet files, an IDX or a CIFAR folder"
+        ' test/ or not; or a tar, parquet files, an IDX or a CIFAR folder, or "digits"'
     )
     raise DataError(message(f"data set {where!r}", received=found, allowed=allowed, fix=fix))
 
@@ -193,10 +198,30 @@ def _of_classes(survey: Survey) -> list[str]:
     few = [_word(survey.classes[place]) for place in order if counts[place] < _FEW]
     if few:
         found.append(f"Classes of fewer than {_FEW} images: {_some(few)}. Expect little of them.")
+    inner = _folders_within(survey)
+    if inner:
+        shown = _some([_word(f"{name}/{folder}") for name, folders in inner.items() for folder in folders])
+        found.append(
+            f"Class folders hold folders of their own ({shown}): all images below count as the upper one's class. If"
+            " the inner ones are the classes, lay them side by side in a folder of their own, as copies or links."
+        )
     if survey.test is not None and 0 in survey.test.counts:
         missing = [_word(name) for name, count in zip(survey.classes, survey.test.counts, strict=True) if not count]
         found.append(f"No test image of {_some(missing)}.")
     return found
+
+
+def _folders_within(survey: Survey) -> dict[str, list[str]]:
+    """Class -> two folders or more in it, where no image lies directly in a class folder."""
+    if survey.kind != "folder":
+        return {}
+    parts = [name.split("/") for name in survey.train.names]
+    if any(len(part) < 3 for part in parts):
+        return {}
+    inside: dict[str, dict[str, None]] = {}
+    for outer, inner, *_ in parts:
+        inside.setdefault(outer, {})[inner] = None
+    return {name: list(folders) for name, folders in inside.items() if len(folders) > 1}
 
 
 def _of_pixels(survey: Survey) -> list[str]:
@@ -226,7 +251,7 @@ def chosen(found: Look) -> list[tuple[str, str]]:
     config, recipe = found.config, found.recipe
     data, sparsity = config.data, config.sparsity
     steps = f"{recipe.steps:,} steps" if recipe.steps > 1 else "one step"
-    share = f"{100 * sparsity.density:g} % of its weights, {sparsity.method}" if sparsity.density < 1 else "dense"
+    share = f"{100 * sparsity.density:g} % of its weights, {sparsity.method}" if not sparsity.dense else "dense"
     length = f"{config.schedule.epochs} epochs of {steps}, batches of {data.batch_size}, {config.precision.mode}"
     rows = [
         ("network", f"{config.model.name}, {share}"),
@@ -234,11 +259,22 @@ def chosen(found: Look) -> list[tuple[str, str]]:
         ("training", length),
     ]
     if data.hold_out is not None:
-        held = f"{100 * data.hold_out:g} % of each class are held out, always the same images: there is no test part"
-        rows.append(("testing", held))
+        rows.append(("testing", _testing(found.survey, data.hold_out)))
     if recipe.seconds is not None:
         rows.append(("time", f"roughly {duration(recipe.seconds)} on this machine as busy as it is now"))
     return rows
+
+
+def _testing(survey: Survey, share: float) -> str:
+    """What is held out, and what the accuracy on so few images is worth."""
+    from mezzotint.data.held_out import held_of
+
+    held = sum(held_of(count, share) for count in survey.train.counts)
+    told = f"{100 * share:g} % of each class is held out, always the same {held:,} images: there is no test part"
+    if held >= _FEW:
+        return told
+    each = f"So few say little, each is {100 / held:.0f} % of the accuracy"
+    return f"{told}. {each}: --set data.hold_out=0.3 tests on more"
 
 
 def _augmentation(step: Mapping[str, Any]) -> str:

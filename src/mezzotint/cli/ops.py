@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=tuple(_WANTED),
+        metavar="{" + ",".join(_WANTED) + "}",
         help="list: all operators, where they come from and what they do; show: the text of one; explain: which"
         " kernels a run chose, or a layer gets, and why; graph: what a network computes, operator by operator; json:"
         " the declarations and kernels for programs; stubs: typed signatures for type checkers",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.cli.output import console, line, note
+from mezzotint.cli.output import console, line, note, shell
 
 if TYPE_CHECKING:
     from mezzotint.deploy import Classifier, Guess
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="run folder, checkpoint, .safetensors or .onnx file")
     parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", type=Path, help="image files of any format, or folders of them"
+        "images", metavar="IMAGE", nargs="+", type=Path, help="image files of any format, or folders: all images below"
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes are told (default: 5)")
     parser.add_argument("--json", action="store_true", help="write one JSON object an image instead of tables")
@@ -77,15 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _files(given: Iterable[Path]) -> Iterator[Path]:
-    """The images named, and those in the folders named, by name."""
-    from mezzotint.data.sources.files import has_image_extension
+    """The images named, and those in the folders named and below, by name."""
+    from mezzotint.data.sources.files import images_below
     from mezzotint.errors import InputError, message
 
     for path in given:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(one for one in path.iterdir() if one.is_file() and has_image_extension(one.name))
+        inside = [path / name for name in images_below(path)]
         if not inside:
             raise InputError(message("image", received=f"'{path}', a folder without images", allowed="image files"))
         yield from inside
@@ -96,6 +96,7 @@ def _classifier(arguments: argparse.Namespace) -> Classifier:
     from mezzotint.cli.export import network_of
 
     place = Path(arguments.model)
+    _require_model(place, arguments.images)
     network = network_of(place)
     if network is None:
         session = deploy.Session(place, arguments.threads, fallback=arguments.fallback)
@@ -105,6 +106,31 @@ def _classifier(arguments: argparse.Namespace) -> Classifier:
     names = [] if arguments.classes is None else _names(arguments.classes)
     settings: dict[str, Any] = {"protocol": arguments.protocol, "mean": arguments.mean, "std": arguments.std}
     return deploy.Classifier(session, classes=names, **settings)
+
+
+def _require_model(place: Path, images: Iterable[Path]) -> None:
+    """Put right what is commonest: no such path, the two arguments exchanged, a folder that is no run.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    from mezzotint.cli.files import near_to
+    from mezzotint.data.sources.files import has_image_extension
+    from mezzotint.errors import InputError, message
+
+    allowed = "a run folder, a checkpoint, or a .safetensors or .onnx file"
+    what = fix = ""
+    if not place.exists():
+        what, fix = "does not exist", near_to(place)
+    elif place.is_file() and has_image_extension(place.name):
+        first = next(iter(images))
+        what, fix = "is an image", f"The network comes first: mezzotint predict {shell(first)} {shell(place)}"
+    elif place.is_dir() and not any((place / name).exists() for name in ("checkpoints", "state.json", "latest")):
+        runs = sorted(item.name for item in place.iterdir() if (item / "checkpoints").is_dir())
+        what = "is a folder, but no run"
+        fix = f"Runs inside it: {', '.join(runs[:8])}." if runs else "`mezzotint train` writes run folders below runs/."
+    if what:
+        raise InputError(message("MODEL", received=f"{str(place)!r}, which {what}", allowed=allowed, fix=fix))
 
 
 def _names(path: Path) -> list[str]:
@@ -130,7 +156,8 @@ def _table(path: Path, guesses: tuple[Guess, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(str(path)), title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    line(str(path))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for guess in guesses:
         bar = "\u2588" * round(20 * guess.probability)
         table.add_row(f"{100 * guess.probability:6.2f} %", Text(guess.name), Text(bar, style="blue"))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mezzotint.cli.output import line
+from mezzotint.cli.output import line, note, shell
 
 EXAMPLES = """\
   mezzotint report runs/digits
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(message("--output", received=str(arguments.output), allowed="nothing together with --live"))
     if arguments.port is not None and not arguments.live:
         raise ConfigError(message("--port", received=arguments.port, allowed="a port together with --live"))
+    _require_html(arguments.output)
     if arguments.live:
         return _serve(arguments.runs, arguments.port or 0)
     if len(arguments.runs) == 1 and (arguments.runs[0] / "sweep.json").is_file():
@@ -51,7 +52,24 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         path = report.write_comparison(arguments.runs, arguments.output or Path("comparison.html"))
     line(str(path))
+    note(f"open it in a browser: all is in this one file, which can be mailed{_and_live(arguments.runs)}")
     return 0
+
+
+def _and_live(runs: list[Path]) -> str:
+    """How a page of a run that is under way renews itself."""
+    from mezzotint.report.lock import being_trained
+
+    under_way = len(runs) == 1 and being_trained(runs[0])
+    return f". The run is under way: mezzotint report {shell(runs[0])} --live renews the page" if under_way else ""
+
+
+def _require_html(output: Path | None) -> None:
+    from mezzotint.errors import ConfigError, message
+
+    if output is not None and output.suffix.lower() not in (".html", ".htm", ""):
+        received, fix = f"{str(output)!r}", f"{str(output.with_suffix('.html'))!r}, say; a browser prints it as PDF."
+        raise ConfigError(message("--output", received=received, allowed="a name that ends in .html", fix=fix))
 
 
 def _serve(runs: list[Path], port: int) -> int:

@@ -1,4 +1,4 @@
-"""``mezzotint sweep``: how do methods and densities compare, over several seeds?"""
+"""``mezzotint sweep``: how do methods, densities and any other settings compare, over several seeds?"""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 from mezzotint.cli.output import console, line, warn
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mezzotint.train.progress import Progress
     from mezzotint.train.sweep import Cell, Outcome
 
 EXAMPLES = """\
   mezzotint sweep configs/digits.toml --density 1 0.2 0.1 0.05
   mezzotint sweep configs/digits.toml --method static set rigl sparse_momentum --density 1 0.1 --seeds 5
+  mezzotint sweep configs/digits.toml --density 0.1 --over optimizer.lr=0.2,0.1,0.05
+  mezzotint sweep configs/digits.toml --density 0.1 --over sparsity.interval=epoch,50 --over sparsity.prune_rate=0.5,0.3
   mezzotint sweep configs/fast/mnist_lenet5.toml --density 0.05 0.02 --set schedule.epochs=20 -o sweeps/lenet5
 
 Every combination is a run of its own below OUTPUT/runs. The same command goes on after a stop; started a second time
@@ -30,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--density", type=float, nargs="+", metavar="D", help="densities; 1 is dense (default: 1 and the file's)"
     )
     parser.add_argument("--method", nargs="+", metavar="NAME", help="methods (default: the file's)")
+    parser.add_argument(
+        "--over",
+        metavar="KEY=A,B,...",
+        action="append",
+        default=[],
+        help="one more axis: any key of the configuration with its values; may be repeated",
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each combination (default: 3)")
     parser.add_argument(
         "--set", dest="overrides", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="as for train"
@@ -48,13 +59,21 @@ def run(arguments: argparse.Namespace) -> int:
     from mezzotint.train import load_config
     from mezzotint.train.progress import Silent, make_progress, time_left
     from mezzotint.train.sweep import plan, sweep
+    from mezzotint.train.sweep_axes import parse_axes
 
     if arguments.seeds < 1:
         raise ConfigError(message("--seeds", received=arguments.seeds, allowed="a number of runs, at least 1"))
+    axes = parse_axes(arguments.over)
+    for override in arguments.overrides:
+        if (key := override.partition("=")[0].strip()) in axes:
+            raise ConfigError(message("--set", received=f"{key}, over which is swept", allowed="other keys"))
     config = load_config(arguments.config, arguments.overrides)
+    if config.sparsity.layers and config.sparsity.density == 1 and not arguments.density:
+        fix = 'Set it; layers that are named all the same do not mind which it is. "*" = 1.0 names all others.'
+        raise ConfigError(message("sparsity.density", received="1 with sparsity.layers", allowed="below 1", fix=fix))
     densities = arguments.density or sorted({1.0, config.sparsity.density}, reverse=True)
     methods = arguments.method or [config.sparsity.method]
-    cells = plan(methods, densities, range(config.seed, config.seed + arguments.seeds))
+    cells = plan(methods, densities, range(config.seed, config.seed + arguments.seeds), axes)
     out, starts = console(), [time.perf_counter()]
 
     def watched(cell: Cell, number: int) -> Progress:
@@ -72,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         line(_as_json(found, outcome, page))
         return _code(outcome)
-    out.print(_table(found))
+    _print(out, _table(found))
     return _last_words(outcome, len(cells), page)
 
 
@@ -83,6 +102,7 @@ def _as_json(found: Any, outcome: Outcome, page: Path) -> str:
         {
             "method": group.method,
             "density": group.density,
+            **({"over": group.values} if group.over else {}),
             "runs": len(group.trials),
             "finished": len(group.finished),
             "test_accuracy": None if group.accuracy is None else group.accuracy.record(),
@@ -108,17 +128,27 @@ def _code(outcome: Outcome) -> int:
 
 
 def _table(found: Any) -> Any:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from mezzotint.report import sweep_rows
 
     heads, rows = sweep_rows(found)
-    table = Table(title=f"{found.folder}: test accuracy over seeds, mean ± standard error")
+    title = f"{found.folder}: test accuracy over seeds, mean ± standard error"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, heading in enumerate(heads):
         table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _print(out: Console, table: Any) -> None:
+    """A table with all of its numbers, however narrow the terminal is: lines run over rather than being cut."""
+    from rich.measure import Measurement
+
+    out.width = max(out.width, Measurement.get(out, out.options.update(max_width=1000), table).maximum)
+    out.print(table)
 
 
 def _last_words(outcome: Outcome, asked: int, page: Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mezzotint.cli.init import add_minutes, minutes_of
-from mezzotint.cli.output import console, line, shell, warn
+from mezzotint.cli.output import console, line, note, shell, warn
 from mezzotint.cli.progress import Patient
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     quiet = arguments.quiet or arguments.json
     leads = described().leads
     asked = _asked(arguments, quiet=quiet or not leads)
+    finished = asked.folder is not None and (asked.folder / "summary.json").is_file()
     watcher = Silent() if quiet else make_progress(console())
     with Patient(watcher, "" if quiet or not leads else _PREPARING) as progress:
         result = train(
@@ -118,6 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
             text=asked.text,
         )
     if leads:
+        if finished and not arguments.json:
+            note(
+                f"{result.folder} was finished before, nothing was left to train; a longer one is a run of its own (-o)"
+            )
         line(_as_json(result) if arguments.json else _last_words(result, asked.config))
     return 128 + result.signal if result.signal is not None else 0
 
@@ -136,8 +141,8 @@ def _asked(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
         raise InputError(message("--minutes", received=received, allowed="with images", fix=fix))
     if images:
         return _for_images(arguments, quiet=quiet)
-    if not place.exists() and place.suffix != ".toml":
-        raise _nothing_there(place)
+    if place.suffix != ".toml" and (not place.exists() or _is_one_image(place)):
+        raise _neither(place)
     if kept.is_file():
         of_run = (place / "checkpoints").is_dir()
         return _Asked(load_config(kept, arguments.overrides), folder or (place if of_run else None))
@@ -186,15 +191,22 @@ def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
     return _Asked(found.config, folder, found.text)
 
 
-def _nothing_there(place: Path) -> InputError:
-    from mezzotint.errors import InputError, message, suggest
+def _is_one_image(place: Path) -> bool:
+    from mezzotint.data.sources.files import is_image
 
-    beside = [item.name for item in place.absolute().parent.iterdir()] if place.absolute().parent.is_dir() else []
-    fix = suggest(place.name, [*beside, "digits"]).strip() or f"Looked at {place.absolute()}."
+    return place.is_file() and is_image(place)
+
+
+def _neither(place: Path) -> InputError:
+    from mezzotint.cli.files import near_to
+    from mezzotint.errors import InputError, message
+
+    what, fix = "does not exist", near_to(place, "digits")
+    if place.exists():
+        what = "is a single image"
+        fix = f"Give the folder above its class folder, perhaps {str(place.absolute().parent.parent)!r}."
     allowed = 'a TOML file, the folder of a run, or images (a folder with one subfolder for each class, ..., "digits")'
-    return InputError(
-        message("CONFIG_OR_DATA", received=f"{str(place)!r}, which does not exist", allowed=allowed, fix=fix)
-    )
+    return InputError(message("CONFIG_OR_DATA", received=f"{str(place)!r}, which {what}", allowed=allowed, fix=fix))
 
 
 def _needs_file(where: str) -> InputError:
@@ -218,13 +230,34 @@ def _last_words(result: RunResult, config: RunConfig) -> str:
             f"stopped by {name} after step {result.step}; everything is saved."
             f" Go on with: mezzotint train {shell(result.folder)} --resume"
         )
-    found = f"test accuracy {_accuracy(result.summary)} · {result.folder}"
-    if result.summary["diverged"]:
+    summary = result.summary
+    found = f"test accuracy {_accuracy(summary)} · {result.folder}"
+    if summary["diverged"]:
         smaller = min(config.optimizer.lr / 10, 0.1 * config.data.batch_size / 128)
         fix = f"try a smaller learning rate, with another -o: --set optimizer.lr={smaller:.2g}"
         return f"diverged: the loss has run away · {found} · {fix}"
     folder = shell(result.folder)
-    return f"{found} · next: mezzotint report {folder}, mezzotint predict {folder} IMAGE"
+    told = [found, *_doubts(summary, config), f"next: mezzotint report {folder}, mezzotint predict {folder} IMAGE"]
+    return " · ".join(told)
+
+
+def _doubts(summary: dict[str, Any], config: RunConfig) -> list[str]:
+    """What should be known of a result before it is believed: it is a guess, or the way to it was rough."""
+    found = []
+    if summary["as_a_guess"]:
+        chance = f"always naming the largest class gets {100 * summary['chance']:.0f} % right"
+        if summary["test_accuracy"] > summary["chance"]:
+            found.append(f"too few test images to tell it from guessing ({chance}): test on more")
+        else:
+            found.append(f"no better than guessing ({chance}): train longer (--epochs) or at another rate (--lr)")
+    lost = summary["diverged_epochs"]
+    if lost:
+        epochs = f"epoch {lost[0] + 1}" if len(lost) == 1 else f"{len(lost)} epochs (last in {lost[-1] + 1})"
+        found.append(f"the loss had run away in {epochs} and came back: a smaller learning rate may end better")
+    skipped = summary["skipped_steps"]
+    if skipped and not config.precision.scales:
+        found.append(f"{skipped} steps left out, as their gradients were not finite")
+    return found
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

@@ -61,6 +61,11 @@ class _Names:
         return self._source.name(int(self._rows[index]))
 
 
+def held_of(count: int, share: float) -> int:
+    """How many of a class's ``count`` images are held out: at least one, at most all but one; none of a single one."""
+    return min(max(1, round(share * count)), count - 1) if count > 1 else 0
+
+
 def part_held_out(source: Source, share: float, role: Role) -> EncodedSubset | ArraySource:
     """The images that are held out for testing, or all others.
 
@@ -109,7 +114,7 @@ def _held_out(source: EncodedSource | ArraySource, share: float) -> NDArray[np.b
     counts = np.bincount(source.labels, minlength=len(source.classes))
     start = 0
     for count in counts.tolist():
-        taken = min(max(1, round(share * count)), count - 1) if count > 1 else 0
+        taken = held_of(count, share)
         chosen[order[start : start + taken]] = True
         start += count
     return chosen

@@ -193,7 +193,7 @@ def survey(
     if len(train.classes) < 2:
         raise DataError(
             message(
-                train.describe(),
+                f"data set {str(where)!r}",
                 received=f"one class, {train.classes[0]!r}" if train.classes else "no class",
                 allowed="two classes or more, one folder each",
                 fix="To tell images of a class from others, collect the others in a folder of their own.",

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.fx.experimental import symbolic_shapes
 
 Size = Any
 """``int``, ``torch.SymInt`` or ``None``."""
@@ -28,6 +27,10 @@ def surely(condition: Any) -> bool:
     """Whether ``condition`` holds for certain: a comparison of sizes that are only known at run time does not."""
     if not isinstance(condition, torch.SymBool):
         return bool(condition)
+    # Here and not above: it loads SymPy, which would make every program that imports a layer start a third of a second
+    # later. Who comes here has it loaded.
+    from torch.fx.experimental import symbolic_shapes
+
     return bool(getattr(symbolic_shapes, "guard_or_false", bool)(condition))
 
 

@@ -13,7 +13,7 @@ from mezzotint.report.draw.bars import Bar, Group, bar_chart
 from mezzotint.report.draw.lines import Line, line_chart
 from mezzotint.report.draw.scale import Axis
 from mezzotint.report.figure import Chart, figures, missing
-from mezzotint.report.headline import Headline, headline
+from mezzotint.report.headline import Headline, guessed, headline
 from mezzotint.report.links import Link, nowhere
 from mezzotint.report.markup import tag
 from mezzotint.report.numbers import ABSENT, count, duration, percent, plain, ratio, share, size
@@ -88,7 +88,8 @@ def _overview(named: Sequence[Named], link: Link) -> Section:
 
 def _row(name: str, head: Headline, first: Headline, address: str | None) -> tuple[str, ...]:
     held, took = ratio(head.sparse_bytes, first.sparse_bytes), ratio(head.seconds, first.seconds)
-    state = "diverged" if head.diverged else head.state
+    doubtful = guessed(head.accuracy, head.chance) if head.as_a_guess else ""
+    state = "diverged" if head.diverged else doubtful or head.state
     shown = name if state == "finished" else f"{name} ({state})"
     return (
         shown if address is None else tag("a", shown, href=address),

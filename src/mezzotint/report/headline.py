@@ -32,6 +32,8 @@ class Headline:
         folder: the name of the run's folder, where it is another than ``name``.
         accuracy: test accuracy (0..1), last epoch, of ``images``.
         diverged: whether the last epoch's loss was one of a training that is lost.
+        lost: the epochs whose loss was, counted from 1.
+        as_a_guess: whether the accuracy is no better than ``chance``, that of always naming the largest class.
         epochs, steps: done so far; of_epochs: those that the run is to have; skipped: those steps that changed nothing,
             where the run counts them.
         seconds: training time; of a run that is not finished the sum of its epochs.
@@ -49,6 +51,9 @@ class Headline:
     best_accuracy: float | None
     images: float | None
     diverged: bool
+    lost: tuple[int, ...]
+    as_a_guess: bool
+    chance: float | None
     epochs: float | None
     of_epochs: float | None
     steps: float | None
@@ -81,6 +86,9 @@ def headline(run: Run) -> Headline:
         best_accuracy=max(tested, default=None),
         images=_first(last.test_images, sum(run.mistakes.images) if run.mistakes else None),
         diverged=last.diverged,
+        lost=tuple(epoch.epoch + 1 for epoch in run.epochs if epoch.diverged),
+        as_a_guess=summary.as_a_guess,
+        chance=summary.chance,
         epochs=_first(summary.epochs, last.epoch + 1 or None),
         of_epochs=finite(mapping(run.config.get("schedule")).get("epochs")),
         steps=_first(summary.steps, max([last.step or 0, *(step.step for step in run.steps)]) or None),
@@ -93,6 +101,16 @@ def headline(run: Run) -> Headline:
         sparse_bytes=sparse_bytes,
         dense_bytes=dense_bytes,
     )
+
+
+def guessed(accuracy: float | None, chance: float | None) -> str:
+    """A few words for a result that a guess could have given."""
+    return "may be luck" if luck(accuracy, chance) else "no better than guessing"
+
+
+def luck(accuracy: float | None, chance: float | None) -> bool:
+    """Of a result that a guess could have given: whether it is better than most guesses are."""
+    return (accuracy or 0.0) > (chance or 0.0)
 
 
 def final_layers(run: Run) -> dict[str, Layer]:

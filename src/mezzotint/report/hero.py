@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 from mezzotint.report.dots import dots
-from mezzotint.report.headline import Headline, headline
+from mezzotint.report.headline import Headline, guessed, headline, luck
 from mezzotint.report.markup import Markup, join, tag
 from mezzotint.report.numbers import ABSENT, count, duration, percent, plain, ratio, size
 from mezzotint.report.record import Run
@@ -20,24 +20,52 @@ _LOST = (
     " of this run means anything. A smaller learning rate (optimizer.lr) or a longer warm-up helps most often."
 )
 _LATER = "not recorded yet"
+#: Epochs that are named one by one.
+_FEW = 6
 
 
 def hero(run: Run) -> Markup:
     """The top of a run's page."""
     head = headline(run)
     state = tag("span", head.state, class_=f"state {head.state.split()[0]}")
-    lost = tag("span", "diverged", class_="state diverged") if head.diverged else ""
+    word = "diverged" if head.diverged else guessed(head.accuracy, head.chance) if head.as_a_guess else ""
+    lost = tag("span", word, class_="state diverged") if word else ""
     return tag(
         "div",
         tag("p", f"Training report {f'of {head.model} ' if head.model else ''}", state, lost, class_="kicker"),
         tag("h1", titled(head)),
         tag("p", sentence(head), class_="result"),
-        tag("p", _LOST, class_="lost", role="note") if head.diverged else "",
+        *(tag("p", text, class_="lost", role="note") for text in doubts(head)),
         dots(head.density),
         tag("dl", *(_tile(*values) for values in tiles(run, head)), class_="tiles"),
         class_="hero",
         id="hero",
     )
+
+
+def doubts(head: Headline) -> Iterable[str]:
+    """What should be known before the result is believed."""
+    if head.diverged:
+        yield _LOST
+        return
+    if head.as_a_guess:
+        chance = f"always naming the largest class gets {percent(head.chance)} of them right"
+        yield (
+            f"Too few test images to tell this from guessing: {chance}. Test on more of them (data.hold_out)."
+            if luck(head.accuracy, head.chance)
+            else f"No better than guessing these test images: {chance}. Train longer, or with another learning rate"
+            " (optimizer.lr); and see whether the images are what the names of their classes say."
+        )
+    if head.lost:
+        epochs = f"epoch {head.lost[0]}" if len(head.lost) == 1 else f"{len(head.lost)} epochs ({_listed(head.lost)})"
+        yield (
+            f"The loss ran away in {epochs} and came back. The result stands; a smaller learning rate (optimizer.lr), a"
+            " longer warm-up or clipped gradients (optimizer.clip_norm) may end better."
+        )
+
+
+def _listed(epochs: Sequence[int]) -> str:
+    return ", ".join(map(str, epochs[:_FEW])) + (", ..." if len(epochs) > _FEW else "")
 
 
 def sentence(head: Headline) -> Markup:

@@ -217,4 +217,4 @@ def _summary(value: object) -> Summary | None:
         item.name: words(value.get(item.name)) if item.name in texts else finite(value.get(item.name))
         for item in fields(Summary)
     }
-    return Summary(**made)
+    return Summary(**{**made, "as_a_guess": value.get("as_a_guess") is True})

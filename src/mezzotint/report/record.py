@@ -213,7 +213,10 @@ class EpochTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The run's last word; written when it has finished."""
+    """The run's last word; written when it has finished.
+
+    ``chance`` is the share of the largest class in the test images, ``as_a_guess`` whether the accuracy is no better.
+    """
 
     name: str = ""
     model: str = ""
@@ -233,6 +236,8 @@ class Summary:
     index_bytes: float | None = None
     dense_weight_bytes: float | None = None
     dense_optimizer_bytes: float | None = None
+    chance: float | None = None
+    as_a_guess: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Trial:
     """One run.
 
     Attributes:
+        over: (dotted key, value as JSON) of the other axes.
         run: its folder, from that of the sweep.
         summary: empty while it is not finished.
         state: ``"finished"``, ``"failed"``, ``"in progress"``, ``"not finished"`` or ``"not started"``.
@@ -53,6 +55,7 @@ class Trial:
     state: str = "finished"
     error: str = ""
     errors: tuple[float | None, ...] = ()
+    over: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +79,17 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The runs of one method at one density; ``accuracy`` is None while none is finished."""
+    """The runs of one combination, which differ by their seeds; ``accuracy`` is None while none is finished."""
 
     method: str
     density: float
     trials: tuple[Trial, ...]
+    over: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Key -> value of the other axes."""
+        return {key: json.loads(text) for key, text in self.over}
 
     @property
     def finished(self) -> list[Trial]:
@@ -116,21 +125,39 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """All of it, dense first, then method by method, densities falling."""
+    """All of it, dense first, then method by method, densities falling, settings in the order of the plan."""
 
     folder: Path
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
 
     @property
-    def dense(self) -> Group | None:
-        """The runs without sparsity."""
-        return next((group for group in self.groups if group.method == DENSE), None)
+    def dense(self) -> list[Group]:
+        """The runs without sparsity: one group, or one for each setting that a dense network knows, too."""
+        return [group for group in self.groups if group.method == DENSE]
 
     @property
-    def methods(self) -> list[str]:
-        """Without "dense", in the order in which they were asked for."""
-        return list(dict.fromkeys(group.method for group in self.groups if group.method != DENSE))
+    def axes(self) -> dict[str, str]:
+        """Dotted key of every axis besides method and density -> its name: the last word, where that is one key's."""
+        keys = list(dict.fromkeys(key for group in self.groups for key, _ in group.over))
+        words = Counter(key.rpartition(".")[2] for key in keys)
+        return {key: key if words[key.rpartition(".")[2]] > 1 else key.rpartition(".")[2] for key in keys}
+
+    @property
+    def series(self) -> list[str]:
+        """What a line of a chart is: every method with its settings, without "dense", in the order of the groups."""
+        return list(dict.fromkeys(self.label(group) for group in self.groups if group.method != DENSE))
+
+    def label(self, group: Group, *, without: str = "") -> str:
+        """The group's method and settings in words, without its density and the axis ``without``."""
+        axes = self.axes
+        settings = (f"{axes[key]} {worded(text)}" for key, text in group.over if key != without)
+        return " · ".join([named(group.method), *settings])
+
+    def base(self, group: Group) -> Group | None:
+        """The dense runs with the group's settings; those of ``[sparsity]`` mean nothing to them."""
+        known = {setting for setting in group.over if not setting[0].startswith("sparsity.")}
+        return next((dense for dense in self.dense if set(dense.over) == known), None)
 
 
 def read_sweep(folder: Path | str) -> Sweep:
@@ -151,16 +178,17 @@ def read_sweep(folder: Path | str) -> Sweep:
             )
         )
     trials = [trial for record in sequence(plan.get("runs")) if (trial := _trial(reader, mapping(record)))]
-    keys = dict.fromkeys((trial.method, trial.density) for trial in trials)
-    order = list(dict.fromkeys(method for method, _ in keys))
+    keys = list(dict.fromkeys((trial.method, trial.density, trial.over) for trial in trials))
+    order = list(dict.fromkeys(method for method, _, _ in keys))
     ranked = sorted(keys, key=lambda key: (key[0] != DENSE, order.index(key[0]), -key[1]))
     groups = [
         Group(
             method=method,
             density=density,
-            trials=tuple(t for t in trials if (t.method, t.density) == (method, density)),
+            over=over,
+            trials=tuple(t for t in trials if (t.method, t.density, t.over) == (method, density, over)),
         )
-        for method, density in ranked
+        for method, density, over in ranked
     ]
     return Sweep(folder=place, groups=tuple(groups), notes=tuple(reader.notes))
 
@@ -193,6 +221,7 @@ def _trial(reader: Reader, record: dict[str, Any]) -> Trial | None:
         state=_state(reader.folder / run, summary, error),
         error=error,
         errors=_errors(reader, run),
+        over=tuple((key, json.dumps(value)) for key, value in mapping(record.get("over")).items()),
     )
 
 
@@ -225,6 +254,7 @@ def sweep_record(sweep: Sweep) -> dict[str, Any]:
             {
                 "method": group.method,
                 "density": group.density,
+                **({"over": group.values} if group.over else {}),
                 "test_accuracy": None if group.accuracy is None else group.accuracy.record(),
                 "runs": [{"seed": trial.seed, **trial.summary} for trial in group.finished],
             }
@@ -235,12 +265,13 @@ def sweep_record(sweep: Sweep) -> dict[str, Any]:
 
 def sweep_rows(sweep: Sweep) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(headings, rows) of the table of results; accuracies in percent, differences in percentage points."""
-    base = sweep.dense.accuracy if sweep.dense else None
-    heads = ("method", "density", "test accuracy, %", "to dense", "seeds", "s/run")
-    return heads, [_row(group, base) for group in sweep.groups]
+    heads = ("method", "density", *sweep.axes.values(), "test accuracy, %", "to dense", "seeds", "s/run")
+    return heads, [_row(sweep, group) for group in sweep.groups]
 
 
-def _row(group: Group, base: Estimate | None) -> tuple[str, ...]:
+def _row(sweep: Sweep, group: Group) -> tuple[str, ...]:
+    dense = sweep.base(group)
+    base = dense.accuracy if dense else None
     accuracy, seconds = group.accuracy, group.estimate("seconds")
     seeds = str(len(group.trials))
     if len(group.finished) < len(group.trials):
@@ -248,11 +279,24 @@ def _row(group: Group, base: Estimate | None) -> tuple[str, ...]:
     return (
         named(group.method),
         f"{group.density:g}",
+        *settings_of(sweep, group.over),
         ABSENT if accuracy is None else with_error(accuracy),
         points(accuracy.mean - base.mean) if accuracy and base and group.method != DENSE else ABSENT,
         seeds,
         ABSENT if seconds is None else f"{seconds.mean:.0f}",
     )
+
+
+def settings_of(sweep: Sweep, over: tuple[tuple[str, str], ...]) -> list[str]:
+    """A cell for each axis of the sweep: the value in words, or a dash where the run has none of it."""
+    known = dict(over)
+    return [worded(known[key]) if key in known else ABSENT for key in sweep.axes]
+
+
+def worded(text: str) -> str:
+    """A value that is written as JSON, as one says it: without the quotes of texts."""
+    value = json.loads(text)
+    return value if isinstance(value, str) else text
 
 
 def named(method: str) -> str:
@@ -279,11 +323,13 @@ def table_text(sweep: Sweep) -> str:
     """A row for each run as comma-separated values, shares from 0 to 1; what is not known is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("method", "density", "seed", "state", *_NUMBERS))
+    writer.writerow(("method", "density", *sweep.axes, "seed", "state", *_NUMBERS))
     for group in sweep.groups:
+        known = {key: worded(text) for key, text in group.over}
+        settings = [known.get(key, "") for key in sweep.axes]
         for trial in group.trials:
             numbers = (trial.summary.get(key, "") for key in _NUMBERS)
-            writer.writerow((trial.method, trial.density, trial.seed, trial.state, *numbers))
+            writer.writerow((trial.method, trial.density, *settings, trial.seed, trial.state, *numbers))
     return out.getvalue()
 
 

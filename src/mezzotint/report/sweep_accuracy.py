@@ -1,11 +1,10 @@
-"""How accurate is each method at each density, and how sure is that? Means, errors, and differences seed by seed."""
+"""How accurate is each combination, and how sure is that? By density, by every other axis, and seed by seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mezzotint.report.draw.lines import Line, line_chart
+from mezzotint.report.draw.lines import Line
 from mezzotint.report.draw.scale import Axis
 from mezzotint.report.figure import Chart, figures
 from mezzotint.report.markup import Markup, join
@@ -17,21 +16,21 @@ from mezzotint.report.sweep import (
     Group,
     Sweep,
     hundredths,
-    named,
     points,
     sweep_rows,
     with_error,
 )
+from mezzotint.report.sweep_chart import DENSE_LOOKS, Cells, chart_over, line, series_styles
+from mezzotint.report.sweep_over import against
 from mezzotint.report.table import Column, Heads, Keyed, table
-
-_COLOURS: Final = ("s1", "s2", "s3", "s4", "s5")
-_DASHES: Final = ("", " dashed", " dotted")
-DENSE_STYLE: Final = "s6 dashed"
 
 
 def accuracy_section(sweep: Sweep) -> Section:
-    """Accuracy by density, paired differences, and all combinations."""
-    body = join(figures(_against_density(sweep), _paired(sweep)), _combinations(sweep))
+    """Accuracy by density, by every other axis, paired differences, and all combinations."""
+    others = [chart for key in sweep.axes if (chart := against(sweep, key)) is not None]
+    alone = len(_densities(sweep)) < 2 and bool(others)  # a chart of one density says nothing that others do not say
+    charts = others if alone else [_against_density(sweep), *others, _paired(sweep)]
+    body = join(figures(*charts), _combinations(sweep))
     lead = (
         "Lines are means over the seeds, bands one standard error to each side; the dense network's band runs along the"
         " whole axis. Differences to dense are in percentage points."
@@ -41,38 +40,48 @@ def accuracy_section(sweep: Sweep) -> Section:
 
 def sentence(sweep: Sweep) -> str:
     """The sweep's result in words."""
-    base = sweep.dense.accuracy if sweep.dense else None
     known = [group for group in sweep.groups if group.method != DENSE and group.accuracy is not None]
-    dense = "" if base is None else f"Dense: {hundredths(base.mean)}."
+    dense = _best(group for group in sweep.dense if group.accuracy is not None)
+    told = "" if dense is None or dense.accuracy is None else hundredths(dense.accuracy.mean)
+    if told and dense is not None:
+        told = f"{_spoken(sweep, dense).capitalize()}: {told}{'' if len(sweep.dense) == 1 else ' at best'}."
     if not known:
-        return dense or "No run is finished yet."
+        return told or "No run is finished yet."
     sparsest = min(group.density for group in known)
-    best = max((g for g in known if g.density == sparsest), key=lambda g: g.accuracy.mean if g.accuracy else 0.0)
-    reached = "" if best.accuracy is None else hundredths(best.accuracy.mean)
-    return f"{dense} With {percent(sparsest)} of the weights, {named(best.method)} reaches {reached}.".strip()
+    best = _best(group for group in known if group.density == sparsest)
+    if best is None or best.accuracy is None:
+        return told
+    reached = hundredths(best.accuracy.mean)
+    return f"{told} With {percent(sparsest)} of the weights, {_spoken(sweep, best)} reaches {reached}.".strip()
 
 
-def method_styles(sweep: Sweep) -> dict[str, str]:
-    """Method -> colour and dash, the same in every chart of the page."""
-    made = {
-        method: _COLOURS[place % len(_COLOURS)] + _DASHES[place // len(_COLOURS) % len(_DASHES)]
-        for place, method in enumerate(sweep.methods)
-    }
-    return {DENSE: DENSE_STYLE, **made}
+def _spoken(sweep: Sweep, group: Group) -> str:
+    method, *settings = sweep.label(group).split(" · ")
+    return f"{method} ({', '.join(settings)})" if settings else method
+
+
+def _best(groups: Iterable[Group]) -> Group | None:
+    return max(groups, key=lambda group: group.accuracy.mean if group.accuracy else 0.0, default=None)
 
 
 def _combinations(sweep: Sweep) -> Markup:
     heads, rows = sweep_rows(sweep)
-    columns: Heads = (Column(name=heads[0], text=True), *heads[1:3], "to dense, points", "seed by seed", *heads[4:])
+    columns: Heads = (
+        Column(name=heads[0], text=True),
+        heads[1],
+        *(Column(name=name, text=True) for name in heads[2:-4]),
+        *(heads[-4], "to dense, points", "seed by seed", *heads[-2:]),
+    )
     cells = (
         (
             row[0],
             Keyed.of(row[1], group.density),
-            Keyed.of(row[2], group.accuracy.mean if group.accuracy else None),
+            *row[2:-4],
+            Keyed.of(row[-4], group.accuracy.mean if group.accuracy else None),
             Keyed.of(*_difference(sweep, group)),
             _seeds(sweep, group),
-            Keyed.of(row[4], len(group.finished)),
-            Keyed.of(row[5], seconds.mean if (seconds := group.estimate("seconds")) else None),
+            Keyed.of(row[-2], len(group.finished)),
+            Keyed.of(row[-1], seconds.mean if (seconds := group.estimate("seconds")) else None),
         )
         for group, row in zip(sweep.groups, rows, strict=True)
     )
@@ -82,7 +91,7 @@ def _combinations(sweep: Sweep) -> Markup:
 
 
 def _difference(sweep: Sweep, group: Group) -> tuple[str, float | None]:
-    found = group.against(sweep.dense) if sweep.dense and group.method != DENSE else None
+    found = _to_dense(sweep, group) if group.method != DENSE else None
     if found is None:
         return ABSENT, None
     error = "" if found.error is None else f" ± {100 * found.error:.2f}"
@@ -90,9 +99,15 @@ def _difference(sweep: Sweep, group: Group) -> tuple[str, float | None]:
 
 
 def _seeds(sweep: Sweep, group: Group) -> str:
-    if sweep.dense is None or group.method == DENSE:
+    dense = sweep.base(group)
+    if dense is None or group.method == DENSE:
         return ABSENT
-    return ", ".join(points(value) for _, value in sorted(group.differences(sweep.dense).items())) or ABSENT
+    return ", ".join(points(value) for _, value in sorted(group.differences(dense).items())) or ABSENT
+
+
+def _to_dense(sweep: Sweep, group: Group) -> Estimate | None:
+    dense = sweep.base(group)
+    return group.against(dense) if dense else None
 
 
 def _densities(sweep: Sweep) -> list[float]:
@@ -101,8 +116,8 @@ def _densities(sweep: Sweep) -> list[float]:
 
 def _against_density(sweep: Sweep) -> Chart | None:
     """A chart over the densities at even distances: they are chosen, not measured."""
-    base = sweep.dense.accuracy if sweep.dense else None
-    lines, cells = _lines(sweep, lambda group: group.accuracy, base)
+    dense = {sweep.label(group): group.accuracy for group in sweep.dense}
+    lines, cells = _lines(sweep, lambda group: group.accuracy, dense)
     return _chart(
         sweep,
         lines,
@@ -117,10 +132,11 @@ def _against_density(sweep: Sweep) -> Chart | None:
 
 def _paired(sweep: Sweep) -> Chart | None:
     """The difference to the dense run of the same seed, which shares the order of the images."""
-    dense = sweep.dense
-    if dense is None or dense.accuracy is None:
+    seeds = max((group.accuracy.n for group in sweep.dense if group.accuracy), default=0)
+    if not seeds:
         return None
-    lines, cells = _lines(sweep, lambda group: group.against(dense), Estimate(mean=0.0, error=None, n=dense.accuracy.n))
+    zero: dict[str, Estimate | None] = {DENSE: Estimate(mean=0.0, error=None, n=seeds)}
+    lines, cells = _lines(sweep, lambda group: _to_dense(sweep, group), zero)
     written = [[ABSENT if one is None else f"{points(one.mean)}{_error(one)}" for one in row] for row in cells]
     last = [row[0] for row in cells[1:] if row and row[0] is not None]
     best = max(last, key=lambda one: one.mean) if last else None
@@ -150,20 +166,21 @@ def _error(one: Estimate) -> str:
     return "" if one.error is None else f" ± {100 * one.error:.2f}"
 
 
-_Cells = list[list[Estimate | None]]
-
-
-def _lines(sweep: Sweep, pick: Callable[[Group], Estimate | None], base: Estimate | None) -> tuple[list[Line], _Cells]:
-    densities, styles = _densities(sweep), method_styles(sweep)
+def _lines(
+    sweep: Sweep, pick: Callable[[Group], Estimate | None], dense: Mapping[str, Estimate | None]
+) -> tuple[list[Line], Cells]:
+    """A line over the densities for each of ``dense``, the same at all of them, and one for each series."""
+    densities, looks = _densities(sweep), series_styles(sweep)
     lines: list[Line] = []
-    cells: _Cells = []
-    if base is not None:
-        cells.append([base] * len(densities))
-        lines.append(_line("dense", DENSE_STYLE, cells[-1]))
-    for method in sweep.methods:
-        by_density = {group.density: pick(group) for group in sweep.groups if group.method == method}
+    cells: Cells = []
+    for label, base in dense.items():
+        if base is not None:
+            cells.append([base] * len(densities))
+            lines.append(line(label, looks.get(label, DENSE_LOOKS[0]), cells[-1]))
+    for label in sweep.series:
+        by_density = {group.density: pick(group) for group in sweep.groups if sweep.label(group) == label}
         cells.append([by_density.get(density) for density in densities])
-        lines.append(_line(named(method), styles[method], cells[-1]))
+        lines.append(line(label, looks[label], cells[-1]))
     return lines, cells
 
 
@@ -181,27 +198,5 @@ def _chart(
     densities = _densities(sweep)
     if not densities:
         return None
-    columns = [Column(name=line.name, style=line.style) for line in lines]
-    rows = ((f"{density:g}", *(row[place] for row in written)) for place, density in enumerate(densities))
-    x = Axis(label="density", write=lambda value: plain(densities[round(value)], 3))
-    return Chart(
-        key=key,
-        title=title,
-        says=says,
-        means=means,
-        draw=lambda width: line_chart([float(i) for i in range(len(densities))], lines, x=x, y=y, width=width),
-        table=table(("Density", *columns), rows),
-        legend=tuple((f"line {line.style}", line.name) for line in lines),
-        wide=True,
-    )
-
-
-def _line(name: str, style: str, estimates: Iterable[Estimate | None]) -> Line:
-    known = list(estimates)
-    return Line(
-        name=name,
-        style=style,
-        values=[None if one is None else one.mean for one in known],
-        low=[None if one is None else one.mean - (one.error or 0.0) for one in known],
-        high=[None if one is None else one.mean + (one.error or 0.0) for one in known],
-    )
+    values = [f"{density:g}" for density in densities]
+    return chart_over("density", values, lines, written, y, key=key, title=title, says=says, means=means)

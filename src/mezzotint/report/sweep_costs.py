@@ -10,8 +10,8 @@ from mezzotint.report.figure import Chart, figures, missing
 from mezzotint.report.markup import join
 from mezzotint.report.numbers import count, duration, ratio, size
 from mezzotint.report.section import Section
-from mezzotint.report.sweep import DENSE, Group, Sweep, named
-from mezzotint.report.sweep_accuracy import method_styles
+from mezzotint.report.sweep import DENSE, Group, Sweep, named, settings_of
+from mezzotint.report.sweep_chart import series_styles
 from mezzotint.report.table import Column, Heads, Keyed, table
 
 
@@ -29,23 +29,27 @@ def costs_section(sweep: Sweep) -> Section:
 
 
 def _table(sweep: Sweep) -> str:
-    base = _held(sweep.dense) if sweep.dense else None
-    slow = _mean(sweep.dense, "seconds") if sweep.dense else None
+    def seconds(group: Group) -> float | None:
+        return _mean(group, "seconds")
+
     rows = (
         (
             named(group.method),
             Keyed.of(f"{group.density:g}", group.density),
+            *settings_of(sweep, group.over),
             Keyed.of(count(_mean(group, "nnz")), _mean(group, "nnz")),
             Keyed.of(size(_held(group)), _held(group)),
-            ratio(_held(group), base),
-            Keyed.of(duration(_mean(group, "seconds")), _mean(group, "seconds")),
-            ratio(_mean(group, "seconds"), slow),
+            _to_dense(sweep, group, _held),
+            Keyed.of(duration(seconds(group)), seconds(group)),
+            _to_dense(sweep, group, seconds),
         )
         for group in sweep.groups
     )
     columns: Heads = (
         Column(name="method", text=True),
-        *("density", "nnz", "weights + optimiser + index", "to dense", "time of a run", "to dense"),
+        "density",
+        *(Column(name=name, text=True) for name in sweep.axes.values()),
+        *("nnz", "weights + optimiser + index", "to dense", "time of a run", "to dense"),
     )
     return table(columns, rows).html("Costs", kind="data sortable")
 
@@ -62,22 +66,25 @@ def _bars(
     known = [(group, value) for group in groups if (value := pick(group)) is not None]
     if not known:
         return None
-    base = pick(sweep.dense) if sweep.dense else None
-    styles = method_styles(sweep)
+    styles = series_styles(sweep)
 
-    def note(value: float) -> str:
-        return f"{write(value)} · {ratio(value, base)}" if base else write(value)
+    def note(group: Group, value: float) -> str:
+        return f"{write(value)} · {_to_dense(sweep, group, pick)}" if sweep.base(group) else write(value)
 
     bars = [
-        Bars(name=_name(group), bars=(Bar(value=value, style=styles[group.method].split()[0], text=note(value)),))
+        Bars(
+            name=_name(sweep, group),
+            bars=(Bar(value=value, style=styles[sweep.label(group)].split()[0], text=note(group, value)),),
+        )
         for group, value in known
     ]
     least, value = min(known, key=lambda pair: pair[1])
-    rows = ((_name(group), write(value), ratio(value, base)) for group, value in known)
+    to_dense = f", {_to_dense(sweep, least, pick)} of dense" if sweep.base(least) else ""
+    rows = ((_name(sweep, group), write(value), _to_dense(sweep, group, pick)) for group, value in known)
     return Chart(
         key=f"{key}-bars",
         title=title,
-        says=f"Least: {_name(least)}, {write(value)}{f', {ratio(value, base)} of dense' if base else ''}.",
+        says=f"Least: {_name(sweep, least)}, {write(value)}{to_dense}.",
         means="Weights, optimiser state and index; activations are the same for all."
         if key == "memory"
         else "Small networks spend much of their time outside of the layers, where sparsity saves nothing.",
@@ -86,8 +93,15 @@ def _bars(
     )
 
 
-def _name(group: Group) -> str:
-    return DENSE if group.method == DENSE else f"{named(group.method)} {group.density:g}"
+def _to_dense(sweep: Sweep, group: Group, pick: Callable[[Group], float | None]) -> str:
+    dense = sweep.base(group)
+    return ratio(pick(group), pick(dense) if dense else None)
+
+
+def _name(sweep: Sweep, group: Group) -> str:
+    """The combination in words: ``rigl 0.05 · lr 0.1``."""
+    method, *settings = sweep.label(group).split(" · ")
+    return " · ".join([method if group.method == DENSE else f"{method} {group.density:g}", *settings])
 
 
 def _mean(group: Group, key: str) -> float | None:

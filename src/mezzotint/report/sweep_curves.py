@@ -1,4 +1,4 @@
-"""How did the runs of a sweep learn? At every density, each method's mean curve with the band of its seeds."""
+"""How did the runs of a sweep learn? At every density, each combination's mean curve with the band of its seeds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mezzotint.report.figure import Chart, figures, missing
 from mezzotint.report.numbers import count, percent, share
 from mezzotint.report.section import Section, thinned
 from mezzotint.report.sections.curves import EPOCHS
-from mezzotint.report.sweep import DENSE, Group, Sweep, named
-from mezzotint.report.sweep_accuracy import method_styles
+from mezzotint.report.sweep import DENSE, Group, Sweep
+from mezzotint.report.sweep_chart import series_styles
 from mezzotint.report.table import Column, table
 
 #: Points of a curve, and densities with a chart, at most.
@@ -33,19 +33,19 @@ def curves_section(sweep: Sweep) -> Section:
 
 
 def _chart(sweep: Sweep, density: float) -> Chart | None:
-    styles = method_styles(sweep)
+    styles = series_styles(sweep)
     groups = [group for group in sweep.groups if group.method == DENSE or group.density == density]
-    bands = {group.method: band for group in groups if (band := _band(group))}
-    if not any(method != DENSE for method in bands) and density < 1:
+    bands = {sweep.label(group): band for group in groups if (band := _band(group))}
+    if not any(_band(group) for group in groups if group.method != DENSE) and density < 1:
         return None
     epochs = max((len(band) for band in bands.values()), default=0)
     if not epochs:
         return None
     xs = thinned(range(epochs), _POINTS)
-    lines = [_line(method, styles[method], band, xs) for method, band in bands.items()]
+    lines = [_line(name, styles[name], band, xs) for name, band in bands.items()]
     columns = [Column(name=line.name, style=line.style) for line in lines]
     rows = ((count(x + 1), *(_told(band, x) for band in bands.values())) for x in xs)
-    ends = ", ".join(f"{named(method)} {percent(_last(band))}" for method, band in bands.items())
+    ends = ", ".join(f"{name} {percent(_last(band))}" for name, band in bands.items())
     return Chart(
         key=f"curves-{density:g}".replace(".", "-"),
         title=f"Density {density:g}",
@@ -72,10 +72,10 @@ def _band(group: Group) -> _Band:
     return made
 
 
-def _line(method: str, style: str, band: _Band, xs: Sequence[int]) -> Line:
+def _line(name: str, style: str, band: _Band, xs: Sequence[int]) -> Line:
     shown = [band[x] if x < len(band) else None for x in xs]
     low, mean, high = ([None if one is None else one[part] for one in shown] for part in range(3))
-    return Line(name=named(method), style=style, values=mean, low=low, high=high)
+    return Line(name=name, style=style, values=mean, low=low, high=high)
 
 
 def _told(band: _Band, x: int) -> str:

@@ -195,6 +195,11 @@ class PrecisionConfig:
         require_number("precision.init_scale", self.init_scale, 2.0**-14, 2.0**24)
         require_whole("precision.growth_interval", self.growth_interval, 1)
 
+    @property
+    def scales(self) -> bool:
+        """Whether the loss is scaled, so that steps are skipped on the search for its scale."""
+        return MODES[self.mode].scaled
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -363,7 +368,7 @@ class RunConfig:
         kind, _, number = self.device.partition(":")
         if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise ConfigError(message("device", received=self.device, allowed='"cpu", "cuda" or "cuda:N"'))
-        reads_momentum = self.sparsity.density < 1 and self.sparsity.method == "sparse_momentum"
+        reads_momentum = not self.sparsity.dense and self.sparsity.method == "sparse_momentum"
         if reads_momentum and self.optimizer.name == "sgd" and self.optimizer.momentum == 0:
             raise ConfigError(
                 message(

@@ -132,42 +132,52 @@ def set_key(table: dict[str, Any], override: str) -> str:
     Raises:
         ConfigError: the override has another form, or its value is none of TOML.
     """
+    key, value = parse_override(override)
+    put_key(table, key, value, f"--set {override}")
+    return key
+
+
+def parse_override(override: str, option: str = "--set") -> tuple[str, Any]:
+    """(dotted key, value) of ``section.key=value``; ``option`` is where it stood.
+
+    Raises:
+        ConfigError: the override has another form, or its value is none of TOML.
+    """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(
-            message("--set", received=override, allowed="section.key=value, for example optimizer.lr=0.05")
+            message(option, received=override, allowed="section.key=value, for example optimizer.lr=0.05")
         )
-    for part in parts[:-1]:
+    return ".".join(parts), _parsed(f"{option} {override}", text.strip())
+
+
+def put_key(table: dict[str, Any], key: str, value: Any, told: str) -> None:
+    """Set a dotted key, in sections that are made where they are missing.
+
+    Raises:
+        ConfigError: a part of the key is a key and no section; ``told`` is where it stood.
+    """
+    *sections, last = key.split(".")
+    for part in sections:
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise ConfigError(
-                message(
-                    f"--set {override}",
-                    received=f"{part!r}, which is a key and no section",
-                    allowed=", ".join(all_keys(RunConfig)),
-                )
-            )
+            received = f"{part!r}, which is a key and no section"
+            raise ConfigError(message(told, received=received, allowed=", ".join(all_keys(RunConfig))))
         table = inner
-    table[parts[-1]] = _parsed(override, text.strip())
-    return ".".join(parts)
+    table[last] = value
 
 
-def _parsed(override: str, text: str) -> Any:
+def _parsed(told: str, text: str) -> Any:
     try:
         value: Mapping[str, Any] = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError as error:
         if _WORD.fullmatch(text):
             return text
-        raise ConfigError(
-            message(
-                f"--set {override}",
-                received=text or "nothing",
-                allowed="a TOML value: a number, true, false, a text in quotes, a list in [ ]",
-            )
-        ) from error
+        allowed = "a TOML value: a number, true, false, a text in quotes, a list in [ ]"
+        raise ConfigError(message(told, received=text or "nothing", allowed=allowed)) from error
     if set(value) != {"value"}:
-        raise ConfigError(message(f"--set {override}", received="several lines", allowed="one value"))
+        raise ConfigError(message(told, received="several lines", allowed="one value"))
     return value["value"]
 
 

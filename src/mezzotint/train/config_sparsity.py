@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ class SparsityConfig:
             trains an ordinary dense network.
         start_density: at the beginning; None: what the method says (GMP starts dense, most start as they end).
         distribution: over layers: "uniform", "er", "erk" or "uniform_plus".
+        layers: densities of single layers, by dotted name or glob: ``{ "conv1" = 1.0, "layer4.*" = 0.05 }``. A layer's
+            own name counts before the first glob that fits; 1.0 leaves a layer dense; density and distribution are
+            those of the layers that are not named here.
         exclude: layers that stay dense: dotted names or globs.
         choose: the first pattern: "random", "magnitude" or "fan_in"; None: "magnitude" of weights that were
             trained before, otherwise "fan_in" for SRigL and "random" for all others.
@@ -52,6 +55,7 @@ class SparsityConfig:
     density: float = 1.0
     start_density: float | None = None
     distribution: str = "erk"
+    layers: dict[str, Any] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     choose: str | None = None
     init: str | None = None
@@ -69,6 +73,8 @@ class SparsityConfig:
         _require_density("sparsity.density", self.density)
         if self.start_density is not None:
             _require_density("sparsity.start_density", self.start_density)
+        for name, density in self.by_layer.items():
+            _require_density(f"sparsity.layers, {name!r}", density)
         require_one_of("sparsity.distribution", self.distribution, DISTRIBUTIONS)
         require_method("sparsity.method", self.method)
         if self.choose is not None:
@@ -136,6 +142,16 @@ class SparsityConfig:
                 raise ConfigError(f"sparsity.{error}") from error
 
     @property
+    def dense(self) -> bool:
+        """Whether this is an ordinary dense network."""
+        return self.density == 1.0 and not self.layers
+
+    @property
+    def by_layer(self) -> dict[str, float]:
+        """``layers`` by dotted names, also where TOML made tables of them because there were no quotes around."""
+        return dict(_dotted(self.layers))
+
+    @property
     def given(self) -> dict[str, Any]:
         """The method's options that are set; shared settings that the method does not have are without effect."""
         known = options_of(self.method)
@@ -156,12 +172,21 @@ class SparsityConfig:
         return self.init or ("keep" if trained else "rescale")
 
 
-def _require_density(name: str, density: float) -> None:
-    if not (math.isfinite(density) and 0 < density <= 1):
+def _dotted(table: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
+
+
+def _require_density(name: str, density: Any) -> None:
+    number = isinstance(density, int | float) and not isinstance(density, bool)
+    if not (number and math.isfinite(density) and 0 < density <= 1):
         raise ConfigError(
             message(
                 name,
-                received=density,
+                received=repr(density),
                 allowed="above 0 and at most 1 (1 = dense)",
                 fix="Density is the share of weights that exist: 0.1 keeps 10 %.",
             )

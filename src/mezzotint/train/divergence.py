@@ -1,4 +1,4 @@
-"""Has the training run away? Told by the loss: one that guesses has log(classes), and one that learns has less."""
+"""Has the training run away, or learnt nothing? Told by the loss and the right answers of a network that guesses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ _FAR: Final = 10.0
 """So many times the loss of a guess is no slow start: a mean over an epoch above it comes of weights that grow."""
 _FAR_IN_TESTS: Final = 100.0
 """The same of test images: the statistics of batch norms, still young in a short first epoch, may cost much as well."""
+
+_SURE: Final = 1.645
+"""Standard deviations above the mean that a guess exceeds in one case of 20."""
 
 
 def guess(classes: int) -> float:
@@ -33,3 +36,18 @@ def diverged(
         return True
     far = taken > 0 and not train_loss <= _FAR * guess(classes)  # not <=: so is a NaN
     return far or not test_loss <= _FAR_IN_TESTS * guess(classes)
+
+
+def as_a_guess(right: int, images: int, largest: int) -> bool:
+    """Whether a network that names one class for all images would be right as often, in one case of 20 at least.
+
+    Args:
+        right: images that were classified rightly.
+        images: all of them.
+        largest: how many belong to the largest class.
+    """
+    if not 0 < largest < images:
+        return False
+    chance = largest / images
+    spread = math.sqrt(images * chance * (1 - chance))
+    return right - 0.5 <= largest + _SURE * spread  # the half: right answers are whole numbers

@@ -19,6 +19,7 @@ from mezzotint.sparse.past import sign_of_training
 from mezzotint.train.config import AverageConfig, RunConfig
 from mezzotint.train.config_sparsity import SparsityConfig
 from mezzotint.train.inputs import InputRecord, Inputs, open_inputs
+from mezzotint.train.layer_densities import goal_density, start_of
 from mezzotint.train.memory import weight_counts
 from mezzotint.train.optimizer import build_optimizer
 from mezzotint.train.ranks import Ranks
@@ -93,7 +94,7 @@ def build_parts(config: RunConfig, saved: InputRecord | None = None, ranks: Rank
 def build_model(
     config: RunConfig, record: InputRecord, weights: Mapping[str, Tensor] | None = None, *, new: bool = False
 ) -> nn.Module:
-    """The network of ``config`` for the recorded data, sparse where the density is below 1.
+    """The network of ``config`` for the recorded data, sparse where a density is below 1.
 
     Args:
         config: of the run.
@@ -106,7 +107,7 @@ def build_model(
     patterned = weights is not None and is_sparse(weights)
     if weights is not None and not patterned:
         load_weights(model, weights, skip)
-    if sparsity.density == 1.0:
+    if sparsity.dense:
         if patterned:
             raise ConfigError(
                 message("model.weights", received="a sparse network", allowed="sparsity.density below 1 with it")
@@ -114,18 +115,21 @@ def build_model(
         return model
     trained = config.model.weights is not None
     try:
-        if new and not trained and sparsity.choose is None and sparsity.first_density < 1:
+        start = start_of(model, sparsity)
+        if new and not trained and sparsity.choose is None and start.prunes:
             _warn_of_a_past(model, sparsity)
         made = sparsify(
             model,
-            sparsity.first_density,
+            start.density,
             sparsity.distribution,
-            exclude=sparsity.exclude,
+            exclude=start.exclude,
             choose=sparsity.first_choice(trained),
             seed=config.seed,
             init=sparsity.first_values(trained),
             structure=sparsity.structure,
         )
+    except ConfigError:
+        raise
     except (InputError, NotRegistered) as error:
         raise ConfigError(f"[sparsity]: {error}") from error
     if weights is not None and patterned:
@@ -162,17 +166,17 @@ def _warn_of_a_past(model: nn.Module, sparsity: SparsityConfig) -> None:
 
 def method_name(sparsity: SparsityConfig) -> str:
     """What a run's method is called: "dense" without sparsity."""
-    return "dense" if sparsity.density == 1.0 else sparsity.method
+    return "dense" if sparsity.dense else sparsity.method
 
 
 def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> Topology:
     sparsity = config.sparsity
-    if sparsity.density == 1.0:
+    if sparsity.dense:
         return Static(model)
     offered = {
         "interval": steps_per_epoch if isinstance(sparsity.interval, str) else sparsity.interval,
         "total_steps": steps_per_epoch * config.schedule.epochs,
-        "goal": goal_of(model, sparsity.density, sparsity.distribution),
+        "goal": goal_of(model, goal_density(model, sparsity), sparsity.distribution),
         "seed": config.seed,
     }
     try:

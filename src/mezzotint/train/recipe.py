@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mezzotint.data.held_out import held_of
 from mezzotint.data.survey import Survey
 from mezzotint.errors import DataError, message
 from mezzotint.kernels.resources import Resources
@@ -131,7 +132,7 @@ def recipe(survey: Survey, machine: Resources, *, bf16: bool, minutes: float = M
     _threads(made, network, machine)
     _data(made, survey, count, small, network, batch, machine)
     _network_keys(made, survey, small, network, count)
-    _sparsity(made, network, steps)
+    _sparsity(made, network, steps, epochs)
     _training(made, network, bf16, batch, epochs, wished, count, minutes)
     made.put("run.log_every", max(1, min(20, steps // 2)), "steps between the lines of metrics.jsonl")
     table = {"name": run_name(survey.where), **made.table}
@@ -164,9 +165,13 @@ def with_overrides(chosen: Recipe, overrides: Sequence[str]) -> Recipe:
         table["optimizer"]["lr"] = float(f"{chosen.table['optimizer']['lr'] * batch:.3g}")
     if "model.name" in changed and "sparsity.exclude" not in changed:
         _exclude_anew(table)
+    steps = max(1, int(chosen.steps / batch))
+    if isinstance(table.get("sparsity"), dict) and not {"sparsity.interval", "sparsity.window"} & set(changed):
+        for key, value, reason in _moves(steps, max(1, int(chosen.table["schedule"]["epochs"] * epochs))):
+            table["sparsity"][key], reasons[f"sparsity.{key}"] = value, reason
     others = any(key.startswith(("model", "data.augment", "data.path", "sparsity.density")) for key in changed)
     seconds = None if others or chosen.seconds is None else chosen.seconds * epochs
-    return Recipe(table=table, reasons=reasons, seconds=seconds, steps=max(1, int(chosen.steps / batch)))
+    return Recipe(table=table, reasons=reasons, seconds=seconds, steps=steps)
 
 
 def _exclude_anew(table: dict[str, Any]) -> None:
@@ -203,7 +208,7 @@ def _training_images(survey: Survey) -> int:
     """How many images there will be to train on."""
     counts = survey.train.counts
     if survey.test is None:
-        held = sum(min(max(1, round(HOLD_OUT * count)), count - 1) if count > 1 else 0 for count in counts)
+        held = sum(held_of(count, HOLD_OUT) for count in counts)
         if held == 0:
             raise DataError(
                 message(survey.where, received="one image in every class", allowed="two or more, to test on some")
@@ -329,7 +334,7 @@ def _network_keys(made: _Table, survey: Survey, small: bool, network: Network, c
     made.put("model.name", network.name, reason)
 
 
-def _sparsity(made: _Table, network: Network, steps: int) -> None:
+def _sparsity(made: _Table, network: Network, steps: int, epochs: int) -> None:
     photos = network.name.startswith(("resnet18", "resnet50"))
     density = 0.2 if network.name == "resnet20" else 0.1
     made.put("sparsity.density", density, f"{100 * density:g} % of the weights exist; 1.0 trains the dense network")
@@ -344,12 +349,23 @@ def _sparsity(made: _Table, network: Network, steps: int) -> None:
     if network.name.startswith(_STEM_AND_FC):
         made.put("sparsity.exclude", ["conv1", "fc"], "first and last layer stay dense: they are small and matter most")
     made.put("sparsity.method", "sparse_momentum", '"rigl", "set", "gmp", "static" ... are others')
+    for key, value, reason in _moves(steps, epochs):
+        made.put(f"sparsity.{key}", value, reason)
+
+
+def _moves(steps: int, epochs: int) -> list[tuple[str, int | str, str]]:
+    """(key, value, reason) of how often weights move: never so seldom that they do not move at all."""
     interval: int | str = "epoch" if steps >= _FEWEST_STEPS else _FEWEST_STEPS
-    fewer = f"every {_FEWEST_STEPS} steps: an epoch has fewer"
-    each = f"once an epoch ({steps:,} steps)" if interval == "epoch" else fewer
-    made.put("sparsity.interval", interval, f"weights are pruned and regrown {each}")
-    length = max(steps, _FEWEST_STEPS)
-    made.put("sparsity.window", min(44, length // 5), "steps before that in which dense gradients are collected")
+    length, why = max(steps, _FEWEST_STEPS), f"every {_FEWEST_STEPS} steps: an epoch has fewer"
+    if interval == "epoch":
+        why = f"once an epoch ({steps:,} steps)"
+    if 4 <= steps * epochs < 4 * length:
+        interval = length = steps * epochs // 4
+        why = f"every {length:,} steps: there are no more than {steps * epochs:,}"
+    return [
+        ("interval", interval, f"weights are pruned and regrown {why}"),
+        ("window", max(1, min(44, length // 5)), "steps before that in which dense gradients are collected"),
+    ]
 
 
 def _training(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mezzotint.kernels import launch
 from mezzotint.train import memory
+from mezzotint.train.divergence import as_a_guess
 from mezzotint.train.evaluate import Evaluation
 from mezzotint.train.parts import Parts, method_name
 from mezzotint.train.run_folder import Folder
@@ -71,6 +72,7 @@ def _confusion(counts: Tensor) -> dict[str, Any]:
 
 def _summary(parts: Parts, counters: Counters, evaluation: Evaluation) -> dict[str, Any]:
     config = parts.config
+    largest = int(evaluation.confusion.sum(1).max())  # images of the largest class: what a guess gets right
     held = counters.memory or memory.measure(parts.model, parts.optimizer).record()
     return {
         "name": config.name,
@@ -83,6 +85,9 @@ def _summary(parts: Parts, counters: Counters, evaluation: Evaluation) -> dict[s
         "test_loss": evaluation.loss,
         "test_images": evaluation.count,
         "diverged": counters.diverged,
+        "diverged_epochs": counters.lost,
+        "chance": largest / max(1, evaluation.count),
+        "as_a_guess": as_a_guess(round(evaluation.accuracy * evaluation.count), evaluation.count, largest),
         "epochs": config.schedule.epochs,
         "steps": counters.step,
         "skipped_steps": counters.step - counters.updates,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class Counters:
         correct, seen: images of the epoch.
         memory: the record of :mod:`mezzotint.train.memory`, measured after the first update that was taken.
         diverged: whether the last epoch that was tested was one of :mod:`mezzotint.train.divergence`.
+        lost: all epochs that were, counted from 0.
     """
 
     step: int = 0
@@ -46,6 +47,7 @@ class Counters:
     seen: int = 0
     memory: dict[str, Any] | None = None
     diverged: bool = False
+    lost: list[int] = field(default_factory=list)
 
     def begin_epoch(self) -> None:
         """Set the sums to 0."""

@@ -1,4 +1,4 @@
-"""How do methods and densities compare? One run for each of their combinations and each seed, in one folder.
+"""How do methods, densities and other settings compare? One run for each combination and seed, in one folder.
 
 ``sweep.json`` lists the runs, which lie below ``runs/`` and are ordinary run folders: each survives a kill and goes on
 where it was, and several processes (also of several machines that share the folder) can work on one sweep: a run that
@@ -8,6 +8,7 @@ another process trains is passed over.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from mezzotint.train.config_file import differences, load_config
 from mezzotint.train.loop import train
 from mezzotint.train.progress import Progress
 from mezzotint.train.run_folder import RunLocked, discard_unstarted
+from mezzotint.train.sweep_axes import Settings, name_of, with_settings, without_sparsity
 
 PLAN: Final = "sweep.json"
 _DENSE: Final = "dense"
@@ -31,21 +33,23 @@ _DENSE: Final = "dense"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run of a sweep; ``method`` is "dense" at density 1."""
+    """One run of a sweep; ``method`` is "dense" at density 1, ``over`` are its values of the other axes."""
 
     method: str
     density: float
     seed: int
+    over: Settings = ()
 
     @property
     def name(self) -> str:
         """Of its folder below ``runs/``."""
         part = "" if self.method == _DENSE else f"-{self.density:g}"
-        return f"{self.method.replace(':', '.')}{part}-seed{self.seed}"
+        return f"{self.method.replace(':', '.')}{part}{name_of(self.over)}-seed{self.seed}"
 
     def record(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"method": self.method, "density": self.density, "seed": self.seed, "run": f"runs/{self.name}"}
+        found = {"method": self.method, "density": self.density, "seed": self.seed, "run": f"runs/{self.name}"}
+        return found | ({"over": {key: json.loads(text) for key, text in self.over}} if self.over else {})
 
 
 @dataclass(kw_only=True)
@@ -67,13 +71,20 @@ class Outcome:
     signal: signal.Signals | None = None
 
 
-def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int]) -> list[Cell]:
+def plan(
+    methods: Sequence[str],
+    densities: Sequence[float],
+    seeds: Sequence[int],
+    over: Mapping[str, Sequence[str]] | None = None,
+) -> list[Cell]:
     """The runs, seed after seed, so that a sweep that is stopped has all combinations of the first seeds.
 
     Args:
         methods: keys of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``.
         densities: in (0, 1]; 1 is the dense network, which is trained once a seed whatever the methods.
         seeds: of everything random.
+        over: other axes, from :func:`mezzotint.train.sweep_axes.parse_axes`: dotted key -> its values as JSON. A dense
+            network is trained once for all values of a key of ``[sparsity]``.
 
     Raises:
         ConfigError: nothing to run, an unknown method, or a density out of range.
@@ -83,9 +94,11 @@ def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int
     for density in densities:
         if not 0 < density <= 1:
             raise ConfigError(message("density", received=density, allowed="above 0, up to 1"))
+    axes = [[(key, text) for text in texts] for key, texts in (over or {}).items()]
     cells = [
-        Cell(method=_DENSE if density == 1 else method, density=float(density), seed=seed)
+        _cell(method, density, seed, settings)
         for seed in seeds
+        for settings in itertools.product(*axes)
         for density in densities
         for method in methods
     ]
@@ -94,18 +107,26 @@ def plan(methods: Sequence[str], densities: Sequence[float], seeds: Sequence[int
     return list(dict.fromkeys(cells))
 
 
-def cell_config(config: RunConfig, cell: Cell) -> RunConfig:
-    """The configuration of one run: ``config`` with the cell's method, density and seed, and its name.
+def _cell(method: str, density: float, seed: int, settings: Settings) -> Cell:
+    if density == 1:
+        return Cell(method=_DENSE, density=1.0, seed=seed, over=without_sparsity(settings))
+    return Cell(method=method, density=float(density), seed=seed, over=settings)
 
-    A method that is not the file's has its own published settings, or those of ``[sparsity.methods]``.
+
+def cell_config(config: RunConfig, cell: Cell) -> RunConfig:
+    """The configuration of one run: ``config`` with the cell's method, density, seed and other values, and its name.
+
+    A method that is not the file's has its own published settings, or those of ``[sparsity.methods]``; the value of an
+    axis stands above both.
 
     Raises:
         ConfigError: they do not go together.
     """
-    sparsity = replace(config.sparsity, methods={})
+    sparsity = replace(config.sparsity, methods={}, layers={})
     if cell.method != _DENSE:
         sparsity = config.sparsity.for_method(cell.method)
-    return replace(config, name=cell.name, seed=cell.seed, sparsity=replace(sparsity, density=cell.density))
+    whole = replace(config, name=cell.name, seed=cell.seed, sparsity=replace(sparsity, density=cell.density))
+    return with_settings(whole, cell.over)
 
 
 def sweep(

@@ -64,6 +64,8 @@ def tell_epoch(run: Run, epoch: int, evaluation: Evaluation, *, trained: float, 
         steps=parts.steps_per_epoch,
         loss_scale=parts.precision.loss_scale,
     )
+    if counters.diverged:
+        counters.lost.append(epoch)
     row = {
         "epoch": epoch,
         "step": counters.step,

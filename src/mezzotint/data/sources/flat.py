@@ -155,8 +155,9 @@ def find_label_file(path: Path) -> Path:
             message(
                 str(path),
                 received=received,
-                allowed=f"one of {', '.join(LABEL_FILES)}, in this folder or the one above",
-                fix="Name the right one (labels=..., or data.labels in a file), or sort the images into class folders.",
+                allowed="one subfolder of images for each class, or one label file "
+                f"({', '.join(LABEL_FILES)}) in this folder or the one above",
+                fix="Sort the images into class folders, or name the label file: labels=..., data.labels in a file.",
             )
         )
     return found[0]

@@ -149,6 +149,8 @@ def _content(source: OnnxSource) -> tuple[bytes, Path | None, str]:
     path = Path(source)
     try:
         return path.read_bytes(), path.parent, f"file {path}"
+    except FileNotFoundError as error:
+        raise InputError(message(f"file {path}", received="no such file", allowed="an ONNX model")) from error
     except OSError as error:
         raise _wrong(f"file {path}", f"the system error {error.strerror or error}") from error
 
