@@ -17,7 +17,8 @@ struct Numbers {
   std::int64_t size;  // numbers of an image
 };
 
-// What a step took: seconds as the caller saw them, and seconds of the processor, of all threads, without waiting.
+// What a step took: seconds as the caller saw them, and seconds of the processor in the thread that worked longest at
+// it, without waiting.
 struct StepTime {
   double seen = 0.0, worked = 0.0;
 };

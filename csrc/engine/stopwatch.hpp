@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -16,7 +17,15 @@ namespace mezzotint {
 class Stopwatch {
  public:
   // Adds to `times`, one for each of so many steps, which may be walked through several times. Made by the caller.
-  Stopwatch(std::int64_t steps, std::vector<StepTime>& times) : steps_(steps), times_(times) {}
+  Stopwatch(std::int64_t steps, std::vector<StepTime>& times)
+      : steps_(steps), times_(times), most_(static_cast<std::size_t>(steps)) {}
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  ~Stopwatch() {
+    for (std::size_t step = 0; step < most_.size(); ++step) {
+      times_[step].worked += most_[step];
+    }
+  }
 
   // A thread's: nothing is shared before it ends.
   class Hand {
@@ -28,7 +37,7 @@ class Stopwatch {
     ~Hand() {
       const std::lock_guard lock(watch_.mutex_);
       for (std::size_t step = 0; step < worked_.size(); ++step) {
-        watch_.times_[step].worked += worked_[step];
+        watch_.most_[step] = std::max(watch_.most_[step], worked_[step]);
         watch_.times_[step].seen += std::this_thread::get_id() == watch_.caller_ ? seen_[step] : 0.0;
       }
     }
@@ -65,6 +74,7 @@ class Stopwatch {
  private:
   std::int64_t steps_;
   std::vector<StepTime>& times_;
+  std::vector<double> most_;
   std::mutex mutex_;
   const std::thread::id caller_ = std::this_thread::get_id();
 };

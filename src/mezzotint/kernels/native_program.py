@@ -111,7 +111,7 @@ class NativeProgram:
     def profile(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int
     ) -> list[tuple[float, float]]:
-        """As :meth:`run`; of each step the seconds, and seconds of the processor in all threads, without waiting."""
+        """As :meth:`run`; of each step the seconds, and the processor's seconds in the thread that worked longest."""
         arrays = [argument(x) for x in inputs], [argument(y) for y in outputs]
         times: list[tuple[float, float]] = self._program.profile(*arrays, batch, threads)
         return times

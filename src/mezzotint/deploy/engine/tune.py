@@ -2,8 +2,8 @@
 
 Measured within the whole network: what a step reads lies then in the caches where the step before left it, and its
 weights where the last image left them. All convolutions try a kernel of theirs in the same run, on one image: what is
-fastest for one is so for several. What counts is the time that the processor works, in all threads: another program
-that takes a core away does not change the choice.
+fastest for one is so for several. What counts is the time that the processor works, in the thread that works longest:
+another program that takes a core away does not change the choice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mezzotint.kernels.native_program import Choice
 
 #: Cells at once that are tried, of those that are choices; 7 is a whole plane of 14 x 14 in BF16.
 _TILES = frozenset({1, 2, 3, 4, 6, 7, 8, 12, 24})
-_REPEATS = 3
+_REPEATS = 4
 
 
 def tune(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
