@@ -19,7 +19,7 @@ from mezzotint.ops.conv_shape import Padding, check_output_grad, conv_output, pe
 from mezzotint.ops.convolution import check_bias, check_grad, geometry, input_grad_rule, spec, with_geometry
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
-from mezzotint.ops.pattern_like import check_pattern, inputs_of, is_pattern
+from mezzotint.ops.pattern_like import KNOWN, check_pattern, inputs_of
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
@@ -183,7 +183,7 @@ def sparse_conv2d(
         ShapeError: arguments that do not go together.
     """
     given = (stride, padding, dilation, groups)
-    if is_pattern(type(pattern)):
+    if type(pattern) in KNOWN:
         inputs, shape = inputs_of(x, values, pattern, bias)
         run = op.find(inputs, (shape, given))
         if run is not None:

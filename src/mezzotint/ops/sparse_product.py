@@ -14,7 +14,7 @@ from mezzotint.ops.conv_shape import check_output_grad, differ
 from mezzotint.ops.convolution import check_bias, spec
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
-from mezzotint.ops.pattern_like import check_pattern, inputs_of, is_pattern
+from mezzotint.ops.pattern_like import KNOWN, check_pattern, inputs_of
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
@@ -173,7 +173,7 @@ def sparse_linear(x: Tensor, values: Tensor, pattern: object, bias: Tensor | Non
     Raises:
         ShapeError: arguments that do not go together.
     """
-    if is_pattern(type(pattern)):
+    if type(pattern) in KNOWN:
         inputs, shape = inputs_of(x, values, pattern, bias)
         run = op.find(inputs, shape)
         if run is not None:

@@ -17,7 +17,7 @@ from mezzotint.ops.conv_shape import Padding, conv_transpose_output
 from mezzotint.ops.convolution import bias_grad, check_bias, geometry, spec
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Call, Operator
-from mezzotint.ops.pattern_like import check_pattern, is_pattern
+from mezzotint.ops.pattern_like import KNOWN, check_pattern
 from mezzotint.ops.sparse_convolution import op as convolution
 from mezzotint.ops.sparse_convolution import weight_grad_op
 from mezzotint.ops.sparse_family import (
@@ -154,7 +154,7 @@ def sparse_conv_transpose2d(
         ShapeError: arguments that do not go together.
     """
     given = (stride, padding, output_padding, dilation, groups)
-    if is_pattern(type(pattern)):
+    if type(pattern) in KNOWN:
         inputs, shape = _inputs(x, values, pattern, bias)
         run = op.find(inputs, (shape, given))
         if run is not None:
