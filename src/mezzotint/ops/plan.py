@@ -69,9 +69,8 @@ def transformed() -> bool:
 class Plans:
     """The plans of one operator.
 
-    A plan is looked up by attributes, sizes of two inputs and the thread's state, and is taken where its guard holds.
-    The second of the two inputs is the one whose length is the number of nonzeros, or else the second that is always
-    there: layers that are otherwise alike differ in it, so that few plans share a place.
+    A plan is looked up by what tells most calls apart and is cheap to ask for: attributes, sizes of the first input,
+    number of elements of a second one, and the state of the thread. It is taken where its guard holds.
     """
 
     def __init__(self, operator: Operator) -> None:
@@ -86,20 +85,17 @@ class Plans:
 
         ``given`` stands for the attributes; it is hashable, or else nothing is found.
         """
-        if _compiling() or _function_modes() or forward_ad._current_level >= 0 or _tracing() or _profiling():
+        if _compiling() or _function_modes() or forward_ad._current_level >= 0 or _profiling():
             return None  # other listeners show in the dispatch keys, at which the guard looks
         try:
-            for holds, run in self._kept.get(self._place(tensors, given), ()):
+            sizes, length = tensors[0].shape, tensors[self._second].numel()  # type: ignore[union-attr]
+            place = given, sizes, length, _grad_enabled(), _threads(), _deterministic(), launch.epoch
+            for holds, run in self._kept.get(place, ()):
                 if holds(*tensors):
                     return run
         except (AttributeError, TypeError, RuntimeError):  # lists as attributes; what is no tensor, or has no sizes
             return None
         return None
-
-    def _place(self, tensors: Any, given: Any) -> Any:
-        """Under what the plans of such calls are kept."""
-        sizes, further = tensors[0].shape, tensors[self._second].shape
-        return given, sizes, further, _grad_enabled(), _threads(), _deterministic(), launch.epoch
 
     def call(self, tensors: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
         """Make the call with the resolved ``attrs``, and keep the plan under ``given`` where plans may be used."""
@@ -133,10 +129,12 @@ class Plans:
             return False
         return all(t is None or (type(t) in (Tensor, Parameter) and t.layout is torch.strided) for t in tensors)
 
-    def _keep(self, tensors: Tensors, given: Any, run: Run) -> None:
-        holds, place = guard(tensors), self._place(tensors, given)
+    def _keep(self, tensors: Any, given: Any, run: Run) -> None:
+        holds = guard(tensors)
         if holds(*tensors):  # what does not even hold for its own tensors would only lie in the way
             self._make_room()
+            sizes, length = tensors[0].shape, tensors[self._second].numel()  # the place at which `find` looks
+            place = given, sizes, length, _grad_enabled(), _threads(), _deterministic(), launch.epoch
             self._kept[place] = ((holds, run), *self._kept.get(place, ()))
 
     def keep_dispatched(self, key: Any, run: Run) -> None:
@@ -158,7 +156,7 @@ class Plans:
 
 
 def _telling_input(definition: OpDef) -> int:
-    """The place of the input that, next to the first one, tells calls apart."""
+    """The place of the input whose length tells layers apart: that of the nonzeros, or else the second one needed."""
     names = [argument.name for argument in definition.inputs]
     if definition.density_of is not None:
         return names.index(definition.density_of[0])

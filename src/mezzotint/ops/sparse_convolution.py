@@ -182,10 +182,9 @@ def sparse_conv2d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    given = (stride, padding, dilation, groups)
     if type(pattern) in KNOWN:
         inputs, shape = inputs_of(x, values, pattern, bias)
-        run = op.find(inputs, (shape, given))
+        run = op.find(inputs, (shape, stride, padding, dilation, groups))
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
@@ -204,5 +203,5 @@ def sparse_conv2d(
         "dilation": spread,
         "groups": groups,
     }
-    y: Tensor = op.resolved(inputs, (shape, given), attrs)
+    y: Tensor = op.resolved(inputs, (shape, stride, padding, dilation, groups), attrs)
     return y
