@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -67,13 +67,3 @@ def _is_pattern(candidate: object) -> bool:
 def _offers_index_arrays(owner: object) -> bool:
     """Asked of the class first: asked of an instance, it would call the property, and so make the order."""
     return all(hasattr(owner, name) for name in ("indices", "transposed", "shape"))
-
-
-def inputs_of(
-    x: Tensor, values: Tensor, pattern: Any, bias: Tensor | None
-) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
-    """The inputs of a sparse operator, and the shape of the dense weight.
-
-    The transposed order is there where the input gradient may ask for it: a first layer never pays for it.
-    """
-    return (x, values, pattern.indices, pattern.transposed if x.requires_grad else None, bias), pattern.shape

@@ -136,8 +136,9 @@ def sparse_conv_transpose2d(
     """
     given = (stride, padding, output_padding, dilation, groups)
     if type(pattern) in KNOWN:
-        inputs, shape = _inputs(x, values, pattern, bias)
-        run = op.find(inputs, (shape, given))
+        known: Any = pattern
+        inputs = (x, values, known.indices, known.transposed, bias)
+        run = op.find(inputs, (known.shape, given))
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
@@ -145,13 +146,7 @@ def sparse_conv_transpose2d(
     if x.dim() == 3:
         geometry_given: dict[str, Any] = dict(zip(_GIVEN, given, strict=True))
         return sparse_conv_transpose2d(x[None], values, pattern, bias, **geometry_given)[0]
-    inputs, shape = _inputs(x, values, checked, bias)
-    attrs = {"weight_shape": list(shape), **resolve_geometry(given, 2)}
-    y: Tensor = op.resolved(inputs, (shape, given), attrs)
+    inputs = (x, values, checked.indices, checked.transposed, bias)
+    attrs = {"weight_shape": list(checked.shape), **resolve_geometry(given, 2)}
+    y: Tensor = op.resolved(inputs, (checked.shape, given), attrs)
     return y
-
-
-def _inputs(
-    x: Tensor, values: Tensor, pattern: Any, bias: Tensor | None
-) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
-    return (x, values, pattern.indices, pattern.transposed, bias), pattern.shape
