@@ -143,6 +143,27 @@ def test_values_and_bias_in_half_and_with_strides(values_dtype: torch.dtype) -> 
         assert torch.equal(result, right.to(result.dtype))
 
 
+def test_indices_with_strides() -> None:
+    problem = Problem((2, 3, 5, 6), (4, 3, 3, 3), seed=4)
+    s = sample(problem)
+    indices, order = (torch.stack((part, part), 1)[:, 0] for part in (s.indices, s.transposed))
+    assert not indices.is_contiguous()
+    strided = replace(s, indices=indices, transposed=order)
+    assert all(map(torch.equal, run(problem, strided), run(problem, s)))
+    x, gy, values = torch.randn(3, 4), torch.randn(3, 2), torch.randn(4)
+    positions = torch.tensor([0, 0, 3, 3, 4, 4, 6, 6], dtype=torch.int32)[::2]
+    order = torch.tensor([0, 0, 2, 2, 3, 3, 1, 1], dtype=torch.int32)[::2]
+
+    def linear(positions: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, gx, gvalues = torch.empty(3, 2), torch.empty(3, 4), torch.empty(4)
+        native.linear_output(x, values, positions, None, y, weight_shape=(2, 4))
+        native.linear_input_grad(gy, values, positions, order, gx, weight_shape=(2, 4))
+        native.linear_weight_grad(x, gy, positions, gvalues, weight_shape=(2, 4))
+        return y, gx, gvalues
+
+    assert all(map(torch.equal, linear(positions, order), linear(positions.contiguous(), order.contiguous())))
+
+
 def test_overflow_is_infinite_and_nan_stays() -> None:
     x = torch.full((1, 2, 4, 4), 200.0, dtype=torch.float16)
     x[0, :, 3, 3] = torch.nan

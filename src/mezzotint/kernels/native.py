@@ -1,8 +1,9 @@
 """How is the native library called? Thin bindings: tensors in, results written into tensors of the caller.
 
-Shapes are trusted to fit each other (``mezzotint.ops`` validates them). Activations may have any strides and are
-float32, bfloat16 or float16; values are rounded to their type, sums are float32. Results do not depend on the number
-of threads, which is :func:`torch.get_num_threads`. The GIL is released; several Python threads may call at once.
+Shapes are trusted to fit each other (``mezzotint.ops`` validates them). Tensors may have any strides; indices that are
+not contiguous are copied. Activations are float32, bfloat16 or float16; values are rounded to their type, sums are
+float32. Results do not depend on the number of threads, which is :func:`torch.get_num_threads`. The GIL is released;
+several Python threads may call at once.
 
 Activations that stay in the library's own layout from call to call are the business of
 :mod:`mezzotint.kernels.native_layout`. Weights are described as in the rest of the package: ``values [nnz]``,
@@ -110,6 +111,7 @@ def conv2d_output(
 ) -> None:
     """``y [N, O, Ho, Wo]`` = sparse convolution of ``x [N, I, H, W]``, plus ``bias [O]``."""
     require()
+    indices = indices.contiguous()
     conv = (*weight_shape, *stride, *padding, *dilation, groups)
     _native.conv2d_output(argument(x), argument(values), argument(indices), maybe(bias), argument(y), conv, threads())
 
@@ -129,6 +131,7 @@ def conv2d_input_grad(
 ) -> None:
     """``gx [N, I, H, W]`` = gradient for the input, given ``gy [N, O, Ho, Wo]``."""
     require()
+    indices, transposed = indices.contiguous(), transposed.contiguous()
     conv = (*weight_shape, *stride, *padding, *dilation, groups)
     weight = (argument(values), argument(indices), argument(transposed))
     _native.conv2d_input_grad(argument(gy), *weight, argument(gx), conv, threads())
@@ -148,6 +151,7 @@ def conv2d_weight_grad(
 ) -> None:
     """``gvalues [nnz]`` = gradient for the weight at its nonzeros only."""
     require()
+    indices = indices.contiguous()
     conv = (*weight_shape, *stride, *padding, *dilation, groups)
     _native.conv2d_weight_grad(argument(x), argument(gy), argument(indices), argument(gvalues), conv, threads())
 
@@ -157,6 +161,7 @@ def linear_output(
 ) -> None:
     """``y [N, O]`` = ``x [N, I]`` times the transposed sparse weight ``[O, I]``, plus ``bias [O]``."""
     require()
+    indices = indices.contiguous()
     args = (argument(x), argument(values), argument(indices), maybe(bias), argument(y))
     _native.conv2d_output(*args, _linear(weight_shape), threads())
 
@@ -166,6 +171,7 @@ def linear_input_grad(
 ) -> None:
     """``gx [N, I]`` = ``gy [N, O]`` times the sparse weight."""
     require()
+    indices, transposed = indices.contiguous(), transposed.contiguous()
     args = (argument(gy), argument(values), argument(indices), argument(transposed), argument(gx))
     _native.conv2d_input_grad(*args, _linear(weight_shape), threads())
 
@@ -173,6 +179,7 @@ def linear_input_grad(
 def linear_weight_grad(x: Tensor, gy: Tensor, indices: Tensor, gvalues: Tensor, *, weight_shape: Ints) -> None:
     """``gvalues [nnz]`` = ``gy^T x`` at the nonzeros only."""
     require()
+    indices = indices.contiguous()
     args = (argument(x), argument(gy), argument(indices), argument(gvalues))
     _native.conv2d_weight_grad(*args, _linear(weight_shape), threads())
 

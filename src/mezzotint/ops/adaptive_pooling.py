@@ -124,7 +124,7 @@ def adaptive_avg_pool(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    run = avg_op.find((x,), output_size) if data_format is None and rank in (None, x.dim() - 2) else None
+    run = avg_op.find((x,), output_size) if data_format is None and (rank is None or rank == x.dim() - 2) else None
     if run is not None:
         return run(x)  # type: ignore[no-any-return]
     call = lambda t, axes: avg_op.resolved((t,), output_size, {"output_size": _sizes(output_size, t, axes)})  # noqa: E731
@@ -153,7 +153,7 @@ def adaptive_max_pool(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    run = max_op.find((x,), output_size) if data_format is None and rank in (None, x.dim() - 2) else None
+    run = max_op.find((x,), output_size) if data_format is None and (rank is None or rank == x.dim() - 2) else None
     if run is None:
         call = lambda t, axes: max_op.resolved((t,), output_size, {"output_size": _sizes(output_size, t, axes)})  # noqa: E731
         y, indices = samples_first("adaptive_max_pool", x, rank, data_format, call)

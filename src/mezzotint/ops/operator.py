@@ -203,7 +203,7 @@ class Operator:
         named, values = self._bind(inputs, attrs)
         outputs = self._outputs(named, values)
         decision = self._decide(named, values, outputs)
-        return plan(decision.kernel, values, outputs, _first(named)), outputs
+        return plan(decision.kernel, values, outputs, tuple(named.values())), outputs
 
     def decision(self, *inputs: Tensor | None, **attrs: Any) -> Decision:
         """The launcher's decision for a call with these tensors and attributes."""
@@ -269,7 +269,7 @@ class Operator:
         count = len(self._input_names)
         inputs = args[:count]
         key = key_behind_the_dispatcher(inputs, (*args[count:], *kwargs.items())) if len(inputs) == count else None
-        run = None if key is None else self._plans.kept(key)
+        run = None if key is None else self._plans.dispatched(key)
         if run is not None:
             return run(*inputs)
         named, attrs = self._bind(args, kwargs)
@@ -278,7 +278,7 @@ class Operator:
         run, outputs = self.plan(tuple(named.values()), attrs)
         check_results(result := run(*named.values()), outputs)
         if key is not None:
-            self._plans.keep(key, run)
+            self._plans.keep_dispatched(key, run)
         return result
 
     def _decide(
@@ -375,7 +375,7 @@ class Operator:
         attrs: Mapping[str, Any],
         outputs: tuple[TensorSpec, ...],
     ) -> Any:
-        result = plan(kernel, attrs, outputs, _first(inputs))(*inputs.values())
+        result = plan(kernel, attrs, outputs, tuple(inputs.values()))(*inputs.values())
         check_results(result, outputs)
         return result
 

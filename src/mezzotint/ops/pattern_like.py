@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class PatternLike(Protocol):
 
 def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     """``candidate`` as a :class:`PatternLike` of ``rank`` axes whose nnz is the length of ``values``."""
-    if not _offers_index_arrays(type(candidate)) and not _offers_index_arrays(candidate):
+    if not _is_pattern(candidate):
         raise ShapeError(
             message(
                 "pattern",
@@ -51,29 +51,19 @@ def check_pattern(candidate: object, values: Tensor, rank: int) -> PatternLike:
     return pattern
 
 
-def is_pattern(kind: type) -> bool:
-    """Whether every instance of ``kind`` is known to be a :class:`PatternLike`; under ``torch.compile`` nothing is."""
-    if torch.compiler.is_dynamo_compiling():
-        return False
-    known = _KNOWN.get(kind)
-    if known is None:
-        known = _KNOWN[kind] = _offers_index_arrays(kind)
-    return known
+#: Classes of which every instance is a :class:`PatternLike`: a call like one before need not ask again.
+KNOWN: set[type] = set()
 
 
-_KNOWN: dict[type, bool] = {}
+def _is_pattern(candidate: object) -> bool:
+    kind = type(candidate)
+    if not _offers_index_arrays(kind):
+        return _offers_index_arrays(candidate)
+    if not torch.compiler.is_dynamo_compiling():
+        KNOWN.add(kind)
+    return True
 
 
 def _offers_index_arrays(owner: object) -> bool:
     """Asked of the class first: asked of an instance, it would call the property, and so make the order."""
     return all(hasattr(owner, name) for name in ("indices", "transposed", "shape"))
-
-
-def inputs_of(
-    x: Tensor, values: Tensor, pattern: Any, bias: Tensor | None
-) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
-    """The inputs of a sparse operator, and the shape of the dense weight.
-
-    The transposed order is there where the input gradient may ask for it: a first layer never pays for it.
-    """
-    return (x, values, pattern.indices, pattern.transposed if x.requires_grad else None, bias), pattern.shape

@@ -1,9 +1,10 @@
 """How is a call like one made before run without being resolved, checked and dispatched anew?
 
 A plan is what is left of a call when everything that shapes, types and attributes decide has been decided: the kernel,
-its attributes, and the outputs to be allocated. Plans are kept under what they depend on. Where nobody listens (no
-transform, no mode, no tracing, no autocast, no profiler, no tensor but PyTorch's own) a call goes straight from the
-plan to the kernel; everywhere else it goes through ``torch.ops``, and the plan is found behind the dispatcher.
+its attributes, and the outputs to be allocated. It is kept with a guard, which says whether it holds for the tensors
+of a later call. Where nobody listens (no transform, no mode, no tracing, no autocast, no profiler, no tensor but
+PyTorch's own) a call goes straight from the plan to the kernel; everywhere else it goes through ``torch.ops``, and the
+plan is found behind the dispatcher.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from torch.nn import Parameter
 from mezzotint.errors import ShapeError
 from mezzotint.kernels import Kernel, launch
 from mezzotint.ops.allocation import memory_format
-from mezzotint.ops.opdef import TensorSpec
-from mezzotint.ops.registration import hashable
+from mezzotint.ops.guard import Guard, guard
+from mezzotint.ops.opdef import OpDef, TensorSpec
+from mezzotint.ops.registration import hashable, is_hashable
 from mezzotint.ops.transforms import over_batch, pushed_forward
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _profiling = torch._C._autograd._profiler_enabled
 _grad_enabled = torch._C.is_grad_enabled
 _any_requires_grad = torch._C._any_requires_grad
 _threads = torch.get_num_threads
+_empty_strided = torch.empty_strided
 _deterministic = torch._C._get_deterministic_algorithms
 _compiling = torch.compiler.is_dynamo_compiling
 
@@ -64,55 +67,35 @@ def transformed() -> bool:
 
 
 class Plans:
-    """The plans of one operator."""
+    """The plans of one operator.
+
+    A plan is looked up by what tells most calls apart and is cheap to ask for: attributes, sizes of the first input,
+    number of elements of a second one, and the state of the thread. It is taken where its guard holds.
+    """
 
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
-        self._kept: dict[Any, Run] = {}
+        self._second = _telling_input(operator.definition)
+        self._kept: dict[Any, tuple[tuple[Guard, Run], ...]] = {}
+        self._dispatched: dict[Any, Run] = {}
+        self._count = 0
 
     def find(self, tensors: Tensors, given: Any) -> Run | None:
         """The plan of such a call, to be called with its tensors; ``None`` when there is none (yet).
 
         ``given`` stands for the attributes; it is hashable, or else nothing is found.
         """
-        if _compiling():
-            return None
+        if _compiling() or _function_modes() or forward_ad._current_level >= 0 or _profiling():
+            return None  # other listeners show in the dispatch keys, at which the guard looks
         try:
-            return self._kept.get(self.key(tensors, given))
-        except (TypeError, RuntimeError):  # attributes given as lists; tensors without strides
+            sizes, length = tensors[0].shape, tensors[self._second].numel()  # type: ignore[union-attr]
+            place = given, sizes, length, _grad_enabled(), _threads(), _deterministic(), launch.epoch
+            for holds, run in self._kept.get(place, ()):
+                if holds(*tensors):
+                    return run
+        except (AttributeError, TypeError, RuntimeError):  # lists as attributes; what is no tensor, or has no sizes
             return None
-
-    def key(self, tensors: Tensors, given: Any) -> Any:
-        """What a plan for this call depends on, or ``None`` where the call must go through the dispatcher."""
-        first = tensors[0]
-        if (
-            first is None
-            or _dispatch_modes()
-            or _function_modes()
-            or _autocast()
-            or forward_ad._current_level >= 0
-            or _transform() is not None
-            or _tracing()
-            or _profiling()
-        ):
-            return None
-        key = [
-            given,
-            _grad_enabled() and _any_requires_grad(*tensors),
-            first.stride(),
-            first.is_cpu or first.device,
-            _threads(),
-            _deterministic(),
-            launch.epoch,
-        ]
-        for tensor in tensors:
-            if tensor is None:
-                key.append(None)
-            elif type(tensor) is Tensor or type(tensor) is Parameter:
-                key += (tensor.shape, tensor.dtype)
-            else:
-                return None
-        return tuple(key)
+        return None
 
     def call(self, tensors: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
         """Make the call with the resolved ``attrs``, and keep the plan under ``given`` where plans may be used."""
@@ -122,36 +105,63 @@ class Plans:
         attrs = {**operator.defaults, **attrs}  # a gradient reads those that the caller has left out, too
         if transformed():
             return Transformed.apply(operator, attrs, *tensors)  # type: ignore[no-untyped-call]
-        strided = all(t is None or t.layout is torch.strided for t in tensors)
-        key = self.key(tensors, given) if strided else None
-        if key is None:
-            return operator.overload(*tensors, **attrs)
-        try:
-            kept = self._kept.get(key)
-        except TypeError:  # given as lists: the resolved attributes stand for them
-            key = self.key(tensors, hashable(tuple(attrs.items())))
-            kept = self._kept.get(key)
-        if kept is not None:
-            return kept(*tensors)
-        if key[1] and operator.definition.gradient_fn is None:
+        if not is_hashable(given):  # given as lists: the resolved attributes stand for them
+            given = hashable(tuple(attrs.items()))
+        run = self.find(tensors, given)
+        if run is not None:
+            return run(*tensors)
+        recorded = _grad_enabled() and _any_requires_grad(*tensors)
+        if not self._may_be_kept(tensors) or (recorded and operator.definition.gradient_fn is None):
             return operator.overload(*tensors, **attrs)
         run, outputs = operator.plan(tensors, attrs)
-        if key[1]:
+        if recorded:
             run = _Recording(operator, attrs, run)
         result = run(*tensors)
         check_results(result, outputs)
-        self.keep(key, run)
+        self._keep(tensors, given, run)
         return result
 
-    def keep(self, key: Any, run: Run) -> None:
-        """Keep a plan; the memory of them is bounded."""
-        if len(self._kept) >= _KEPT:
-            self._kept.clear()
-        self._kept[key] = run
+    def _may_be_kept(self, tensors: Tensors) -> bool:
+        """Whether nobody listens, and the tensors are PyTorch's own, in ordinary memory, and not to be cast."""
+        if tensors[0] is None or tensors[self._second] is None:
+            return False
+        if _autocast() or _dispatch_modes() or _function_modes() or _tracing() or _profiling():
+            return False
+        return all(t is None or (type(t) in (Tensor, Parameter) and t.layout is torch.strided) for t in tensors)
 
-    def kept(self, key: Any) -> Run | None:
-        """The plan kept under ``key``."""
-        return self._kept.get(key)
+    def _keep(self, tensors: Any, given: Any, run: Run) -> None:
+        holds = guard(tensors)
+        if holds(*tensors):  # what does not even hold for its own tensors would only lie in the way
+            self._make_room()
+            sizes, length = tensors[0].shape, tensors[self._second].numel()  # the place at which `find` looks
+            place = given, sizes, length, _grad_enabled(), _threads(), _deterministic(), launch.epoch
+            self._kept[place] = ((holds, run), *self._kept.get(place, ()))
+
+    def keep_dispatched(self, key: Any, run: Run) -> None:
+        """Keep a plan for calls that come through the dispatcher, under their whole key."""
+        self._make_room()
+        self._dispatched[key] = run
+
+    def dispatched(self, key: Any) -> Run | None:
+        """The plan that :meth:`keep_dispatched` kept under ``key``."""
+        return self._dispatched.get(key)
+
+    def _make_room(self) -> None:
+        """The memory of plans is bounded."""
+        if self._count >= _KEPT:
+            self._kept.clear()
+            self._dispatched.clear()
+            self._count = 0
+        self._count += 1
+
+
+def _telling_input(definition: OpDef) -> int:
+    """The place of the input whose length tells layers apart: that of the nonzeros, or else the second one needed."""
+    names = [argument.name for argument in definition.inputs]
+    if definition.density_of is not None:
+        return names.index(definition.density_of[0])
+    required = [place for place, argument in enumerate(definition.inputs) if not argument.optional]
+    return required[1] if len(required) > 1 else 0
 
 
 def key_behind_the_dispatcher(inputs: Sequence[Any], attrs: Sequence[Any]) -> Any:
@@ -171,14 +181,16 @@ def key_behind_the_dispatcher(inputs: Sequence[Any], attrs: Sequence[Any]) -> An
     return tuple(key)
 
 
-def plan(kernel: Kernel, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec], first: Tensor) -> Run:
-    """A function of the tensors alone that runs ``kernel`` and lays out what it returns."""
+def plan(kernel: Kernel, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec], tensors: Tensors) -> Run:
+    """A function of the tensors alone that runs ``kernel`` and lays out what it returns, for tensors like these."""
     compute = kernel.run
+    first = next(tensor for tensor in tensors if tensor is not None)
     formats = [memory_format(spec, first) for spec in outputs]
     if kernel.into:
-        return _into(kernel.run, attrs, outputs, formats)
+        run = _into(compute, attrs, [_layout(spec, f) for spec, f in zip(outputs, formats, strict=True)], first.device)
+        return _resolved(run) if any(t is not None and t.is_neg() for t in tensors) else run
     if len(outputs) > 1 and set(formats) == {torch.contiguous_format}:
-        return lambda *tensors: tuple([result.contiguous() for result in compute(*tensors, **attrs)])
+        return lambda *tensors: tuple(map(Tensor.contiguous, compute(*tensors, **attrs)))
     if len(outputs) > 1:
         return lambda *tensors: tuple(
             [result.contiguous(memory_format=f) for result, f in zip(compute(*tensors, **attrs), formats, strict=True)]
@@ -193,22 +205,40 @@ def plan(kernel: Kernel, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec]
     return lambda *tensors: compute(*tensors, **attrs).contiguous(memory_format=format_)
 
 
-def _into(
-    compute: Run, attrs: Mapping[str, Any], outputs: Sequence[TensorSpec], formats: Sequence[torch.memory_format]
-) -> Run:
-    """Kernels of this kind read memory by its address: a lazily negated tensor must be made real before."""
+_Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
-    def run(*tensors: Tensor | None) -> Any:
-        real = [t if t is None or not t.is_neg() else t.resolve_neg() for t in tensors]
-        device = next(t.device for t in tensors if t is not None)
-        made = tuple(
-            torch.empty(spec.shape, dtype=spec.dtype, device=device, memory_format=format_)
-            for spec, format_ in zip(outputs, formats, strict=True)
-        )
-        compute(*made, *real, **attrs)
-        return made[0] if len(made) == 1 else made
 
-    return run
+def _layout(spec: TensorSpec, format_: torch.memory_format) -> _Layout:
+    """Sizes, strides and type of an output."""
+    return spec.shape, torch.empty(spec.shape, device="meta", memory_format=format_).stride(), spec.dtype
+
+
+def _into(compute: Run, attrs: Mapping[str, Any], layouts: Sequence[_Layout], device: torch.device) -> Run:
+    """Memory for the outputs is asked for by strides, which costs less than by a format."""
+    if len(layouts) == 1:
+        (shape, strides, dtype) = layouts[0]
+
+        def run(*tensors: Tensor | None) -> Any:
+            made = _empty_strided(shape, strides, dtype=dtype, device=device)
+            compute(made, *tensors, **attrs)
+            return made
+
+        return run
+
+    def run_for_several(*tensors: Tensor | None) -> Any:
+        made = tuple([_empty_strided(shape, strides, dtype=dtype, device=device) for shape, strides, dtype in layouts])
+        compute(*made, *tensors, **attrs)
+        return made
+
+    return run_for_several
+
+
+def _resolved(run: Run) -> Run:
+    """Kernels that read memory by its address: lazily negated tensors are made real before.
+
+    The dispatcher does so, too, before it comes to a kernel; and a guard tells such tensors from others.
+    """
+    return lambda *tensors: run(*[None if t is None else t.resolve_neg() for t in tensors])
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:

@@ -255,7 +255,7 @@ def max_pool(
         ShapeError: arguments that do not go together.
     """
     given = (kernel_size, stride, padding, dilation, ceil_mode)
-    run = max_pool_op.find((x,), given) if data_format is None and rank in (None, x.dim() - 2) else None
+    run = max_pool_op.find((x,), given) if data_format is None and (rank is None or rank == x.dim() - 2) else None
     if run is None:
         call = lambda t, axes: max_pool_op.resolved((t,), given, _window(t, axes, given))  # noqa: E731
         y, indices = samples_first("max_pool", x, rank, data_format, call)
@@ -295,7 +295,7 @@ def avg_pool(
     given = (kernel_size, stride, padding, 1, ceil_mode)
     further = {"count_include_pad": count_include_pad, "divisor": divisor_override or 0}
     known = (given, count_include_pad, divisor_override)
-    run = avg_pool_op.find((x,), known) if data_format is None and rank in (None, x.dim() - 2) else None
+    run = avg_pool_op.find((x,), known) if data_format is None and (rank is None or rank == x.dim() - 2) else None
     if run is not None:
         return run(x)  # type: ignore[no-any-return]
 
@@ -333,7 +333,7 @@ def lp_pool(
         raise ShapeError(message("norm_type", received=norm_type, allowed="a number that is not 0"))
     given = (kernel_size, stride, 0, 1, ceil_mode)
     known = (given, norm_type)
-    run = lp_pool_op.find((x,), known) if data_format is None and rank in (None, x.dim() - 2) else None
+    run = lp_pool_op.find((x,), known) if data_format is None and (rank is None or rank == x.dim() - 2) else None
     if run is not None:
         return run(x)  # type: ignore[no-any-return]
 

@@ -151,6 +151,15 @@ def hashable(value: Any) -> Any:
     return tuple(map(hashable, value)) if isinstance(value, (list, tuple, torch.Size)) else value
 
 
+def is_hashable(value: Any) -> bool:
+    """Whether there is no list in ``value``, however deep."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 def signature_mistakes(op: OpDef, run: Any, *, into: bool) -> list[str]:
     """Why ``run`` cannot be called with the operator's inputs (after its outputs, when ``into``) and attributes."""
     if not callable(run):

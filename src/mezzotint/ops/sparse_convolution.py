@@ -19,7 +19,7 @@ from mezzotint.ops.conv_shape import Padding, check_output_grad, conv_output, pe
 from mezzotint.ops.convolution import check_bias, check_grad, geometry, input_grad_rule, spec, with_geometry
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
-from mezzotint.ops.pattern_like import check_pattern, inputs_of, is_pattern
+from mezzotint.ops.pattern_like import KNOWN, check_pattern
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
@@ -182,10 +182,10 @@ def sparse_conv2d(
     Raises:
         ShapeError: arguments that do not go together.
     """
-    given = (stride, padding, dilation, groups)
-    if is_pattern(type(pattern)):
-        inputs, shape = inputs_of(x, values, pattern, bias)
-        run = op.find(inputs, (shape, given))
+    if type(pattern) in KNOWN:
+        known: Any = pattern
+        inputs = (x, values, known.indices, known.transposed if x.requires_grad else None, bias)
+        run = op.find(inputs, (known.shape, stride, padding, dilation, groups))
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
@@ -196,13 +196,14 @@ def sparse_conv2d(
         )[0]
     steps, spread = per_axis("stride", stride, 2), per_axis("dilation", dilation, 2)
     pads = resolve_padding(padding, x.shape[2:], checked.shape[2:], steps, spread)
-    inputs, shape = inputs_of(x, values, checked, bias)
+    # The transposed order is there where the input gradient may ask for it: a first layer never pays for it.
+    inputs = (x, values, checked.indices, checked.transposed if x.requires_grad else None, bias)
     attrs = {
-        "weight_shape": list(shape),
+        "weight_shape": list(checked.shape),
         "stride": steps,
         "padding": list(pads),
         "dilation": spread,
         "groups": groups,
     }
-    y: Tensor = op.resolved(inputs, (shape, given), attrs)
+    y: Tensor = op.resolved(inputs, (checked.shape, stride, padding, dilation, groups), attrs)
     return y

@@ -14,7 +14,7 @@ from mezzotint.ops.conv_shape import check_output_grad, differ
 from mezzotint.ops.convolution import check_bias, spec
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Operator
-from mezzotint.ops.pattern_like import check_pattern, inputs_of, is_pattern
+from mezzotint.ops.pattern_like import KNOWN, check_pattern
 from mezzotint.ops.sparse_family import (
     GATHER,
     NATIVE,
@@ -173,15 +173,17 @@ def sparse_linear(x: Tensor, values: Tensor, pattern: object, bias: Tensor | Non
     Raises:
         ShapeError: arguments that do not go together.
     """
-    if is_pattern(type(pattern)):
-        inputs, shape = inputs_of(x, values, pattern, bias)
-        run = op.find(inputs, shape)
+    if type(pattern) in KNOWN:
+        known: Any = pattern
+        inputs = (x, values, known.indices, known.transposed if x.requires_grad else None, bias)
+        run = op.find(inputs, known.shape)
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=2)
     if x.dim() < 1:
         raise ShapeError(message("x shape", received=list(x.shape), allowed="at least one dimension [..., I]"))
     rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-    inputs, shape = inputs_of(rows, values, checked, bias)
-    y: Tensor = op.resolved(inputs, shape, {"weight_shape": list(shape)})
-    return y if x.dim() == 2 else y.reshape(*x.shape[:-1], shape[0])
+    # The transposed order is there where the input gradient may ask for it: a first layer never pays for it.
+    inputs = (rows, values, checked.indices, checked.transposed if x.requires_grad else None, bias)
+    y: Tensor = op.resolved(inputs, checked.shape, {"weight_shape": list(checked.shape)})
+    return y if x.dim() == 2 else y.reshape(*x.shape[:-1], checked.shape[0])

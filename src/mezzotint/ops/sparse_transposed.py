@@ -1,7 +1,7 @@
 """How is a transposed convolution with a sparse weight done? ``sparse_conv_transpose2d`` as an operator.
 
-It uses the kernels of the input gradient. Its gradients are ``sparse_conv2d`` and its weight gradient: the same
-trilinear form, seen from another side.
+Kernels that read the nonzeros alone are those of the input gradient. Its gradients are ``sparse_conv2d`` and its weight
+gradient: the same trilinear form, seen from another side.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from mezzotint.kernels import cost, dense, gather, native, reference
 from mezzotint.ops.conv_shape import Padding, conv_transpose_output
 from mezzotint.ops.convolution import bias_grad, check_bias, geometry, spec
 from mezzotint.ops.opdef import OpDef, Specs, TensorSpec
 from mezzotint.ops.operator import Call, Operator
-from mezzotint.ops.pattern_like import check_pattern, is_pattern
+from mezzotint.ops.pattern_like import KNOWN, check_pattern
 from mezzotint.ops.sparse_convolution import op as convolution
 from mezzotint.ops.sparse_convolution import weight_grad_op
 from mezzotint.ops.sparse_family import (
@@ -80,36 +79,18 @@ op: Operator = (
 )
 
 
-def _biased(compute: Callable[..., Any], into: bool) -> Callable[..., Any]:
+def _biased(compute: Callable[..., None]) -> Callable[..., None]:
     """A kernel of the input gradient as one of this operator: the bias is added to what it computes."""
 
     def fill(
         y: Tensor, x: Tensor, values: Tensor, indices: Tensor, order: Tensor, bias: Tensor | None, **attrs: Any
     ) -> None:
-        compute(y, x, values, indices, order, **_of_input_grad(attrs))
+        del attrs["output_padding"]
+        compute(y, x, values, indices, order, **attrs)
         if bias is not None:
             y += bias.to(y.dtype).view(-1, 1, 1)
 
-    def run(x: Tensor, values: Tensor, indices: Tensor, order: Tensor, bias: Tensor | None, **attrs: Any) -> Tensor:
-        inner, exact = led_back(x.shape, attrs["weight_shape"], attrs)
-        y: Tensor = compute(x, values, indices, order, input_size=inner, weight_shape=attrs["weight_shape"], **exact)
-        size = _size(x, attrs)
-        if inner != size:
-            y = F.pad(y, (0, size[1] - inner[1], 0, size[0] - inner[0]))
-        return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
-
-    return fill if into else run
-
-
-def _of_input_grad(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attrs.items() if name != "output_padding"}
-
-
-def _size(x: Tensor, attrs: Mapping[str, Any]) -> list[int]:
-    shape = conv_transpose_output(
-        x.shape, attrs["weight_shape"], **geometry(attrs), output_padding=attrs["output_padding"]
-    )
-    return list(shape[2:])
+    return fill
 
 
 def _native(y: Tensor, x: Tensor, values: Tensor, indices: Tensor, order: Tensor, **attrs: Any) -> None:
@@ -120,10 +101,10 @@ def _gather(y: Tensor, x: Tensor, values: Tensor, indices: Tensor, order: Tensor
     gather.conv2d_input_grad(y, x, values, indices, order, input_size=list(y.shape[2:]), **attrs)
 
 
-op.kernel(**NATIVE, cost=cost.native)(_biased(_native, into=True))
-op.kernel(**GATHER)(_biased(_gather, into=True))
-op.kernel(name="scatter", cost=cost.dense)(_biased(with_scratch_weight(dense.conv_input_grad), into=False))
-op.kernel(name="reference", oracle=True)(_biased(with_dense_weight(reference.conv_input_grad), into=False))
+op.kernel(**NATIVE, cost=cost.native)(_biased(_native))
+op.kernel(**GATHER)(_biased(_gather))
+op.kernel(name="scatter", cost=cost.dense)(with_scratch_weight(dense.conv_transpose))
+op.kernel(name="reference", oracle=True)(with_dense_weight(reference.conv_transpose))
 
 
 def sparse_conv_transpose2d(
@@ -154,9 +135,10 @@ def sparse_conv_transpose2d(
         ShapeError: arguments that do not go together.
     """
     given = (stride, padding, output_padding, dilation, groups)
-    if is_pattern(type(pattern)):
-        inputs, shape = _inputs(x, values, pattern, bias)
-        run = op.find(inputs, (shape, given))
+    if type(pattern) in KNOWN:
+        known: Any = pattern
+        inputs = (x, values, known.indices, known.transposed, bias)
+        run = op.find(inputs, (known.shape, given))
         if run is not None:
             return run(*inputs)  # type: ignore[no-any-return]
     checked = check_pattern(pattern, values, rank=4)
@@ -164,13 +146,7 @@ def sparse_conv_transpose2d(
     if x.dim() == 3:
         geometry_given: dict[str, Any] = dict(zip(_GIVEN, given, strict=True))
         return sparse_conv_transpose2d(x[None], values, pattern, bias, **geometry_given)[0]
-    inputs, shape = _inputs(x, values, checked, bias)
-    attrs = {"weight_shape": list(shape), **resolve_geometry(given, 2)}
-    y: Tensor = op.resolved(inputs, (shape, given), attrs)
+    inputs = (x, values, checked.indices, checked.transposed, bias)
+    attrs = {"weight_shape": list(checked.shape), **resolve_geometry(given, 2)}
+    y: Tensor = op.resolved(inputs, (checked.shape, given), attrs)
     return y
-
-
-def _inputs(
-    x: Tensor, values: Tensor, pattern: Any, bias: Tensor | None
-) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
-    return (x, values, pattern.indices, pattern.transposed, bias), pattern.shape
