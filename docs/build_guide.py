@@ -98,8 +98,8 @@ def four_images() -> Tensor:
     scene = specimen(240, 320)
     parts = [scene[:, 40:280], scene[60:210, 60:210], scene[60:200, 190:310], scene[0:120, 200:320]]
     pictures = [to_picture(part.contiguous()).resize((96, 96)) for part in parts]
-    turned = [adjust(picture, "hue", number / 4) for number, picture in enumerate(pictures)]
-    return torch.stack([to_image(picture).permute(2, 0, 1) for picture in turned]).float()
+    turned = [adjust(to_image(picture), "hue", number / 4) for number, picture in enumerate(pictures)]
+    return torch.stack([image.permute(2, 0, 1) for image in turned]).float()
 
 
 def mix_sheet() -> Image.Image:

@@ -134,8 +134,8 @@ def _table(found: Any) -> Any:
     from mezzotint.report import sweep_rows
 
     heads, rows = sweep_rows(found)
-    title = f"{found.folder}: test accuracy over seeds, mean ± standard error"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title = f"{found.folder.name}: test accuracy over seeds, mean ± standard error"
+    table = Table(title=title, min_width=len(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, heading in enumerate(heads):
         table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
     for row in rows:
