@@ -37,27 +37,31 @@ Turnstile& Turnstile::instance() {
 void Turnstile::set_cores(int cores) {
   const std::lock_guard lock(mutex_);
   cores_ = cores_told = std::max(cores, 1);
+  admit();
+}
+
+void Turnstile::admit() {
+  while (!line_.empty() && taken_ + cores_of(line_.front()->threads) <= cores_) {
+    Waiting& first = *line_.front();
+    line_.pop_front();
+    taken_ += first.cores = cores_of(first.threads);
+    first.may_go.notify_one();
+  }
 }
 
 Turnstile::Pass::Pass(int threads, Turnstile& turnstile) : turnstile_(turnstile) {
   std::unique_lock lock(turnstile_.mutex_);
-  const std::uint64_t ticket = turnstile_.next_++;
-  const auto wanted = [&] { return std::clamp(threads, 1, turnstile_.cores_); };
-  turnstile_.moved_.wait(
-      lock, [&] { return ticket == turnstile_.serving_ && turnstile_.taken_ + wanted() <= turnstile_.cores_; });
-  cores_ = wanted();
-  turnstile_.taken_ += cores_;
-  ++turnstile_.serving_;
-  lock.unlock();
-  turnstile_.moved_.notify_all();  // there may be cores for the next one as well
+  Waiting self{threads, 0, {}};
+  turnstile_.line_.push_back(&self);
+  turnstile_.admit();
+  self.may_go.wait(lock, [&] { return self.cores > 0; });
+  cores_ = self.cores;
 }
 
 Turnstile::Pass::~Pass() {
-  {
-    const std::lock_guard lock(turnstile_.mutex_);
-    turnstile_.taken_ -= cores_;
-  }
-  turnstile_.moved_.notify_all();
+  const std::lock_guard lock(turnstile_.mutex_);
+  turnstile_.taken_ -= cores_;
+  turnstile_.admit();
 }
 
 }  // namespace mezzotint

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <condition_variable>
-#include <cstdint>
+#include <deque>
 #include <mutex>
 
 namespace mezzotint {
@@ -30,10 +30,20 @@ class Turnstile {
   };
 
  private:
+  // Someone in line, woken alone: if all woke whenever one may go, they would take the cores from those who run.
+  struct Waiting {
+    int threads;
+    int cores = 0;  // that it holds, once it may go
+    std::condition_variable may_go;
+  };
+
+  // Those who can go, from the first on. The lock is held.
+  void admit();
+  [[nodiscard]] int cores_of(int threads) const { return threads < 1 ? 1 : threads < cores_ ? threads : cores_; }
+
   std::mutex mutex_;
-  std::condition_variable moved_;
+  std::deque<Waiting*> line_;
   int cores_ = 1, taken_ = 0;
-  std::uint64_t next_ = 0, serving_ = 0;  // tickets
 };
 
 }  // namespace mezzotint
