@@ -61,6 +61,7 @@ void sample(const SampleList& list, const Packed& x, const Packed& gy, const Ban
   job.columns = gy.width;
   job.channels = conv.out;
   job.band_rows = band.rows;
+  job.band_columns = band.columns;
   job.offsets = list.offsets.get();
   job.segments = list.segments.data();
   job.parts = list.parts;
@@ -71,6 +72,7 @@ void sample(const SampleList& list, const Packed& x, const Packed& gy, const Ban
     job.fetch_span = (conv.kernel_h - 1) * conv.dilation_h + 1;
     job.fetch_step = one_row ? 1 : conv.stride_h;
     job.fetch_row = one_row ? job.x_row : x.row;
+    job.fetch_width = (conv.kernel_w - 1) * conv.dilation_w + 1;
   }
   run_weight_grad(job, nnz, sums.chunks(), sums.get(), with);
 }
@@ -92,7 +94,7 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
     const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_gy)) * kCellBytes);
     const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
     const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, {});
-    const Band band = choose_band(conv, packed_gy.view.height, packed_gy.view.width, packed_x.view.channel);
+    const Band band = choose_band(conv, packed_gy.view.height, packed_gy.view.width, weight.nnz);
     const SampleList list = expand_weight_grad(weight, conv, packed_x.view, band.part_channels, with.threads);
     for (std::int64_t first = 0; first < blocks; first += step) {
       const std::int64_t count = std::min(step, blocks - first);
@@ -109,7 +111,7 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
   if (weight.nnz == 0) {
     return;
   }
-  const Band band = choose_band(conv, gy.height, gy.width, x.channel);
+  const Band band = choose_band(conv, gy.height, gy.width, weight.nnz);
   const SumsOf sums(gvalues, choose_chunks(x, gy, band, weight.nnz));
   const SampleList list = expand_weight_grad(weight, conv, x, band.part_channels, with.threads);
   sample(list, x, gy, band, conv, weight.nnz, sums, with);

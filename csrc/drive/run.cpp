@@ -71,7 +71,7 @@ void run_gather(GatherJob job, const Context& with) {
 
 void run_weight_grad(const WeightGradJob& job, std::int64_t nnz, std::int64_t chunks, float* sums,
                      const Context& with) {
-  const std::int64_t bands = job.blocks * divide_up(job.rows, job.band_rows);
+  const std::int64_t bands = job.blocks * divide_up(job.rows, job.band_rows) * divide_up(job.columns, job.band_columns);
   const int team = useful_threads(nnz * job.blocks * job.rows * job.columns, with.threads);
   const std::int64_t wanted = team == 1 ? 1 : divide_up(kSharesPerThread * team, chunks);
   const std::int64_t shares = std::min(nnz, wanted);

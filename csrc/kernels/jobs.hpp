@@ -79,14 +79,15 @@ struct WeightGradJob {
   std::int64_t x_block, x_row, x_column;
   std::int64_t gy_block, gy_row, gy_channel;
   std::int64_t blocks, rows, columns, channels;
-  std::int64_t band_rows;        // output rows that are summed before the images are folded into one number
-  const std::int32_t* offsets;   // [nnz]
-  const std::int32_t* segments;  // as in GatherJob
+  std::int64_t band_rows, band_columns;  // largest band: output pixels that are summed before the images are folded
+  const std::int32_t* offsets;           // [nnz]
+  const std::int32_t* segments;          // as in GatherJob
   std::int64_t parts;
-  // For fetching ahead: the input channels of a part, and the input rows of a band of r output rows, which are
-  // fetch_span + (r - 1) * fetch_step, fetch_row cells apart. fetch_span = 0: nothing is fetched ahead.
+  // For fetching ahead: the input channels of a part, the input rows of a band of r output rows, which are
+  // fetch_span + (r - 1) * fetch_step, fetch_row cells apart, and its columns, fetch_width + (columns - 1) * x_column.
+  // fetch_span = 0: nothing is fetched ahead.
   std::int64_t part_channels, x_channel;
-  std::int64_t fetch_span, fetch_step, fetch_row;
+  std::int64_t fetch_span, fetch_step, fetch_row, fetch_width;
 };
 
 // z = relu(x * scale[c] + shift[c] + other * other_scale[c] + other_shift[c] + addend); the halo of z and the lanes

@@ -12,7 +12,7 @@ template <class T>
 constexpr int kTileVecs = MEZZOTINT_TILE_VECS;
 #else
 template <class T>
-constexpr int kTileVecs = MEZZOTINT_REGISTERS == 32 ? (kVecsOf<T> == 1 ? 16 : 28) : 14;
+constexpr int kTileVecs = MEZZOTINT_REGISTERS == 32 ? 16 : 14;
 #endif
 template <class T>
 constexpr int kTileCells = kTileVecs<T> / kVecsOf<T> > 0 ? kTileVecs<T> / kVecsOf<T> : 1;

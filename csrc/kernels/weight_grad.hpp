@@ -112,19 +112,26 @@ inline MEZZOTINT_INLINE void add_totals(const Sums<T, kCount>& of, float* sums) 
   }
 }
 
-// Rows [0, rows) of one channel's output gradient against kCount inputs. kStep as in the gather kernel.
+// A band of one block: its output pixels, and where they begin, channel 0.
+struct BandPlace {
+  const Cell* x;
+  const Cell* gy;
+  std::int64_t rows, columns;
+};
+
+// A band of one channel's output gradient, from `gy` on, against kCount inputs. kStep as in the gather kernel.
 template <class T, int kCount, int kStep>
-void sample(const WeightGradJob& job, const Cell* x, const Cell* gy, std::int64_t rows, const std::int32_t* offsets,
+void sample(const WeightGradJob& job, const BandPlace& place, const Cell* gy, const std::int32_t* offsets,
             float* sums) {
   const std::int64_t step = kStep ? kStep : job.x_column;
   Sums<T, kCount> tile = {};
   const Cell* from[kCount];
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) {
-    from[i] = x + offsets[i];
+    from[i] = place.x + offsets[i];
   }
   constexpr int kColumns = Factor<T>::kColumns;
-  for (std::int64_t r = 0; r < rows; ++r) {
+  for (std::int64_t r = 0; r < place.rows; ++r) {
     const Cell* g = gy + r * job.gy_row;
     std::int64_t at = r * job.x_row;
     const auto add = [&](int chain) MEZZOTINT_INLINE {
@@ -137,21 +144,20 @@ void sample(const WeightGradJob& job, const Cell* x, const Cell* gy, std::int64_
       at += step;
     };
     std::int64_t c = 0;
-    for (; c + kColumns <= job.columns; c += kColumns) {
+    for (; c + kColumns <= place.columns; c += kColumns) {
 #pragma GCC unroll 2
       for (int chain = 0; chain < kColumns; ++chain) {
         add(chain);
       }
     }
-    for (; c < job.columns; ++c) {
+    for (; c < place.columns; ++c) {
       add(0);
     }
   }
   add_totals<T, kCount>(tile, sums);
 }
 
-using SampleFunction = void (*)(const WeightGradJob&, const Cell*, const Cell*, std::int64_t, const std::int32_t*,
-                                float*);
+using SampleFunction = void (*)(const WeightGradJob&, const BandPlace&, const Cell*, const std::int32_t*, float*);
 
 template <class T, int kCount = kTogether<T>>
 SampleFunction find_sample(std::int64_t count, std::int64_t step) {
@@ -179,19 +185,16 @@ std::int64_t segment_of(const WeightGradJob& job, std::int64_t k) {
   return low;
 }
 
-// A band of rows of one block: where its rows begin, channel 0.
-struct BandPlace {
-  const Cell* x;
-  const Cell* gy;
-  std::int64_t rows;
-};
-
+// Columns are cut evenly, as those of tiles are.
 BandPlace band_place(const WeightGradJob& job, std::int64_t band) {
-  const std::int64_t bands = (job.rows + job.band_rows - 1) / job.band_rows;
-  const std::int64_t block = band / bands, row = band % bands * job.band_rows;
+  const std::int64_t across = (job.columns + job.band_columns - 1) / job.band_columns;
+  const std::int64_t down = (job.rows + job.band_rows - 1) / job.band_rows;
+  const std::int64_t block = band / across / down, row = band / across % down * job.band_rows;
+  const std::int64_t column = band % across * job.columns / across;
   const std::int64_t left = job.rows - row;
-  return {job.x + block * job.x_block + row * job.x_row, job.gy + block * job.gy_block + row * job.gy_row,
-          left < job.band_rows ? left : job.band_rows};
+  return {job.x + block * job.x_block + row * job.x_row + column * job.x_column,
+          job.gy + block * job.gy_block + row * job.gy_row + column, left < job.band_rows ? left : job.band_rows,
+          (band % across + 1) * job.columns / across - column};
 }
 
 // Asks for `rows` rows of `cells` neighbouring cells.
@@ -212,6 +215,7 @@ void sample_band(const WeightGradJob& job, const BandPlace& place, const Cell* n
   const std::int64_t end_channel = segment_of(job, last - 1) / job.parts + 1;
   const std::int64_t channels = end_channel - begin_channel;
   const std::int64_t next_rows = job.fetch_span + (place.rows - 1) * job.fetch_step;
+  const std::int64_t next_columns = job.fetch_width + (place.columns - 1) * job.x_column;
   for (std::int64_t channel = begin_channel; channel < end_channel; ++channel) {
     const std::int32_t* segment = job.segments + channel * job.parts + part;
     std::int64_t k = segment[0] > first ? segment[0] : first;
@@ -219,17 +223,17 @@ void sample_band(const WeightGradJob& job, const BandPlace& place, const Cell* n
     const Cell* gy = place.gy + channel * job.gy_channel;
     if (job.fetch_span > 0) {
       if (channel + 1 < end_channel) {
-        fetch_rows(gy + job.gy_channel, place.rows, job.gy_row, job.columns);
+        fetch_rows(gy + job.gy_channel, place.rows, job.gy_row, place.columns);
       }
       const std::int64_t at = channel - begin_channel;
       for (std::int64_t c = at * job.part_channels / channels; next && c < (at + 1) * job.part_channels / channels;
            ++c) {
-        fetch_rows(next + c * job.x_channel, next_rows, job.fetch_row, job.x_channel);
+        fetch_rows(next + c * job.x_channel, next_rows, job.fetch_row, next_columns);
       }
     }
     while (k < end) {
       const std::int64_t count = end - k < kTogether<T> ? end - k : kTogether<T>;
-      find_sample<T>(count, job.x_column)(job, place.x, gy, place.rows, job.offsets + k, sums + k);
+      find_sample<T>(count, job.x_column)(job, place, gy, job.offsets + k, sums + k);
       k += count;
     }
   }

@@ -6,13 +6,17 @@ namespace mezzotint {
 namespace {
 
 constexpr std::int64_t kLevel1Bytes = 24 << 10;    // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
+constexpr std::int64_t kPartBytes = 56 << 10;      // no part may be larger
 constexpr std::int64_t kLevel2Bytes = 512 << 10;   // of the usual 1 to 2 MiB
 constexpr std::int64_t kOuterBytes = 8 << 20;      // the share of a last-level cache that a call may count on
 constexpr std::int64_t kNonzerosPerPart = 8;       // fewer would not pay for storing and loading the tile between parts
-constexpr std::int64_t kHalfNonzerosPerPart = 24;  // of a 16-bit type, which takes a cell of 32 images in half the time
+constexpr std::int64_t kHalfNonzerosPerPart = 20;  // of a 16-bit type, which takes a cell of 32 images in half the time
 constexpr std::int64_t kChunks = 16;               // enough for the threads that share a memory
 constexpr std::int64_t kSumsBytes = 16 << 20;      // for all chunks
-constexpr std::int64_t kBandColumns = 60;          // pixels per summation that make the final folding cheap
+constexpr std::int64_t kSampledBytes = 40 << 10;   // of level 1, for the input of a weight gradient
+constexpr std::int64_t kSamplesPerPart = 8;        // nonzeros that share the loads of an output gradient
+constexpr std::int64_t kPointwiseBand = 14;        // pixels per summation that make the final folding cheap enough
+constexpr std::int64_t kWindowBand = 56;           // and few pixels to be read for two bands
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -42,24 +46,35 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
   const std::int64_t least = (half ? kHalfNonzerosPerPart : kNonzerosPerPart) * pairs;
   const std::int64_t part = std::max(fitting, divide_up(least, std::max<std::int64_t>(1, nnz)));
   const std::int64_t all = std::max<std::int64_t>(1, channels.summed);
-  return half && part * channel_bytes > 2 * kLevel1Bytes ? all : std::min(part, all);
+  return half && part * channel_bytes > kPartBytes ? all : std::min(part, all);
 }
 
-Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells) {
-  const std::int64_t wanted = (kBandColumns + columns / 2) / std::max<std::int64_t>(1, columns);
-  const std::int64_t band = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, rows));
+Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nnz) {
+  columns = std::max<std::int64_t>(1, columns);
+  const bool pointwise = conv.kernel_h == 1 && conv.kernel_w == 1;  // no input lies between two bands, to be read twice
+  const std::int64_t a_row = std::max<std::int64_t>(1, nnz / std::max<std::int64_t>(1, conv.out));
+  const std::int64_t wanted =
+      pointwise ? std::clamp(kPointwiseBand * kSamplesPerPart / a_row, kPointwiseBand, kWindowBand) : kWindowBand;
+  const std::int64_t band_columns = pointwise ? divide_up(columns, divide_up(columns, wanted)) : columns;
+  const std::int64_t band_rows =
+      std::clamp<std::int64_t>((wanted + band_columns / 2) / band_columns, 1, std::max<std::int64_t>(1, rows));
   const std::int64_t input_rows =
-      conv.kernel_h == 1 ? band : (band - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
-  const std::int64_t input_columns = conv.kernel_w == 1 ? columns : row_cells;
-  const std::int64_t fitting = kLevel2Bytes / std::max<std::int64_t>(1, input_rows * input_columns * kCellBytes);
-  return {band, std::clamp<std::int64_t>(fitting, 1, std::max<std::int64_t>(1, conv.in_per_group))};
+      conv.kernel_h == 1 ? band_rows : (band_rows - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
+  const std::int64_t input_columns =
+      conv.kernel_w == 1 ? band_columns
+                         : (band_columns - 1) * conv.stride_w + (conv.kernel_w - 1) * conv.dilation_w + 1;
+  const std::int64_t channel_bytes = input_rows * input_columns * kCellBytes;
+  const std::int64_t pairs = conv.out * conv.in_per_group;  // of channels, which share the nonzeros
+  const std::int64_t least = divide_up(kSamplesPerPart * pairs, std::max<std::int64_t>(1, nnz));
+  const std::int64_t part = std::max(kSampledBytes / channel_bytes, std::min(least, kLevel2Bytes / channel_bytes));
+  return {band_rows, band_columns, std::clamp<std::int64_t>(part, 1, std::max<std::int64_t>(1, conv.in_per_group))};
 }
 
 std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz) {
   if (!exceeds_caches(x)) {
     return 1;
   }
-  const std::int64_t bands = gy.blocks * divide_up(gy.height, band.rows);
+  const std::int64_t bands = gy.blocks * divide_up(gy.height, band.rows) * divide_up(gy.width, band.columns);
   const std::int64_t fitting = kSumsBytes / std::max<std::int64_t>(1, nnz * static_cast<std::int64_t>(sizeof(float)));
   return std::clamp<std::int64_t>(std::min(bands, fitting), 1, kChunks);
 }

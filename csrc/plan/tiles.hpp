@@ -30,12 +30,12 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
 // Whether activations are too large to stay in a cache between two passes over them.
 bool exceeds_caches(const Packed& view);
 
-// Output rows that the weight gradient sums at a time, and the input channels of a part, for an input row of
-// `row_cells` cells a channel.
+// Output pixels that the weight gradient sums at a time, and the input channels of a part: as many as keep its input in
+// the level-1 cache, but enough that a part has several nonzeros for every output channel.
 struct Band {
-  std::int64_t rows, part_channels;
+  std::int64_t rows, columns, part_channels;
 };
-Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t row_cells);
+Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nnz);
 
 // Chunks of bands whose sums are kept apart, so that each thread has images of its own: one where the input stays in a
 // cache, since there the threads may share the nonzeros instead.

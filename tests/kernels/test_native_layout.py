@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from mezzotint.errors import InputError
 from mezzotint.kernels import native, native_layout
-from mezzotint.kernels.arena import Arena
 from mezzotint.kernels.native_layout import ConvGeometry, Epilogue
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
@@ -182,31 +181,6 @@ def test_a_halo_that_is_wide_enough_is_used_as_it_is() -> None:
     assert torch.equal(native_layout.from_native(wider), native_layout.from_native(packed))
     assert not wider.data[:, 0].any()
     assert not wider.data[:, -3:].any()
-
-
-def test_memory_is_used_again_and_given_back() -> None:
-    shape, arena = (1 << 20,), Arena()
-    first = arena.empty(shape, torch.float32)
-    address, view = first.data_ptr(), first[5:]
-    del first
-    assert arena.empty(shape, torch.float32).data_ptr() != address, "a view still holds the block"
-    del view
-    again = {arena.empty(shape, torch.float32).data_ptr() for _ in range(3)}
-    assert address in again or len(again) == 1
-    assert arena.release() > 0
-    assert arena.release() == 0
-
-
-def test_blocks_of_sizes_that_nobody_wants_any_more_give_way() -> None:
-    arena, megabyte = Arena(), 1 << 18
-    for size in range(10, 40):  # thirty sizes, one at a time: never more than 39 MB in use
-        arena.empty((size * megabyte,), torch.float32)
-    assert arena.release() <= 2 * 40 << 20
-    alternating = [arena.empty((size * megabyte,), torch.float32) for size in (30, 20, 10)]
-    places = {tensor.data_ptr() for tensor in alternating}
-    del alternating
-    again = [arena.empty((size * megabyte,), torch.float32).data_ptr() for size in (10, 20, 30) for _ in range(2)]
-    assert set(again) == places, "what is wanted again and again stays"
 
 
 def channelwise(coefficients: Tensor) -> Tensor:

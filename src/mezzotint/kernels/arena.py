@@ -1,98 +1,147 @@
-"""Where do native activations lie? In blocks of huge pages that are used again, step after step.
+"""Where do native activations lie? In a few large pieces of memory on huge pages, used again step after step.
 
 A training step makes and drops hundreds of megabytes of activations. The C library gives large blocks back to the
 system, which then clears every page anew: on a Zen 4 core that takes ten times as long as the sparse convolution that
-fills them. Here a block that nobody holds any more waits for the next tensor of about its size. Used and waiting blocks
-together never take more than twice what was in use at one time: the sizes that were wanted longest ago give way.
-:func:`release` gives all that wait back. Batches of images lie here as well.
+fills them. Here a tensor gets the lowest free place that it fits into, whatever lay there before, so that what a step
+touches is little more than what it has in use at one time. Touched memory never exceeds twice that: free places give
+way first. :func:`release` gives all free memory back. Batches of images lie here as well.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
 import threading
 import weakref
+from collections import defaultdict, deque
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from mezzotint.kernels.intervals import Intervals
+
 #: Smaller tensors are PyTorch's business: the C library keeps their memory.
 _SMALL = 1 << 17
-_HUGE_PAGE = 2 << 20
-#: Of the most that was ever in use; the steps of a training loop need less than this to find all blocks again.
+#: Address space of the first region; each further one is as large as all before it. Only what is touched takes memory.
+_REGION = 1 << 30
+#: Of the most that was ever in use; the steps of a training loop need less than this to find all places again.
 _HELD_AT_MOST = 2
-#: Sizes are rounded up so that tensors of almost equal size share blocks; at most an eighth is wasted.
-_STEPS = 8
+
+
+class _Region:
+    """Address space that tensors are placed in."""
+
+    def __init__(self, size: int) -> None:
+        # Private: of shared memory, which is Python's default, the system makes no huge pages.
+        self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self.memory.madvise(mmap.MADV_HUGEPAGE)
+        self.view = memoryview(self.memory)
+        self.free = Intervals([(0, size)])
+        self.touched = Intervals()
+
+    def release(self) -> int:
+        """Give the pages of all free places back; returns their bytes."""
+        gone = [part for place in self.free for part in self.touched.within(*place)]
+        for begin, end in gone:
+            self.memory.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+            self.touched.remove(begin, end)
+        return sum(end - begin for begin, end in gone)
+
+
+_Place = tuple[_Region, int, int]
+"""A region, and from which to which byte of it."""
 
 
 class Arena:
-    """Blocks of memory by size: those in use are known to their tensors alone, those that are free wait here."""
+    """Places for tensors: those in use are known to their tensors alone, those that are free to their region."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[mmap.mmap]] = {}  # the size that was wanted longest ago comes first
-        self._used = self._waiting = self._most_used = 0  # bytes
-        self._lock = threading.RLock()  # a block may come home during garbage collection inside take()
+        self._regions: list[_Region] = []
+        self._used = self._most_used = 0  # bytes
+        self._leases: dict[int, tuple[weakref.ref[memoryview], _Place]] = {}
+        # A tensor may end during garbage collection, in the midst of anything: its place waits here to be noticed.
+        self._home: deque[_Place] = deque()
+        # Places that are free, by size: the next step wants the same ones, without a search.
+        self._known: dict[int, list[_Place]] = defaultdict(list)
+        self._lock = threading.Lock()
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """An uninitialised contiguous tensor, 64-byte aligned."""
         count = math.prod(shape)
         if count * dtype.itemsize < _SMALL:
             return torch.empty(tuple(shape), dtype=dtype)
-        block = self._take(_rounded(count * dtype.itemsize))
-        # The array keeps the block alive for as long as a tensor uses it, and brings it home afterwards.
-        lease = (ctypes.c_char * len(block)).from_buffer(block)
-        weakref.finalize(lease, self._give, block).atexit = False
+        with self._lock:
+            place = self._take(-(-count * dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE)
+        region, begin, end = place
+        # The view keeps the region alive for as long as a tensor uses it, and the place from being given away.
+        lease = region.view[begin:end]
+        ended = weakref.ref(lease, self._come_home)
+        self._leases[id(ended)] = ended, place
         return torch.frombuffer(lease, dtype=dtype, count=count).view(tuple(shape))
 
     def release(self) -> int:
-        """Give all free blocks back to the system; returns their bytes."""
+        """Give all free memory back to the system; returns its bytes."""
         with self._lock:
-            freed, self._waiting = self._waiting, 0
-            self._free.clear()
-        return freed
+            self._notice()
+            return self._release()
 
-    def _take(self, size: int) -> mmap.mmap:
-        with self._lock:
-            self._used += size
-            self._most_used = max(self._most_used, self._used)
-            blocks = self._free[size] = self._free.pop(size, [])
-            if blocks:
-                self._waiting -= size
-                return blocks.pop()
-            self._make_room()
-        try:
-            block = mmap.mmap(-1, size)
-        except BaseException:
-            with self._lock:
-                self._used -= size
-            raise
-        if hasattr(mmap, "MADV_HUGEPAGE") and size >= _HUGE_PAGE:
-            block.madvise(mmap.MADV_HUGEPAGE)
-        return block
+    def _come_home(self, ended: weakref.ref[memoryview]) -> None:
+        self._home.append(self._leases.pop(id(ended))[1])
 
-    def _make_room(self) -> None:
-        for size in list(self._free):
-            blocks = self._free[size]
-            while blocks and self._used + self._waiting > _HELD_AT_MOST * self._most_used:
-                blocks.pop()
-                self._waiting -= size
-            if not blocks:
-                del self._free[size]
+    def _take(self, size: int) -> _Place:
+        self._notice()
+        known = self._known[size]
+        place = known.pop() if known else self._find(size)
+        self._used += size
+        self._most_used = max(self._most_used, self._used)
+        return place
 
-    def _give(self, block: mmap.mmap) -> None:
-        with self._lock:
-            self._used -= len(block)
-            self._waiting += len(block)
-            self._free.setdefault(len(block), []).append(block)
+    def _notice(self) -> None:
+        while self._home:
+            place = self._home.popleft()
+            size = place[2] - place[1]
+            self._known[size].append(place)
+            self._used -= size
 
+    def _find(self, size: int) -> _Place:
+        """The lowest place of ``size`` bytes; fresh memory is touched when all that is free was joined in vain."""
+        region, begin = self._lowest(size)
+        if self._fresh(region, begin, size):
+            self._forget()
+            region, begin = self._lowest(size)
+            fresh = self._fresh(region, begin, size)
+            held = sum(each.touched.total for each in self._regions)
+            if fresh and held + fresh > _HELD_AT_MOST * max(self._most_used, self._used + size):
+                self._release()
+        region.free.remove(begin, begin + size)
+        region.touched.add(begin, begin + size)
+        return region, begin, begin + size
 
-def _rounded(size: int) -> int:
-    """The size class of ``size``: a multiple of an eighth of its power of two, and of a page."""
-    step = max(mmap.PAGESIZE, (1 << (size.bit_length() - 1)) // _STEPS)
-    return -(-size // step) * step
+    @staticmethod
+    def _fresh(region: _Region, begin: int, size: int) -> int:
+        return size - sum(last - first for first, last in region.touched.within(begin, begin + size))
+
+    def _lowest(self, size: int) -> tuple[_Region, int]:
+        for region in self._regions:
+            for begin, end in region.free:
+                if end - begin >= size:
+                    return region, begin
+        reserved = sum(len(region.memory) for region in self._regions)
+        self._regions.append(_Region(max(size, reserved, _REGION)))
+        return self._regions[-1], 0
+
+    def _forget(self) -> None:
+        """Free places may be cut and joined from now on."""
+        for places in self._known.values():
+            for region, begin, end in places:
+                region.free.add(begin, end)
+        self._known.clear()
+
+    def _release(self) -> int:
+        self._forget()
+        return sum(region.release() for region in self._regions)
 
 
 _arena = Arena()

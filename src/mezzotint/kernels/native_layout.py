@@ -11,7 +11,7 @@ number of threads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -45,12 +45,17 @@ class NativeTensor:
         halo: rows and columns of zeros stored around the image.
         batch: N, the number of images.
         totals: float64 ``[C, 2]``: sums of a channel's numbers and of their squares, where they were taken on the way.
+        code: what the extension takes for it; worked out once, a step asks for it several times.
     """
 
     data: Tensor
     halo: Sides
     batch: int
     totals: Tensor | None = None
+    code: _Packed = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", (argument(self.data), self.halo))
 
     @property
     def channels(self) -> int:
@@ -79,10 +84,6 @@ class NativeTensor:
     def like(self, halo: Sides = NO_HALO) -> NativeTensor:
         """An uninitialised tensor of the same shape and type, with a halo of its own."""
         return empty(self.batch, self.channels, self.size, self.data.dtype, halo)
-
-    def packed(self) -> _Packed:
-        """What the extension takes for it."""
-        return argument(self.data), self.halo
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def to_native(x: Tensor, halo: Sides = NO_HALO) -> NativeTensor:
     require()
     batch, channels, height, width = x.shape
     result = empty(batch, channels, (height, width), x.dtype, halo)
-    native.extension().pack(argument(x), result.packed(), threads())
+    native.extension().pack(argument(x), result.code, threads())
     return result
 
 
@@ -185,7 +186,7 @@ def from_native(x: NativeTensor, memory_format: torch.memory_format = torch.cont
         y = arena.empty([shape[axis] for axis in (0, 2, 3, 1)], dtype).permute(0, 3, 1, 2)
     else:
         y = arena.empty(shape, dtype)
-    native.extension().unpack(x.packed(), argument(y), threads())
+    native.extension().unpack(x.code, argument(y), threads())
     return y
 
 
@@ -195,7 +196,7 @@ def with_halo(x: NativeTensor, wanted: Sides) -> NativeTensor:
         return x
     top, bottom, left, right = (max(pair) for pair in zip(x.halo, wanted, strict=True))
     copy = x.like((top, bottom, left, right))
-    native.extension().repack(x.packed(), copy.packed(), threads())
+    native.extension().repack(x.code, copy.code, threads())
     return copy
 
 
@@ -230,12 +231,12 @@ def conv2d_output(
     y = empty(x.batch, geometry.weight_shape[0], geometry.output_size(x.size), x.data.dtype, halo)
     padded = with_halo(x, geometry.padding)  # the extension gets an address: the tensor must outlive the call
     native.extension().conv2d_output_packed(
-        padded.packed(),
+        padded.code,
         argument(values),
         argument(indices),
         maybe(bias),
         epilogue.packed(),
-        y.packed(),
+        y.code,
         geometry.code,
         x.batch,
         None if totals is None else doubles(totals),
@@ -265,12 +266,12 @@ def conv2d_input_grad(
     gx = empty(gy.batch, geometry.weight_shape[1] * geometry.groups, size, gy.data.dtype, halo)
     padded = with_halo(gy, geometry.input_grad_halo(size, gy.size))
     native.extension().conv2d_input_grad_packed(
-        padded.packed(),
+        padded.code,
         argument(values),
         argument(indices),
         argument(transposed),
         epilogue.packed(),
-        gx.packed(),
+        gx.code,
         geometry.code,
         gy.batch,
         None if totals is None else doubles(totals),
@@ -285,8 +286,8 @@ def conv2d_weight_grad(x: NativeTensor, gy: NativeTensor, indices: Tensor, geome
     gvalues = torch.empty(indices.shape, dtype=torch.float32)
     padded = with_halo(x, geometry.padding)
     native.extension().conv2d_weight_grad_packed(
-        padded.packed(),
-        gy.packed(),
+        padded.code,
+        gy.code,
         argument(indices),
         argument(gvalues),
         geometry.code,
@@ -318,7 +319,7 @@ def normalise(
     if other is None and addend is not None:
         other, addend = addend, None
     others = (_maybe_packed(other), maybe(other_scale), maybe(other_shift), _maybe_packed(addend))
-    native.extension().normalise_packed(x.packed(), *coefficients, *others, relu, z.packed(), x.batch, threads())
+    native.extension().normalise_packed(x.code, *coefficients, *others, relu, z.code, x.batch, threads())
     return z
 
 
@@ -341,7 +342,7 @@ def reduce(
     require()
     masks = (_maybe_packed(mask), maybe(mask_scale), maybe(mask_shift))
     native.extension().reduce_packed(
-        x.packed(),
+        x.code,
         *masks,
         _maybe_packed(companion),
         _maybe_packed(masked),
@@ -365,4 +366,4 @@ def doubles(tensor: Tensor) -> Argument:
 
 
 def _maybe_packed(x: NativeTensor | None) -> _Packed | None:
-    return None if x is None else x.packed()
+    return None if x is None else x.code

@@ -32,7 +32,7 @@ def norm_coefficients(
         left_out: float32 ``[C]``, a bias that the numbers do not hold; it shifts the running mean alone.
     """
     require()
-    scale, shift = torch.empty(2, totals.shape[0])
+    scale, shift = torch.empty(totals.shape[0]), torch.empty(totals.shape[0])
     state = torch.empty(2, totals.shape[0], dtype=torch.float64)
     mean, var = (None, None) if running is None else running
     norm = (maybe(weight), maybe(bias), maybe(left_out), maybe(mean), maybe(var))
@@ -47,8 +47,7 @@ def norm_gradient(totals: Tensor, count: int, scale: Tensor, state: Tensor) -> t
     They are the gradients of weight and bias, and the a and b of ``g * scale + y * a + b``, the gradient for y.
     """
     require()
-    found = torch.empty(4, totals.shape[0])
-    weight, bias, companion, constant = found
-    results = (argument(weight), argument(bias), argument(companion), argument(constant))
-    native.extension().norm_gradient(doubles(totals), float(count), argument(scale), doubles(state), *results)
+    weight, bias, companion, constant = results = tuple(torch.empty(totals.shape[0]) for _ in range(4))
+    given = (doubles(totals), float(count), argument(scale), doubles(state))
+    native.extension().norm_gradient(*given, *[argument(result) for result in results])
     return weight, bias, companion, constant

@@ -15,7 +15,7 @@ def max_pool(x: NativeTensor, size: tuple[int, int], window: tuple[int, ...], ha
     """
     require()
     y = native_layout.empty(x.batch, x.channels, size, x.data.dtype, halo)
-    native.extension().max_pool_packed(x.packed(), y.packed(), window, x.batch, threads())
+    native.extension().max_pool_packed(x.code, y.code, window, x.batch, threads())
     return y
 
 
@@ -23,7 +23,7 @@ def max_pool_grad(x: NativeTensor, y: NativeTensor, gy: NativeTensor, window: tu
     """The gradient for ``x``: that of a window goes to the first of its maxima."""
     require()
     gx = x.like()
-    native.extension().max_pool_grad_packed(x.packed(), y.packed(), gy.packed(), gx.packed(), window, threads())
+    native.extension().max_pool_grad_packed(x.code, y.code, gy.code, gx.code, window, threads())
     return gx
 
 
@@ -31,7 +31,7 @@ def global_average(x: NativeTensor, halo: Sides = NO_HALO) -> NativeTensor:
     """The average over all pixels, as an image of one."""
     require()
     y = native_layout.empty(x.batch, x.channels, (1, 1), x.data.dtype, halo)
-    native.extension().global_average_packed(x.packed(), y.packed(), threads())
+    native.extension().global_average_packed(x.code, y.code, threads())
     return y
 
 
@@ -39,5 +39,5 @@ def global_average_grad(gy: NativeTensor, size: tuple[int, int]) -> NativeTensor
     """The gradient for an input of ``size`` (H, W)."""
     require()
     gx = native_layout.empty(gy.batch, gy.channels, size, gy.data.dtype)
-    native.extension().global_average_grad_packed(gy.packed(), gx.packed(), threads())
+    native.extension().global_average_grad_packed(gy.code, gx.code, threads())
     return gx
