@@ -3,6 +3,7 @@
 add_library(
   mezzotint_kernels OBJECT
   csrc/drive/activations.cpp
+  csrc/drive/conv2d_backward.cpp
   csrc/drive/conv2d_input_grad.cpp
   csrc/drive/conv2d_output.cpp
   csrc/drive/conv2d_weight_grad.cpp

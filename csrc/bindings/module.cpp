@@ -88,6 +88,25 @@ void weight_grad_packed(const PackedArgument& x, const PackedArgument& gy, const
                             vector_of(gvalues), conv_of(conv), on(threads));
 }
 
+// Of the convolution's output gradient g * scale + shift + y * companion, which is nowhere written down.
+void backward_packed(const PackedArgument& g, const Optional& scale, const Optional& shift, const PackedArgument& y,
+                     const Optional& companion, const PackedArgument& x, const TensorArgument& values,
+                     const TensorArgument& indices, const TensorArgument& transposed, const EpilogueArgument& epilogue,
+                     const PackedArgument& gx, const TensorArgument& gvalues, const ConvArgument& conv,
+                     std::int64_t batch, const Optional& totals, int threads) {
+  const Packed from = packed_of(x, "x"), to = packed_of(gx, "gx");
+  NormaliseJob gy{};
+  gy.x = packed_of(g, "g");
+  gy.scale = floats_of(scale, "scale");
+  gy.shift = floats_of(shift, "shift");
+  gy.other = packed_of(y, "y");
+  gy.other_scale = floats_of(companion, "companion");
+  gy.batch = batch;
+  conv2d_backward_packed(gy, from, weight_of(values, indices, transposed, from.dtype), epilogue_of(epilogue), to,
+                         vector_of(gvalues), conv_of(conv), totals_of(totals, to.channels), on(threads));
+  clear_borders(to, batch, threads);
+}
+
 void normalise(const PackedArgument& x, const Optional& scale, const Optional& shift, const OptionalPacked& other,
                const Optional& other_scale, const Optional& other_shift, const OptionalPacked& addend, bool relu,
                const PackedArgument& z, std::int64_t batch, int threads) {
@@ -222,6 +241,7 @@ NB_MODULE(_native, m) {
   m.def("conv2d_output_packed", &b::output_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_input_grad_packed", &b::input_grad_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_weight_grad_packed", &b::weight_grad_packed, call_guard<gil_scoped_release>());
+  m.def("conv2d_backward_packed", &b::backward_packed, call_guard<gil_scoped_release>());
   m.def("normalise_packed", &b::normalise, call_guard<gil_scoped_release>());
   m.def("reduce_packed", &b::reduce, call_guard<gil_scoped_release>());
   m.def("norm_coefficients", &b::norm_coefficients);

@@ -31,6 +31,12 @@ void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, cons
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
                                const Conv& conv, const Context& with);
 
+// Both gradients of a pointwise convolution of stride 1 without padding (groups as they may be) in one pass. gy: says
+// what the output gradient is, two operands at most; its z and stream are set here. gvalues: contiguous FP32.
+void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const SparseWeight& weight,
+                            const Epilogue& epilogue, const Packed& gx, const Vector& gvalues, const Conv& conv,
+                            double* totals, const Context& with);
+
 struct Size {
   std::int64_t h, w;
 };

@@ -8,6 +8,7 @@ namespace {
 constexpr std::int64_t kLevel1Bytes = 24 << 10;    // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
 constexpr std::int64_t kPartBytes = 56 << 10;      // no part may be larger
 constexpr std::int64_t kLevel2Bytes = 512 << 10;   // of the usual 1 to 2 MiB
+constexpr std::int64_t kStripBytes = 256 << 10;    // of level 2, for output gradients
 constexpr std::int64_t kOuterBytes = 8 << 20;      // the share of a last-level cache that a call may count on
 constexpr std::int64_t kNonzerosPerPart = 8;       // fewer would not pay for storing and loading the tile between parts
 constexpr std::int64_t kHalfNonzerosPerPart = 20;  // of a 16-bit type, which takes a cell of 32 images in half the time
@@ -74,9 +75,16 @@ std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, 
   if (!exceeds_caches(x)) {
     return 1;
   }
-  const std::int64_t bands = gy.blocks * divide_up(gy.height, band.rows) * divide_up(gy.width, band.columns);
+  return chunks_of(gy.blocks * divide_up(gy.height, band.rows) * divide_up(gy.width, band.columns), nnz);
+}
+
+std::int64_t chunks_of(std::int64_t pieces, std::int64_t nnz) {
   const std::int64_t fitting = kSumsBytes / std::max<std::int64_t>(1, nnz * static_cast<std::int64_t>(sizeof(float)));
-  return std::clamp<std::int64_t>(std::min(bands, fitting), 1, kChunks);
+  return std::clamp<std::int64_t>(std::min(pieces, fitting), 1, kChunks);
+}
+
+std::int64_t strip_columns(std::int64_t channels) {
+  return std::clamp<std::int64_t>(kStripBytes / (kCellBytes * std::max<std::int64_t>(1, channels)), 1, kPointwiseBand);
 }
 
 bool exceeds_caches(const Packed& view) {

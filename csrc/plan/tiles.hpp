@@ -41,6 +41,12 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
 // cache, since there the threads may share the nonzeros instead.
 std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz);
 
+// Chunks of `pieces` pieces of the images, whose sums at the nonzeros are kept apart.
+std::int64_t chunks_of(std::int64_t pieces, std::int64_t nnz);
+
+// Pixels whose output gradients, of `channels` channels, stay in the level-2 cache beside what is read for them.
+std::int64_t strip_columns(std::int64_t channels);
+
 // Image blocks that are packed and worked on at a time, each of `block_bytes` bytes: as many as the outer cache holds.
 std::int64_t blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes);
 

@@ -71,6 +71,25 @@ def conv2d_input_grad_packed(
 def conv2d_weight_grad_packed(
     x: _Packed, gy: _Packed, indices: _Tensor, gvalues: _Tensor, conv: _Conv, threads: int, /
 ) -> None: ...
+def conv2d_backward_packed(
+    g: _Packed,
+    scale: _Tensor | None,
+    shift: _Tensor | None,
+    y: _Packed,
+    companion: _Tensor | None,
+    x: _Packed,
+    values: _Tensor,
+    indices: _Tensor,
+    transposed: _Tensor,
+    epilogue: _Epilogue,
+    gx: _Packed,
+    gvalues: _Tensor,
+    conv: _Conv,
+    batch: int,
+    totals: _Tensor | None,
+    threads: int,
+    /,
+) -> None: ...
 def normalise_packed(
     x: _Packed,
     scale: _Tensor | None,

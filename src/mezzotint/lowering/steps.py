@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.kernels import native_layout, native_pool
+from mezzotint.kernels.native_backward import conv2d_backward, pays
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides
 from mezzotint.lowering import batch_norm
 from mezzotint.lowering.batch_norm import Normalised
@@ -167,10 +168,11 @@ class ConvStep(Tailed):
     def backward(self, saved: _ConvSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """Tail, values, input."""
         finished, totals = self._finished(saved.tail, gradients)
-        halo = self.geometry.input_grad_halo(saved.x.size, saved.y_size)
-        after = backward(saved.tail, finished, totals, halo)
         if self.residual is not None:
             gradients.add(self.residual, finished, owned=False)
+        if wanted[0] and gradients.wants(self.source) and self._goes_back_at_once(saved):
+            return self._back_at_once(saved, finished, totals, gradients, wanted)
+        after = backward(saved.tail, finished, totals, self.geometry.input_grad_halo(saved.x.size, saved.y_size))
         del finished
         values = None
         if wanted[0]:
@@ -179,12 +181,49 @@ class ConvStep(Tailed):
             gradients.add_convolved(self.source, lambda rule: self._input_grad(saved, after.y, rule))
         return [values, after.total if wanted[1] else None, after.weight, after.bias]
 
-    def _input_grad(self, saved: _ConvSaved, gy: NativeTensor, rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
+    def _goes_back_at_once(self, saved: _ConvSaved) -> bool:
+        normalised, y = saved.tail.normalised, saved.tail.y
+        by_batch = normalised is not None and normalised.count > 0
+        return by_batch and y is not None and self.weights.training_window is None and pays(self.geometry, y)
+
+    def _back_at_once(
+        self,
+        saved: _ConvSaved,
+        finished: NativeTensor,
+        totals: Tensor,
+        gradients: Gradients,
+        wanted: Sequence[bool],
+    ) -> Grads:
+        """All in one pass: what the batch norm makes of ``finished`` is never written down."""
+        y, normalised = saved.tail.y, saved.tail.normalised
+        if y is None or normalised is None:
+            raise RuntimeError("a batch norm whose input was not kept")
+        norm = batch_norm.gradient(normalised, totals)
+        coefficients = (normalised.scale, norm.constant, norm.companion)
+        values: list[Tensor] = []
+
+        def convolve(rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
+            sums = _totals_of(saved.x, rule)
+            gx, gvalues = conv2d_backward(
+                finished, y, coefficients, saved.x, self._weight, self.geometry,
+                epilogue=rule.epilogue, halo=rule.halo, totals=sums,
+            )  # fmt: skip
+            values.append(gvalues)
+            return gx, sums
+
+        gradients.add_convolved(self.source, convolve)
+        bias = torch.zeros_like(norm.bias) if wanted[1] else None
+        return [self.weights.like_parameter(values[0]), bias, norm.weight, norm.bias]
+
+    @property
+    def _weight(self) -> tuple[Tensor, Tensor, Tensor]:
         pattern = self.weights.pattern
-        weight = (self.weights.values, pattern.indices, pattern.transposed)
-        totals = torch.empty(saved.x.channels, 2, dtype=torch.float64) if rule.totals else None
+        return self.weights.values, pattern.indices, pattern.transposed
+
+    def _input_grad(self, saved: _ConvSaved, gy: NativeTensor, rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
+        totals = _totals_of(saved.x, rule)
         gx = native_layout.conv2d_input_grad(
-            gy, *weight, self.geometry, saved.x.size, epilogue=rule.epilogue, halo=rule.halo, totals=totals
+            gy, *self._weight, self.geometry, saved.x.size, epilogue=rule.epilogue, halo=rule.halo, totals=totals
         )
         return gx, totals
 
@@ -304,6 +343,11 @@ class GlobalAverageStep(Pooling):
         found = gradients.take(self.result)
         gradients.add(self.source, native_pool.global_average_grad(found.tensor, saved), owned=True)
         return []
+
+
+def _totals_of(x: NativeTensor, rule: Finishing) -> Tensor | None:
+    """Room for the totals of a gradient for ``x``, if they are wanted."""
+    return torch.empty(x.channels, 2, dtype=torch.float64) if rule.totals else None
 
 
 def _affine(norm: nn.BatchNorm2d | None) -> tuple[Tensor | None, Tensor | None]:
