@@ -32,7 +32,7 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
                                const Conv& conv, const Context& with);
 
 // Both gradients of a pointwise convolution of stride 1 without padding (groups as they may be) in one pass. gy: says
-// what the output gradient is, two operands at most; its z and stream are set here. gvalues: contiguous FP32.
+// what the output gradient is made of, two operands; its z and stream are set here. gvalues: contiguous FP32.
 void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const SparseWeight& weight,
                             const Epilogue& epilogue, const Packed& gx, const Vector& gvalues, const Conv& conv,
                             double* totals, const Context& with);

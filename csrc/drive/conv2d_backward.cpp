@@ -2,6 +2,7 @@
 // of a few pixels is normalised into scratch, where both of the convolution's gradients find it in the level-2 cache.
 #include <algorithm>
 
+#include "core/divide.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/sums.hpp"
 #include "drive/totals.hpp"
@@ -14,17 +15,17 @@ namespace {
 
 // Some pixels of a row of one image block.
 struct Strip {
-  std::int64_t block, row, column, columns;
+  std::int64_t block = 0, row = 0, column = 0, columns = 0;
 };
 
 // The rows of all blocks, each cut evenly into strips.
 class Strips {
  public:
   Strips(const Packed& gy, std::int64_t columns)
-      : height_(gy.height), width_(gy.width), across_((gy.width + columns - 1) / columns), blocks_(gy.blocks) {}
+      : height_(gy.height), width_(gy.width), across_(divide_up(gy.width, columns)), blocks_(gy.blocks) {}
 
   [[nodiscard]] std::int64_t count() const { return blocks_ * height_ * across_; }
-  [[nodiscard]] std::int64_t widest() const { return (width_ + across_ - 1) / across_; }
+  [[nodiscard]] std::int64_t widest() const { return divide_up(width_, across_); }
   [[nodiscard]] Strip at(std::int64_t number) const {
     const std::int64_t of_row = number % across_, column = of_row * width_ / across_;
     return {number / across_ / height_, number / across_ % height_, column, (of_row + 1) * width_ / across_ - column};
@@ -52,10 +53,23 @@ void normalise(NormaliseJob job, const Packed& scratch, const Strip& strip, cons
   with.kernels.normalise_row(job, strip.block, strip.row);
 }
 
-void shift(Beside& beside, const Strip& strip) {
+Beside at_strip(Beside beside, const Strip& strip) {
   if (beside.at) {
     beside.at += strip.block * beside.block + strip.row * beside.row + strip.column;
   }
+  return beside;
+}
+
+Epilogue at_strip(Epilogue epilogue, const Strip& strip) {
+  epilogue.residual = at_strip(epilogue.residual, strip);
+  epilogue.mask = at_strip(epilogue.mask, strip);
+  epilogue.companion = at_strip(epilogue.companion, strip);
+  return epilogue;
+}
+
+// What normalising a strip will read of an operand.
+Ahead ahead_of(const Packed& operand, const Strip& strip) {
+  return {cell_at(operand, strip.block, strip.row, 0, strip.column), operand.channels, operand.channel, strip.columns};
 }
 
 GatherJob gather_job(const GatherList& list, const Packed& scratch, const Packed& gx, const Conv& conv,
@@ -113,8 +127,8 @@ void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const Spars
   const Band band = choose_band(conv, 1, layout.width, weight.nnz);
   const SampleList sampled = expand_weight_grad(weight, conv, x, band.part_channels, with.threads);
   const std::int64_t chunks = chunks_of(strips.count(), weight.nnz);
-  const std::int64_t tiles = (layout.width + tile.columns - 1) / tile.columns;  // of a strip, at most
-  const SumsOf sums(gvalues, chunks);
+  const std::int64_t tiles = divide_up(layout.width, tile.columns);  // of a strip, at most
+  const SumsOf sums(gvalues, chunks, with.threads);
   const Totals places(totals, strips.count() * tiles, conv.in());
   const std::int64_t tile_floats = with.kernels.tile_cells(gx.dtype) * lanes_of(gx.dtype);
   const int team = useful_threads(weight.nnz * gx.blocks * gx.height * gx.width, with.threads);
@@ -127,22 +141,21 @@ void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const Spars
     WeightGradJob sample = sample_job(sampled, scratch, x, conv, band);
     const std::int64_t last = strips.count() * (chunk + 1) / chunks;
     for (std::int64_t number = strips.count() * chunk / chunks; number < last; ++number) {
-      const Strip strip = strips.at(number);
+      const Strip strip = strips.at(number), next = number + 1 < last ? strips.at(number + 1) : Strip{};
       normalise(gy, scratch, strip, with);
       gather.columns = sample.columns = strip.columns;
+      gather.ahead = next.columns > 0 ? ahead_of(gy.x, next) : Ahead{};
       gather.y = cell_at(gx, strip.block, strip.row, 0, strip.column);
-      gather.epilogue = epilogue;
-      shift(gather.epilogue.residual, strip);
-      shift(gather.epilogue.mask, strip);
-      shift(gather.epilogue.companion, strip);
+      gather.epilogue = at_strip(epilogue, strip);
       gather.epilogue.sums = totals ? places.sums() + number * tiles * conv.in() * 2 : nullptr;
-      with.kernels.gather(gather, 0, (strip.columns + tile.columns - 1) / tile.columns, 0, conv.in(), kept.get());
+      with.kernels.gather(gather, 0, divide_up(strip.columns, tile.columns), 0, conv.in(), kept.get());
+      sample.ahead = next.columns > 0 ? ahead_of(gy.other, next) : Ahead{};
       sample.x = cell_at(x, strip.block, strip.row, 0, strip.column);
       with.kernels.weight_grad(sample, 0, 1, 0, weight.nnz, sums.chunk(chunk));
     }
   });
   places.finish(with.threads);
-  sums.finish();
+  sums.finish(with.threads);
 }
 
 }  // namespace mezzotint

@@ -52,7 +52,7 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
   if (weight.nnz == 0) {
     return;
   }
-  const SumsOf sums(gvalues, 1);
+  const SumsOf sums(gvalues, 1, with.threads);
   const std::int64_t blocks = gy.c * gy.h * gy.w == 0 ? 0 : blocks_of(gy.n, gy.dtype);
   if (blocks > 0) {
     const bool linear = is_linear(conv, x, gy);
@@ -71,7 +71,7 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
       sample(list, packed_x.for_kernels(count), packed_gy.for_kernels(count), band, conv, weight.nnz, sums, with);
     }
   }
-  sums.finish();
+  sums.finish(with.threads);
 }
 
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
@@ -80,10 +80,10 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
     return;
   }
   const Band band = choose_band(conv, gy.height, gy.width, weight.nnz);
-  const SumsOf sums(gvalues, choose_chunks(x, gy, band, weight.nnz));
+  const SumsOf sums(gvalues, choose_chunks(x, gy, band, weight.nnz), with.threads);
   const SampleList list = expand_weight_grad(weight, conv, x, band.part_channels, with.threads);
   sample(list, x, gy, band, conv, weight.nnz, sums, with);
-  sums.finish();
+  sums.finish(with.threads);
 }
 
 }  // namespace mezzotint

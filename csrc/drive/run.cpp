@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/divide.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
 
@@ -14,10 +15,6 @@ constexpr std::int64_t kTasksPerThread = 4;
 constexpr std::int64_t kSharesPerThread = 2;
 // What an output channel costs beside its nonzeros: filling and storing the tile, in nonzeros.
 constexpr std::int64_t kChannelCost = 2;
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 std::int64_t cost_before(const GatherJob& job, std::int64_t channel) {
   return job.segments[channel * job.parts] - job.segments[0] + channel * kChannelCost;

@@ -8,6 +8,7 @@
 #include "core/tensor.hpp"
 #include "drive/vectors.hpp"
 #include "runtime/scratch.hpp"
+#include "runtime/threads.hpp"
 
 namespace mezzotint {
 
@@ -15,29 +16,40 @@ namespace mezzotint {
 // contiguous FP32 and there is no other, else scratch that is added up and converted at the end.
 class SumsOf {
  public:
-  SumsOf(const Vector& result, std::int64_t chunks) : result_(result), chunks_(chunks) {
+  SumsOf(const Vector& result, std::int64_t chunks, int threads) : result_(result), chunks_(chunks) {
     if (result.dtype == Dtype::kFloat32 && result.stride == 1 && chunks == 1) {
       sums_ = static_cast<float*>(result.data);
     } else {
       scratch_ = Scratch<float>(chunks * result.size);
       sums_ = scratch_.get();
     }
-    std::fill(sums_, sums_ + chunks * result.size, 0.0f);
+    const std::int64_t count = chunks * result.size;
+    parallel_ranges(count, useful_threads(count / 16, threads),
+                    [&](std::int64_t begin, std::int64_t end) { std::fill(sums_ + begin, sums_ + end, 0.0f); });
   }
   [[nodiscard]] float* get() const { return sums_; }
   [[nodiscard]] float* chunk(std::int64_t number) const { return sums_ + number * result_.size; }
   [[nodiscard]] std::int64_t chunks() const { return chunks_; }
-  void finish() const {
-    for (std::int64_t k = 0; scratch_.get() && k < result_.size; ++k) {
-      float sum = sums_[k];
-      for (std::int64_t chunk = 1; chunk < chunks_; ++chunk) {
-        sum += sums_[chunk * result_.size + k];
-      }
-      write_element(result_, k, sum);
+  void finish(int threads) const {
+    if (scratch_.get()) {
+      parallel_ranges(result_.size, useful_threads(chunks_ * result_.size / 4, threads),
+                      [&](std::int64_t begin, std::int64_t end) { add(begin, end); });
     }
   }
 
  private:
+  void add(std::int64_t begin, std::int64_t end) const {
+    for (std::int64_t number = 1; number < chunks_; ++number) {
+      const float* more = chunk(number);
+      for (std::int64_t k = begin; k < end; ++k) {
+        sums_[k] += more[k];
+      }
+    }
+    for (std::int64_t k = begin; k < end; ++k) {
+      write_element(result_, k, sums_[k]);
+    }
+  }
+
   Vector result_;
   std::int64_t chunks_;
   Scratch<float> scratch_;

@@ -17,8 +17,9 @@ namespace {
 struct TilePlace {
   const Cell* x;
   Cell* y;
-  const Cell* next_x;  // of the tile that comes next, null if it need not be fetched
-  void* kept;          // sums that wait for their next part
+  const Cell* next_x;          // of the tile that comes next, null if it need not be fetched
+  void* kept;                  // sums that wait for their next part
+  std::int64_t piece, pieces;  // of what is fetched for others, this tile's share
   EpiloguePlace epilogue;
 };
 
@@ -118,6 +119,15 @@ inline MEZZOTINT_INLINE void fetch_ahead(const GatherJob& job, const Cell* next_
   }
 }
 
+// A share of what is read next: piece `piece` of `pieces`.
+inline MEZZOTINT_INLINE void fetch(const Ahead& ahead, std::int64_t piece, std::int64_t pieces) {
+  for (std::int64_t c = piece * ahead.channels / pieces; c < (piece + 1) * ahead.channels / pieces; ++c) {
+    for (std::int64_t i = 0; i < ahead.columns; ++i) {
+      __builtin_prefetch(ahead.at + c * ahead.channel + i, 0, 2);
+    }
+  }
+}
+
 // How many channels ahead what lies beside a tile is asked for: a memory's latency, counted in short sums.
 constexpr std::int64_t kChannelsAhead = 4;
 
@@ -134,6 +144,9 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
         const std::int64_t at = channel - first_channel;
         fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.window.channels / channels,
                                      (at + 1) * job.window.channels / channels);
+      }
+      if (job.ahead.at && part + 1 == job.parts) {
+        fetch(job.ahead, place.piece * channels + channel - first_channel, place.pieces * channels);
       }
       if (has_epilogue && part + 1 == job.parts && channel + kChannelsAhead < last_channel) {
         fetch_beside<kRows, kColumns>(job.epilogue, place.epilogue, job.y_column, channel + kChannelsAhead);
@@ -218,13 +231,18 @@ const Cell* input_of(const GatherJob& job, const GridTile& tile) {
 // A tile at the lower edge is cut into tiles of 4, 2 and 1 rows.
 template <class T>
 void gather_grid_tile(const GatherJob& job, GridTile tile, const Cell* next_x, std::int64_t first_channel,
-                      std::int64_t last_channel, void* kept) {
+                      std::int64_t last_channel, void* kept, std::int64_t piece, std::int64_t pieces) {
   const std::int64_t left = job.rows - tile.row;
   const std::int64_t end = tile.row + (left < job.tile_rows ? left : job.tile_rows);
   while (tile.row < end) {
     const std::int64_t rows = rows_at_once<T>(job, end - tile.row);
     Cell* y = job.y + tile.block * job.y_block + tile.row * job.y_row + tile.column * job.y_column;
-    const TilePlace place{input_of(job, tile), y, next_x, kept,
+    const TilePlace place{input_of(job, tile),
+                          y,
+                          next_x,
+                          kept,
+                          piece,
+                          pieces,
                           epilogue_place(job, tile.number, tile.block, tile.row, tile.column)};
     find_tile<T>(rows, tile.columns, job.x_column)(job, place, first_channel, last_channel);
     next_x = nullptr;
@@ -238,7 +256,8 @@ void gather_tiles(const GatherJob& job, std::int64_t first_tile, std::int64_t la
   for (std::int64_t number = first_tile; number < last_tile; ++number) {
     const bool ahead = job.window.rows > 0 && number + 1 < last_tile;
     const Cell* next_x = ahead ? input_of(job, grid_tile(job, number + 1)) : nullptr;
-    gather_grid_tile<T>(job, grid_tile(job, number), next_x, first_channel, last_channel, kept);
+    gather_grid_tile<T>(job, grid_tile(job, number), next_x, first_channel, last_channel, kept, number - first_tile,
+                        last_tile - first_tile);
   }
   if (job.stream) {
     fence();

@@ -52,26 +52,17 @@ inline MEZZOTINT_INLINE void each_row(const Planes& planes, std::int64_t first, 
 inline MEZZOTINT_INLINE Vec every_second(const BFloat16* from) {
   return reinterpret_cast<Vec>(*reinterpret_cast<const LooseBits*>(from) << 16);
 }
+template <int kFirst = 0>
 inline MEZZOTINT_INLINE Vec every_second(const float* from) {
   const Vec one = reinterpret_cast<const LooseVec*>(from)[0], two = reinterpret_cast<const LooseVec*>(from)[1];
+  constexpr int k = kFirst;
 #if MEZZOTINT_VECTOR_FLOATS == 16
-  return __builtin_shufflevector(one, two, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return __builtin_shufflevector(one, two, k, k + 2, k + 4, k + 6, k + 8, k + 10, k + 12, k + 14, k + 16, k + 18,
+                                 k + 20, k + 22, k + 24, k + 26, k + 28, k + 30);
 #elif MEZZOTINT_VECTOR_FLOATS == 8
-  return __builtin_shufflevector(one, two, 0, 2, 4, 6, 8, 10, 12, 14);
+  return __builtin_shufflevector(one, two, k, k + 2, k + 4, k + 6, k + 8, k + 10, k + 12, k + 14);
 #else
-  return __builtin_shufflevector(one, two, 0, 2, 4, 6);
-#endif
-}
-
-// Those between them.
-inline MEZZOTINT_INLINE Vec every_other(const float* from) {
-  const Vec one = reinterpret_cast<const LooseVec*>(from)[0], two = reinterpret_cast<const LooseVec*>(from)[1];
-#if MEZZOTINT_VECTOR_FLOATS == 16
-  return __builtin_shufflevector(one, two, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-#elif MEZZOTINT_VECTOR_FLOATS == 8
-  return __builtin_shufflevector(one, two, 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-  return __builtin_shufflevector(one, two, 1, 3, 5, 7);
+  return __builtin_shufflevector(one, two, k, k + 2, k + 4, k + 6);
 #endif
 }
 

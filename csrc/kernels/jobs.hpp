@@ -49,6 +49,12 @@ struct Window {
   std::int64_t channels = 0;
 };
 
+// What somebody reads next, to be fetched meanwhile: `columns` cells of each channel from `at` on; null: nothing.
+struct Ahead {
+  const Cell* at = nullptr;
+  std::int64_t channels = 0, channel = 0, columns = 0;
+};
+
 // y[block, row, o, col] = bias[o] + sum over the entries e of o of e.weight * x[block, row, col] at e.offset.
 // x_* is the step of the input for one step of the output, y_* that of the output itself.
 // The entries of (channel o, part p) are segments[o * parts + p] up to segments[o * parts + p + 1]. A part is a range
@@ -69,6 +75,7 @@ struct GatherJob {
   Epilogue epilogue;
   bool stream;  // y is too large to stay in a cache: write around it
   Window window;
+  Ahead ahead;
 };
 
 // sums[k] += sum over (block, row, column, image) of gy[..] of k's output channel * x[..] at offsets[k].
@@ -88,6 +95,7 @@ struct WeightGradJob {
   // fetch_span = 0: nothing is fetched ahead.
   std::int64_t part_channels, x_channel;
   std::int64_t fetch_span, fetch_step, fetch_row, fetch_width;
+  Ahead ahead;
 };
 
 // z = relu(x * scale[c] + shift[c] + other * other_scale[c] + other_shift[c] + addend); the halo of z and the lanes

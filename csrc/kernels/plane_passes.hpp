@@ -112,7 +112,7 @@ void narrow_row(const float* from, BFloat16* to, std::int64_t count) {
     put_rounded(kStep == 1 ? *reinterpret_cast<const LooseVec*>(from + i) : every_second(from + 2 * i), to + i);
   }
   const std::int64_t last = count - kVecFloats;
-  put_rounded(kStep == 1 ? *reinterpret_cast<const LooseVec*>(from + last) : every_other(from + 2 * last - 1),
+  put_rounded(kStep == 1 ? *reinterpret_cast<const LooseVec*>(from + last) : every_second<1>(from + 2 * last - 1),
               to + last);
 }
 

@@ -197,10 +197,10 @@ BandPlace band_place(const WeightGradJob& job, std::int64_t band) {
           (band % across + 1) * job.columns / across - column};
 }
 
-// Asks for `rows` rows of `cells` neighbouring cells.
-inline void fetch_rows(const Cell* at, std::int64_t rows, std::int64_t row, std::int64_t cells) {
+// Asks for `rows` rows of cells [0, end), every `step`th of them.
+inline void fetch_rows(const Cell* at, std::int64_t rows, std::int64_t row, std::int64_t end, std::int64_t step = 1) {
   for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t i = 0; i < cells; ++i) {
+    for (std::int64_t i = 0; i < end; i += step) {
       __builtin_prefetch(at + r * row + i, 0, 2);
     }
   }
@@ -216,6 +216,7 @@ void sample_band(const WeightGradJob& job, const BandPlace& place, const Cell* n
   const std::int64_t channels = end_channel - begin_channel;
   const std::int64_t next_rows = job.fetch_span + (place.rows - 1) * job.fetch_step;
   const std::int64_t next_columns = job.fetch_width + (place.columns - 1) * job.x_column;
+  const std::int64_t next_step = job.fetch_width < job.x_column ? job.x_column : 1;
   for (std::int64_t channel = begin_channel; channel < end_channel; ++channel) {
     const std::int32_t* segment = job.segments + channel * job.parts + part;
     std::int64_t k = segment[0] > first ? segment[0] : first;
@@ -228,8 +229,11 @@ void sample_band(const WeightGradJob& job, const BandPlace& place, const Cell* n
       const std::int64_t at = channel - begin_channel;
       for (std::int64_t c = at * job.part_channels / channels; next && c < (at + 1) * job.part_channels / channels;
            ++c) {
-        fetch_rows(next + c * job.x_channel, next_rows, job.fetch_row, next_columns);
+        fetch_rows(next + c * job.x_channel, next_rows, job.fetch_row, next_columns, next_step);
       }
+    }
+    if (job.ahead.at) {
+      fetch_rows(job.ahead.at + channel * job.ahead.channel, 1, 0, job.ahead.columns);
     }
     while (k < end) {
       const std::int64_t count = end - k < kTogether<T> ? end - k : kTogether<T>;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/divide.hpp"
+
 namespace mezzotint {
 namespace {
 
@@ -15,12 +17,22 @@ constexpr std::int64_t kHalfNonzerosPerPart = 20;  // of a 16-bit type, which ta
 constexpr std::int64_t kChunks = 16;               // enough for the threads that share a memory
 constexpr std::int64_t kSumsBytes = 16 << 20;      // for all chunks
 constexpr std::int64_t kSampledBytes = 40 << 10;   // of level 1, for the input of a weight gradient
+constexpr std::int64_t kSampledAtMost = 80 << 10;  // beyond, bands become smaller
 constexpr std::int64_t kSamplesPerPart = 8;        // nonzeros that share the loads of an output gradient
 constexpr std::int64_t kPointwiseBand = 14;        // pixels per summation that make the final folding cheap enough
 constexpr std::int64_t kWindowBand = 56;           // and few pixels to be read for two bands
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
+// A band of about so many pixels: columns are cut evenly.
+Band band_of(std::int64_t rows, std::int64_t columns, std::int64_t pixels) {
+  const std::int64_t across = divide_up(columns, divide_up(columns, pixels));
+  return {std::clamp<std::int64_t>((pixels + across / 2) / across, 1, std::max<std::int64_t>(1, rows)), across, 0};
+}
+
+// Of the input that a band reads; or steps over in a row, since such cells' places in the cache stay empty.
+std::int64_t channel_bytes(const Conv& conv, const Band& band) {
+  const std::int64_t rows =
+      conv.kernel_h == 1 ? band.rows : (band.rows - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
+  return rows * (band.columns * conv.stride_w + (conv.kernel_w - 1) * conv.dilation_w) * kCellBytes;
 }
 
 }  // namespace
@@ -52,23 +64,21 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
 
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nnz) {
   columns = std::max<std::int64_t>(1, columns);
+  nnz = std::max<std::int64_t>(1, nnz);
   const bool pointwise = conv.kernel_h == 1 && conv.kernel_w == 1;  // no input lies between two bands, to be read twice
   const std::int64_t a_row = std::max<std::int64_t>(1, nnz / std::max<std::int64_t>(1, conv.out));
-  const std::int64_t wanted =
+  const std::int64_t least = divide_up(kSamplesPerPart * conv.out * conv.in_per_group, nnz);
+  std::int64_t pixels =
       pointwise ? std::clamp(kPointwiseBand * kSamplesPerPart / a_row, kPointwiseBand, kWindowBand) : kWindowBand;
-  const std::int64_t band_columns = pointwise ? divide_up(columns, divide_up(columns, wanted)) : columns;
-  const std::int64_t band_rows =
-      std::clamp<std::int64_t>((wanted + band_columns / 2) / band_columns, 1, std::max<std::int64_t>(1, rows));
-  const std::int64_t input_rows =
-      conv.kernel_h == 1 ? band_rows : (band_rows - 1) * conv.stride_h + (conv.kernel_h - 1) * conv.dilation_h + 1;
-  const std::int64_t input_columns =
-      conv.kernel_w == 1 ? band_columns
-                         : (band_columns - 1) * conv.stride_w + (conv.kernel_w - 1) * conv.dilation_w + 1;
-  const std::int64_t channel_bytes = input_rows * input_columns * kCellBytes;
-  const std::int64_t pairs = conv.out * conv.in_per_group;  // of channels, which share the nonzeros
-  const std::int64_t least = divide_up(kSamplesPerPart * pairs, std::max<std::int64_t>(1, nnz));
-  const std::int64_t part = std::max(kSampledBytes / channel_bytes, std::min(least, kLevel2Bytes / channel_bytes));
-  return {band_rows, band_columns, std::clamp<std::int64_t>(part, 1, std::max<std::int64_t>(1, conv.in_per_group))};
+  Band band = band_of(rows, columns, pixels);
+  while (!pointwise && pixels > kPointwiseBand && least * channel_bytes(conv, band) > kSampledAtMost) {
+    pixels /= 2;
+    band = band_of(rows, columns, pixels);
+  }
+  const std::int64_t bytes = channel_bytes(conv, band);
+  const std::int64_t part = std::max(kSampledBytes / bytes, std::min(least, kLevel2Bytes / bytes));
+  band.part_channels = std::clamp<std::int64_t>(part, 1, std::max<std::int64_t>(1, conv.in_per_group));
+  return band;
 }
 
 std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz) {

@@ -100,10 +100,56 @@ void check_gradients(const Setting& s, const Context& with) {
   }
 }
 
+// A pointwise convolution's gradients in one pass against those of the output gradient written down; its output
+// gradient is 0.5 * g + 0.25 * y - 1. Wide enough for several strips, the last of them narrower.
+void check_backward(Random& random, const Context& with) {
+  constexpr std::int64_t kWide = 31, kIn = 6, kOut = 7;
+  Conv conv;
+  conv.out = kOut;
+  conv.in_per_group = kIn;
+  const Problem problem = with_nonzeros(conv, 0.5, random);
+  using Order = OwnedTensor::Order;
+  OwnedTensor x(Dtype::kFloat32, kBatch, kIn, kHeight, kWide, Order::kNchw);
+  OwnedTensor g(Dtype::kFloat32, kBatch, kOut, kHeight, kWide, Order::kNchw);
+  OwnedTensor y(Dtype::kFloat32, kBatch, kOut, kHeight, kWide, Order::kNchw);
+  OwnedTensor gy(Dtype::kFloat32, kBatch, kOut, kHeight, kWide, Order::kNchw);
+  for (OwnedTensor* tensor : {&x, &g, &y}) {
+    tensor->fill(random);
+  }
+  for (std::int64_t i = 0; i < kBatch * kOut * kHeight * kWide; ++i) {
+    const std::int64_t w = i % kWide, h = i / kWide % kHeight, c = i / kWide / kHeight % kOut,
+                       n = i / kWide / kHeight / kOut;
+    gy.set(n, c, h, w, 0.5f * g.get(n, c, h, w) + 0.25f * y.get(n, c, h, w) - 1.0f);
+  }
+  const std::vector<float> scale(kOut, 0.5f), companion(kOut, 0.25f), constant(kOut, -1.0f);
+  const Activations packed_x = packed(x, {1, 0, 2, 1}, with), packed_g = packed(g, {0, 1, 1, 0}, with),
+                    packed_y = packed(y, {}, with);
+  const Activations gx(Dtype::kFloat32, false, kBlocks, kIn, kHeight, kWide, {1, 1, 1, 1});
+  NormaliseJob job{};
+  job.x = packed_g.view;
+  job.scale = scale.data();
+  job.shift = constant.data();
+  job.other = packed_y.view;
+  job.other_scale = companion.data();
+  job.batch = kBatch;
+  std::vector<float> gvalues(problem.values.size());
+  conv2d_backward_packed(job, packed_x.view, problem.weight(Dtype::kFloat32), {}, gx.view,
+                         {gvalues.data(), Dtype::kFloat32, static_cast<std::int64_t>(gvalues.size())}, conv, nullptr,
+                         with);
+  OwnedTensor result(Dtype::kFloat32, kBatch, kIn, kHeight, kWide, Order::kNchw);
+  unpack(gx.view, result.view(), with);
+  CHECK(near(result, reference_input_grad(gy, problem, Dtype::kFloat32, kHeight, kWide)), "input gradient in one pass");
+  const auto sums = reference_weight_grad(x, gy, problem);
+  for (std::size_t k = 0; k < sums.size(); ++k) {
+    CHECK(near(gvalues[k], sums[k], Dtype::kFloat32), "weight gradient in one pass");
+  }
+}
+
 }  // namespace
 
 void test_packed(const Kernels& kernels) {
   Random random(3);
+  check_backward(random, {kernels, 2});
   for (const std::int64_t stride : {1, 2}) {
     const Setting s = setting(random, stride);
     check_epilogue(s, {kernels, 2});

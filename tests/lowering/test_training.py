@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 import mezzotint as mz
 from mezzotint.errors import NotRegistered, RunError, ShapeError
-from mezzotint.kernels import launch, native
-from mezzotint.lowering import attach, detach, explain
+from mezzotint.kernels import launch, native, native_backward
+from mezzotint.lowering import attach, detach, explain, steps
 from mezzotint.sparse import sparse_layers
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
@@ -141,6 +141,48 @@ def test_gradients_are_those_of_the_plain_layout(name: str, batch: int) -> None:
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert error(found[key], value) < 2e-3, key
+
+
+class Bottleneck(nn.Module):
+    """Pointwise, 3x3, pointwise, around a bend; the second pointwise layer adds and its batch norm follows."""
+
+    def __init__(self, wide: int = 24, narrow: int = 8) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(wide, narrow, 1, bias=False), nn.BatchNorm2d(narrow)
+        self.conv2, self.bn2 = nn.Conv2d(narrow, narrow, 3, padding=1, bias=False), nn.BatchNorm2d(narrow)
+        self.conv3, self.bn3 = nn.Conv2d(narrow, wide, 1, bias=True), nn.BatchNorm2d(wide)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.bn3(self.conv3(y)) + x)
+
+
+@pytest.mark.parametrize("batch", [2, 19])
+@pytest.mark.parametrize("frozen", ["", "1.conv3.values", "1.conv1.values", "1.bn3.weight"])
+def test_layers_that_go_back_in_one_pass_get_the_same_gradients(
+    monkeypatch: pytest.MonkeyPatch, batch: int, frozen: str
+) -> None:
+    went: list[int] = []
+    at_once = native_backward.conv2d_backward
+    monkeypatch.setattr(native_backward, "_LARGE", 0)
+    monkeypatch.setattr(steps, "conv2d_backward", lambda *a, **k: (went.append(1), at_once(*a, **k))[1])
+    ends = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
+    network, plain = pair(lambda: nn.Sequential(nn.Conv2d(3, 24, 3), Bottleneck(), Bottleneck(), *ends), density=0.8)
+    for each in (network, plain):
+        for name, parameter in each.named_parameters():
+            parameter.requires_grad_(name != frozen)
+    x = torch.randn(batch, 3, 9, 16)
+    found = trained_on(network, x)
+    with launch.policy("native"):
+        expected = trained_on(plain, x)
+    assert len(went) == (3 if frozen.endswith("values") else 4), "a layer without gradient goes back alone"
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        if key.endswith("conv3.bias"):
+            assert not found[key].any(), "a batch norm takes the mean away"
+        else:
+            assert error(found[key], value) < 2e-3, key
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -12,7 +12,7 @@ number of threads.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -118,9 +118,14 @@ class ConvGeometry:
 
     def input_grad_halo(self, x_size: tuple[int, int], gy_size: tuple[int, int]) -> Sides:
         """The halo that the input gradient reads around the output gradient."""
-        require()
-        top, bottom, left, right = native.extension().input_grad_halo(self.code, x_size, gy_size)
-        return top, bottom, left, right
+        return _input_grad_halo(self.code, x_size, gy_size)
+
+
+@lru_cache(maxsize=1024)  # a network has few shapes, its inputs may have many
+def _input_grad_halo(code: tuple[int, ...], x_size: tuple[int, int], gy_size: tuple[int, int]) -> Sides:
+    require()
+    top, bottom, left, right = native.extension().input_grad_halo(code, x_size, gy_size)
+    return top, bottom, left, right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,6 @@ def from_running(norm: nn.BatchNorm2d, bias: Tensor | None = None) -> Normalised
     return Normalised(scale.float(), shift.float(), torch.stack([mean, rstd]), 0)
 
 
-@torch.no_grad()
 def _share(norm: nn.BatchNorm2d) -> float:
     """This batch's share of the running statistics, as in PyTorch: ``momentum``, or with ``None`` the plain average."""
     if norm.num_batches_tracked is not None:

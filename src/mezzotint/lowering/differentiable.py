@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -43,12 +44,19 @@ class Program:
         """What the steps differentiate for, as it is now, step after step."""
         return [parameter for step in self.steps for parameter in step.parameters]
 
-    def readers(self) -> list[int]:
+    @cached_property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where each step's parameters lie in :meth:`parameters`: from, to."""
+        ends = list(accumulate(len(step.parameters) for step in self.steps))
+        return tuple(pairwise([0, *ends]))
+
+    @cached_property
+    def readers(self) -> tuple[int, ...]:
         """How often each slot is read, inside and outside."""
         count = [0] * self.slots
         for slot in (*(read for step in self.steps for read in step.reads), *self.outputs):
             count[slot] += 1
-        return count
+        return tuple(count)
 
 
 class DifferentiableSegment(nn.Module):
@@ -84,7 +92,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, program: Program, keep: bool, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         values: dict[int, NativeTensor] = {}
-        left = program.readers()
+        left = list(program.readers)
         for slot, (x, halo) in enumerate(zip(tensors[:count], program.inputs, strict=True)):
             values[slot] = native_layout.to_native(_present(x), halo)
         saved: list[Any] = []
@@ -130,12 +138,11 @@ def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gra
     """The slots whose gradients are wanted: those that depend on anything that needs one."""
     wanted = [False] * program.slots
     wanted[: len(program.inputs)] = needs[: len(program.inputs)]
-    at = len(program.inputs)
-    for step in program.steps:
-        own = needs[at : at + len(step.parameters)]
-        at += len(own)
+    first = len(program.inputs)
+    for step, (begin, end) in zip(program.steps, program.spans, strict=True):
+        own = needs[first + begin : first + end]
         wanted[step.result] = any(own) or any(wanted[slot] for slot in step.reads)
-    gradients = Gradients(program.readers(), wanted)
+    gradients = Gradients(program.readers, wanted)
     for step, kept in zip(program.steps, saved, strict=True):
         gradients.let_finish(step.result, partial(step.finishing, kept))
     return gradients
@@ -144,15 +151,13 @@ def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gra
 def _run_back(program: Program, saved: list[Any], gradients: Gradients, needs: Sequence[bool]) -> list[Tensor | None]:
     """All steps, the last first; what a step kept is freed as soon as it is done."""
     found: list[list[Tensor | None]] = []
-    end = len(needs)
-    for step in reversed(program.steps):
-        kept, begin = saved.pop(), end - len(step.parameters)
+    for step, (begin, end) in zip(reversed(program.steps), reversed(program.spans), strict=True):
+        kept = saved.pop()
         if gradients.has(step.result):
             found.append(step.backward(kept, gradients, needs[begin:end]))
         else:
             gradients.skip(step.reads)
             found.append([None] * (end - begin))
-        end = begin
         gradients.forget(step.result)
     made = [grad for grads in reversed(found) for grad in grads]
     return [grad if need else None for grad, need in zip(made, needs, strict=True)]

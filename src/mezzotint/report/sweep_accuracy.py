@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from mezzotint.report.draw.lines import Line
 from mezzotint.report.draw.scale import Axis
@@ -28,8 +28,9 @@ from mezzotint.report.table import Column, Heads, Keyed, table
 def accuracy_section(sweep: Sweep) -> Section:
     """Accuracy by density, by every other axis, paired differences, and all combinations."""
     others = [chart for key in sweep.axes if (chart := against(sweep, key)) is not None]
-    alone = len(_densities(sweep)) < 2 and bool(others)  # a chart of one density says nothing that others do not say
-    charts = others if alone else [_against_density(sweep), *others, _paired(sweep)]
+    # A chart of one density says nothing that others do not say.
+    wanted = len(_densities(sweep)) > 1 or (len(_densities(sweep)) == 1 and not others)
+    charts = [_against_density(sweep), *others, _paired(sweep)] if wanted else others
     body = join(figures(*charts), _combinations(sweep))
     lead = (
         "Lines are means over the seeds, bands one standard error to each side; the dense network's band runs along the"
@@ -114,12 +115,16 @@ def _densities(sweep: Sweep) -> list[float]:
     return sorted({group.density for group in sweep.groups if group.method != DENSE and group.finished})
 
 
-def _against_density(sweep: Sweep) -> Chart | None:
-    """A chart over the densities at even distances: they are chosen, not measured."""
+def _written_densities(sweep: Sweep) -> list[str]:
+    return [f"{density:g}" for density in _densities(sweep)]
+
+
+def _against_density(sweep: Sweep) -> Chart:
     dense = {sweep.label(group): group.accuracy for group in sweep.dense}
     lines, cells = _lines(sweep, lambda group: group.accuracy, dense)
-    return _chart(
-        sweep,
+    return chart_over(
+        "density",
+        _written_densities(sweep),
         lines,
         [[ABSENT if one is None else with_error(one) for one in row] for row in cells],
         Axis(label="test accuracy", write=share),
@@ -146,8 +151,9 @@ def _paired(sweep: Sweep) -> Chart | None:
         if best is None
         else f"At {at} of the weights the best method is {points(best.mean)}{_error(best)} points from dense."
     )
-    return _chart(
-        sweep,
+    return chart_over(
+        "density",
+        _written_densities(sweep),
         lines,
         written,
         Axis(
@@ -182,21 +188,3 @@ def _lines(
         cells.append([by_density.get(density) for density in densities])
         lines.append(line(label, looks[label], cells[-1]))
     return lines, cells
-
-
-def _chart(
-    sweep: Sweep,
-    lines: Sequence[Line],
-    written: Sequence[Sequence[str]],
-    y: Axis,
-    *,
-    key: str,
-    title: str,
-    says: str,
-    means: str,
-) -> Chart | None:
-    densities = _densities(sweep)
-    if not densities:
-        return None
-    values = [f"{density:g}" for density in densities]
-    return chart_over("density", values, lines, written, y, key=key, title=title, says=says, means=means)
