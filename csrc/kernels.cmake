@@ -24,6 +24,7 @@ add_library(
   csrc/isa/select.cpp
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp
+  csrc/plan/join.cpp
   csrc/plan/taps.cpp
   csrc/plan/tiles.cpp
   csrc/runtime/handover.cpp

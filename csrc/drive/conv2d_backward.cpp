@@ -4,6 +4,7 @@
 
 #include "core/divide.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/run.hpp"
 #include "drive/sums.hpp"
 #include "drive/totals.hpp"
 #include "plan/expand.hpp"
@@ -123,7 +124,8 @@ void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const Spars
   const TileShape tile = choose_tile(1, layout.width, with.kernels.tile_cells(gx.dtype));
   const Axis axis{layout.width, layout.width, 1, 1, 1, 0};
   const std::int64_t part = gather_part(gx.dtype, conv, tile, 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
-  const GatherList gathered = expand_input_grad(weight, conv, axis, axis, layout, part, with.threads);
+  const GatherList gathered =
+      as_taken(expand_input_grad(weight, conv, axis, axis, layout, part, with.threads), gx.dtype, with);
   const Band band = choose_band(conv, 1, layout.width, weight.nnz);
   const SampleList sampled = expand_weight_grad(weight, conv, x, band.part_channels, with.threads);
   const std::int64_t chunks = chunks_of(strips.count(), weight.nnz);

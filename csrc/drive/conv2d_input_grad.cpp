@@ -37,7 +37,8 @@ GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes
                   const Context& with) {
   const std::int64_t part = gather_part(gy.dtype, conv, tile_of(axes, gy.dtype, with), 1, 1,
                                         {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
-  return expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads);
+  return as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads), gy.dtype,
+                  with);
 }
 
 GatherJob phase_job(const Phase& vertical, const Phase& horizontal, const Packed& gy, const Packed& gx,

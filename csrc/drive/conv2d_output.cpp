@@ -14,7 +14,7 @@ GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x,
   const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells(y.dtype));
   const std::int64_t part =
       gather_part(x.dtype, conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
-  return expand_output(weight, conv, x, part, with.threads);
+  return as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with);
 }
 
 void gather(const GatherList& list, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,

@@ -38,6 +38,13 @@ std::int64_t first_channel(const GatherJob& job, std::int64_t share, std::int64_
 
 }  // namespace
 
+GatherList as_taken(GatherList list, Dtype dtype, const Context& with) {
+  if (with.kernels.entries_at_once(dtype) == 2) {
+    join_weights(list, with.threads);
+  }
+  return list;
+}
+
 std::int64_t tiles_of(const GatherJob& job) {
   return job.blocks * divide_up(job.rows, job.tile_rows) * divide_up(job.columns, job.tile_columns);
 }

@@ -3,8 +3,12 @@
 
 #include "drive/context.hpp"
 #include "kernels/jobs.hpp"
+#include "plan/expand.hpp"
 
 namespace mezzotint {
+
+// The nonzeros as the gather takes them: one by one, or joined in pairs.
+GatherList as_taken(GatherList list, Dtype dtype, const Context& with);
 
 // The tiles of a gather: its epilogue leaves so many sums a channel.
 std::int64_t tiles_of(const GatherJob& job);

@@ -13,6 +13,8 @@ struct Kernels {
   const char* name;
   // Cells of the output that the gather kernel keeps in registers at most.
   std::int64_t (*tile_cells)(Dtype dtype);
+  // Entries that it takes at a time: 1, or 2 whose weights are joined.
+  std::int64_t (*entries_at_once)(Dtype dtype);
 
   // Tiles [first_tile, last_tile) of the job, in the order (block, row tile, column tile), for output channels
   // [first_channel, last_channel). kept: scratch of a tile in FP32 for each of these channels, where a job has parts.

@@ -23,6 +23,10 @@ struct TilePlace {
   EpiloguePlace epilogue;
 };
 
+inline MEZZOTINT_INLINE const Cell* input_of(const Cell* origin, const Entry& entry) {
+  return reinterpret_cast<const Cell*>(reinterpret_cast<const char*>(origin) + entry.offset);
+}
+
 // What an entry adds to a tile: the product of its weight and the input cells at its offset.
 template <class T>
 struct OneProduct {
@@ -30,7 +34,7 @@ struct OneProduct {
   const Cell* x;
   Vec weight;
   MEZZOTINT_INLINE OneProduct(const Cell* origin, const Entry* entry)
-      : x(origin + entry->offset), weight(broadcast(entry->weight)) {}
+      : x(input_of(origin, *entry)), weight(broadcast(entry->weight)) {}
   inline MEZZOTINT_INLINE void add_to(Wide<T>& sum, std::int64_t at) const {
     each_vec(sum, CellOf<T>::load(x + at), [&](Vec& s, Vec v) MEZZOTINT_INLINE { s += weight * v; });
   }
@@ -51,10 +55,9 @@ struct Product<BFloat16> {
   const Cell* second;
   __m512bh weights;
   MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
-      : first(origin + entry[0].offset), second(origin + entry[1].offset) {
-    const std::uint32_t pair = bits_of(entry[0].weight) >> 16 | (bits_of(entry[1].weight) & 0xffff0000u);
-    weights = (__m512bh)_mm512_set1_epi32(static_cast<int>(pair));
-  }
+      : first(input_of(origin, entry[0])),
+        second(input_of(origin, entry[1])),
+        weights((__m512bh)_mm512_set1_ps(entry->weight)) {}
   inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
     const __m512i a = (__m512i)once(*reinterpret_cast<const Bits*>(first + at));
     const __m512i b = (__m512i)once(*reinterpret_cast<const Bits*>(second + at));
@@ -70,7 +73,7 @@ struct Product<BFloat16> {
   const Cell* x;
   bfloat16x8_t weight;
   MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
-      : x(origin + entry->offset),
+      : x(input_of(origin, *entry)),
         weight(vreinterpretq_bf16_u16(vdupq_n_u16(static_cast<std::uint16_t>(bits_of(entry->weight) >> 16)))) {}
   inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
 #pragma GCC unroll 4
@@ -91,7 +94,8 @@ inline MEZZOTINT_INLINE void accumulate(Tile<T, kRows, kColumns>& tile, const Ga
   const auto add = [&](const auto& product) MEZZOTINT_INLINE {
     each_cell(tile, job.x_row, step, [&](Wide<T>& sum, std::int64_t at) MEZZOTINT_INLINE { product.add_to(sum, at); });
   };
-  for (; end - entry >= Product<T>::kEntries; entry += Product<T>::kEntries) {
+  const Entry* const last = entry + (end - entry) / Product<T>::kEntries * Product<T>::kEntries;
+  for (; entry != last; entry += Product<T>::kEntries) {
     add(Product<T>(x, entry));
   }
   if (Product<T>::kEntries > 1 && entry != end) {
@@ -173,6 +177,10 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
       }
     }
   }
+}
+
+std::int64_t entries_at_once(Dtype dtype) {
+  return dtype == Dtype::kBFloat16 ? Product<BFloat16>::kEntries : 1;
 }
 
 using TileFunction = void (*)(const GatherJob&, const TilePlace&, std::int64_t, std::int64_t);

@@ -12,8 +12,9 @@
 namespace mezzotint {
 
 // One nonzero as the gather kernel sees it: where its input lies relative to the output's position, and its weight.
+// Where a kernel takes two at a time, the first of a pair holds both weights, in 16 bits each (plan/join.cpp).
 struct Entry {
-  std::int32_t offset;  // in cells
+  std::int32_t offset;  // in bytes
   float weight;
 };
 

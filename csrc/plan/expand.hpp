@@ -35,6 +35,10 @@ GatherList expand_output(const SparseWeight& weight, const Conv& conv, const Pac
 GatherList expand_input_grad(const SparseWeight& weight, const Conv& conv, const Axis& vertical, const Axis& horizontal,
                              const Packed& gy, std::int64_t part, int threads);
 
+// Joins the weights of every two entries of a segment, for a kernel that takes them so: the first of the pair gets
+// both, rounded to BF16 as they are, its own in the lower half.
+void join_weights(const GatherList& list, int threads);
+
 // For the gradient of the values: as expand_output, without the weights.
 SampleList expand_weight_grad(const SparseWeight& weight, const Conv& conv, const Packed& x, std::int64_t part,
                               int threads);

@@ -1,5 +1,7 @@
 // How are nonzeros expanded in transposed order, for the input gradient? Each is put under its input channel, stride
 // phase and part of the output channels.
+#include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "plan/expand.hpp"
@@ -50,7 +52,9 @@ Columns columns_of(const Conv& conv, const Axis& vertical, const Axis& horizonta
     for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
       const std::int64_t phase = vertical.phase_of_tap(ky) * conv.stride_w + horizontal.phase_of_tap(kx);
       columns.phase_of_tap.push_back(as_offset(phase));
-      columns.shift_of_tap.push_back(as_offset(vertical.shift_of_tap(ky) * gy.row + horizontal.shift_of_tap(kx)));
+      const std::int64_t shift = vertical.shift_of_tap(ky) * gy.row + horizontal.shift_of_tap(kx);
+      as_offset(shift * kCellBytes);
+      columns.shift_of_tap.push_back(static_cast<std::int32_t>(shift));
     }
   }
   columns.segment_of_position.reserve(z(conv.row()));
@@ -64,17 +68,17 @@ Columns columns_of(const Conv& conv, const Axis& vertical, const Axis& horizonta
     const std::int64_t in_part = (out - group * conv.out_per_group()) / part;
     columns.segment_of_out.push_back(as_offset(group * conv.in_per_group * columns.parts + in_part));
   }
-  as_offset(conv.out * gy.channel);
+  as_offset(conv.out * gy.channel * kCellBytes);
   return columns;
 }
 
-// Counts the nonzeros of every segment in one pass over the ascending indices.
-Table counts_of(const SparseWeight& weight, const Conv& conv, const Columns& columns) {
+// Counts the nonzeros [begin, end) of every segment; the first of them is in row `out` of the weight, or behind it.
+Table counts_within(const SparseWeight& weight, const Conv& conv, const Columns& columns, std::int64_t out,
+                    std::int64_t begin, std::int64_t end) {
   const std::int64_t row = conv.row();
   Table counts(z(columns.phases * conv.in() * columns.parts + 1), 0);
-  std::int64_t out = 0;
-  std::int64_t first = 0;  // of the row
-  for (std::int64_t k = 0; k < weight.nnz; ++k) {
+  std::int64_t first = out * row;
+  for (std::int64_t k = begin; k < end; ++k) {
     for (; out < conv.out && weight.indices[k] >= first + row; first += row) {
       ++out;
     }
@@ -85,6 +89,27 @@ Table counts_of(const SparseWeight& weight, const Conv& conv, const Columns& col
     ++counts[z(columns.segment_of_position[z(position)] + columns.segment_of_out[z(out)])];
   }
   return counts;
+}
+
+// Counts all of the ascending indices, rows of the weight in several pieces at a time.
+Table counts_of(const SparseWeight& weight, const Conv& conv, const Columns& columns, int team) {
+  const std::int64_t pieces = team == 1 ? 1 : std::min<std::int64_t>(conv.out, 2 * team);
+  std::vector<std::int64_t> begins{0};
+  for (std::int64_t piece = 1; piece < pieces; ++piece) {
+    const std::int32_t* const from = weight.indices + begins.back();
+    const std::int64_t position = conv.out * piece / pieces * conv.row();
+    begins.push_back(std::lower_bound(from, weight.indices + weight.nnz, position) - weight.indices);
+  }
+  begins.push_back(weight.nnz);
+  std::vector<Table> counts(z(pieces));
+  parallel_for(pieces, team, [&](std::int64_t piece) {
+    counts[z(piece)] =
+        counts_within(weight, conv, columns, conv.out * piece / pieces, begins[z(piece)], begins[z(piece + 1)]);
+  });
+  for (std::int64_t piece = 1; piece < pieces; ++piece) {
+    std::transform(counts[0].begin(), counts[0].end(), counts[z(piece)].begin(), counts[0].begin(), std::plus<>());
+  }
+  return std::move(counts[0]);
 }
 
 // Where an input channel (of any group) begins in the transposed order.
@@ -135,7 +160,7 @@ void place(const SparseWeight& weight, const Conv& conv, const Columns& columns,
     if (at >= nnz) {
       refuse_indices();
     }
-    entries[at] = {static_cast<std::int32_t>(out * channel_cells - shift_of_tap[tap]), value(source)};
+    entries[at] = {static_cast<std::int32_t>((out * channel_cells - shift_of_tap[tap]) * kCellBytes), value(source)};
   }
 }
 
@@ -150,12 +175,12 @@ GatherList expand_input_grad(const SparseWeight& weight, const Conv& conv, const
   }
   const Columns columns = columns_of(conv, vertical, horizontal, gy, part);
   list.parts = columns.parts;
-  list.segments = counts_of(weight, conv, columns);
+  const int team = useful_threads(weight.nnz * kNonzeroCost, threads);
+  list.segments = counts_of(weight, conv, columns, team);
   const std::vector<std::int64_t> starts = starts_of_inputs(conv, columns, list.segments);
   std::exclusive_scan(list.segments.begin(), list.segments.end(), list.segments.begin(), 0);
   list.entries = Scratch<Entry>(weight.nnz);
   const Divider by_row(conv.row());
-  const int team = useful_threads(weight.nnz * kNonzeroCost, threads);
   with_reader(weight, [&](auto value) {
     parallel_for(conv.in_per_group, team, [&](std::int64_t in) {
       place(weight, conv, columns, by_row, gy, in, starts[z(in)], starts[z(in + 1)], value, list);

@@ -32,7 +32,7 @@ Table offsets_in_row(const Conv& conv, const Packed& x) {
       }
     }
   }
-  as_offset(conv.in() * x.channel + conv.kernel_h * conv.dilation_h * x.row);
+  as_offset((conv.in() * x.channel + conv.kernel_h * conv.dilation_h * x.row) * kCellBytes);
   return offsets;
 }
 
@@ -98,7 +98,9 @@ GatherList expand_output(const SparseWeight& weight, const Conv& conv, const Pac
   list.parts = rows.parts;
   list.entries = Scratch<Entry>(weight.nnz);
   with_reader(weight, [&](auto value) {
-    const auto put = [&](std::int64_t k, std::int32_t offset) { list.entries[k] = {offset, value(k)}; };
+    const auto put = [&](std::int64_t k, std::int32_t cells) {
+      list.entries[k] = {cells * static_cast<std::int32_t>(kCellBytes), value(k)};
+    };
     list.segments = walk_rows(weight, conv, x, rows, threads, put);
   });
   return list;

@@ -11,12 +11,14 @@ namespace mezzotint {
 
 constexpr std::int64_t kNonzeroCost = 4;  // expanding a nonzero, in the units of useful_threads
 
-// Offsets are 32-bit cells: 128 GiB of activations for one block of images.
-inline std::int32_t as_offset(std::int64_t cells) {
-  if (cells > std::numeric_limits<std::int32_t>::max() || cells < std::numeric_limits<std::int32_t>::min()) {
-    throw InvalidInput("activations: one block of 16 images takes more than 128 GiB; use smaller images");
+// Offsets have 32 bits and count bytes: 2 GiB of activations for the rows of one block that a sum reads.
+inline std::int32_t as_offset(std::int64_t offset) {
+  if (offset > std::numeric_limits<std::int32_t>::max() || offset < std::numeric_limits<std::int32_t>::min()) {
+    throw InvalidInput(
+        "activations: the rows of 16 or 32 images that a sum reads take more than 2 GiB; use smaller "
+        "images");
   }
-  return static_cast<std::int32_t>(cells);
+  return static_cast<std::int32_t>(offset);
 }
 
 [[noreturn]] inline void refuse_indices() {

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t kLevel1Bytes = 24 << 10;    // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
 constexpr std::int64_t kPartBytes = 56 << 10;      // no part may be larger
+constexpr std::int64_t kKeptBytes = 256 << 10;     // of level 2, for sums that wait between parts
 constexpr std::int64_t kLevel2Bytes = 512 << 10;   // of the usual 1 to 2 MiB
 constexpr std::int64_t kStripBytes = 256 << 10;    // of level 2, for output gradients
 constexpr std::int64_t kOuterBytes = 8 << 20;      // the share of a last-level cache that a call may count on
@@ -59,7 +60,11 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
   const std::int64_t least = (half ? kHalfNonzerosPerPart : kNonzerosPerPart) * pairs;
   const std::int64_t part = std::max(fitting, divide_up(least, std::max<std::int64_t>(1, nnz)));
   const std::int64_t all = std::max<std::int64_t>(1, channels.summed);
-  return half && part * channel_bytes > kPartBytes ? all : std::min(part, all);
+  const bool too_large = part * channel_bytes > kPartBytes;
+  const std::int64_t kept = channels.gathered * tile.rows * tile.columns * 2 * kCellBytes;
+  // A window's cells serve several nonzeros of a part, which makes up for sums that wait in level 2.
+  const bool too_much = conv.taps() == 1 && kept > kKeptBytes;
+  return half && (too_large || too_much) ? all : std::min(part, all);
 }
 
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nnz) {
