@@ -69,6 +69,12 @@ def layer_sums(content: Content) -> str:
     return f"{text}\n\n{slower} of {len(content['rows'])} (layer, direction, density) are slower than dense."
 
 
+def avx2(content: Content) -> str:
+    """All convolutions of a network, both sides held to AVX2."""
+    rows = [(name, ratio(found)) for name, found in content["dense_over_ours"].items()]
+    return table((f"{content['network']}: ours, density", "dense FP32 / ours"), rows)
+
+
 def plain_layers(content: Content) -> str:
     """Single layers between ordinary tensors."""
     rows = [
@@ -273,6 +279,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
         layer_sums,
     ),
     "native_layers_wrn_28_2": ("Convolutions of WRN-28-2", "", layer_sums),
+    "avx2_layers": (
+        "Convolutions of ResNet-50 with AVX2 alone",
+        "Outputs and both gradients; FP32 and stored BF16.",
+        avx2,
+    ),
     "infer": ("Inference", "Random patterns, stem and classifier dense.", inference),
     "infer_callers": ("Several callers of one session", "ResNet-50, density 0.1, BF16, one image a call.", callers),
     "onnx_agreement": ("Agreement with ONNX Runtime", "FP32, random weights.", onnx),

@@ -66,6 +66,30 @@ void copy_packed(const Packed& from, const Packed& to, int threads) {
   });
 }
 
+bool leaves_out(const Conv& conv) {
+  const bool padded = conv.top + conv.bottom + conv.left + conv.right != 0;
+  return conv.taps() == 1 && conv.stride_w > 1 && !padded;
+}
+
+Activations read_by(const Conv& conv, const Packed& x, std::int64_t height, std::int64_t width, int threads) {
+  Activations read(x.dtype, false, x.blocks, x.channels, height, width, {});
+  for_rows(read.view, height, threads, [&](std::int64_t block, std::int64_t row) {
+    for (std::int64_t c = 0; c < x.channels; ++c) {
+      const Cell* from = cell_at(x, block, row * conv.stride_h, c, 0);
+      Cell* to = cell_at(read.view, block, row, c, 0);
+      for (std::int64_t w = 0; w < width; ++w) {
+        to[w] = from[w * conv.stride_w];
+      }
+    }
+  });
+  return read;
+}
+
+Conv without_stride(Conv conv) {
+  conv.stride_h = conv.stride_w = 1;
+  return conv;
+}
+
 void clear_borders(const Packed& view, std::int64_t batch, int threads) {
   const Halo& halo = view.halo;
   if (batch % lanes_of(view.dtype) == 0 && halo.top + halo.bottom + halo.left + halo.right == 0) {

@@ -49,6 +49,12 @@ Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks);
 void pack(const Tensor& from, const Packed& to, const Context& with);
 void unpack(const Packed& from, const Tensor& to, const Context& with);
 
+// Of a pointwise convolution with a stride and without padding: the inputs that it reads, height x width of them, side
+// by side. Where they lie they fill every second line of a cache, whose other half stays empty.
+bool leaves_out(const Conv& conv);
+Activations read_by(const Conv& conv, const Packed& x, std::int64_t height, std::int64_t width, int threads);
+Conv without_stride(Conv conv);
+
 // Copies packed memory into packed memory with another halo, which becomes zero.
 void copy_packed(const Packed& from, const Packed& to, int threads);
 

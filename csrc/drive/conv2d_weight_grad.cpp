@@ -12,6 +12,9 @@
 namespace mezzotint {
 namespace {
 
+// How often an input that a stride leaves others beside must be read for a copy to pay.
+constexpr std::int64_t kReadsThatPay = 80;
+
 void sample(const SampleList& list, const Packed& x, const Packed& gy, const Band& band, const Conv& conv,
             std::int64_t nnz, const SumsOf& sums, const Context& with) {
   WeightGradJob job{};
@@ -78,6 +81,10 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
                                const Conv& conv, const Context& with) {
   if (weight.nnz == 0) {
     return;
+  }
+  if (leaves_out(conv) && weight.nnz >= kReadsThatPay * conv.in()) {
+    const Activations read = read_by(conv, x, gy.height, gy.width, with.threads);
+    return conv2d_weight_grad_packed(read.view, gy, weight, gvalues, without_stride(conv), with);
   }
   const Band band = choose_band(conv, gy.height, gy.width, weight.nnz);
   const SumsOf sums(gvalues, choose_chunks(x, gy, band, weight.nnz), with.threads);

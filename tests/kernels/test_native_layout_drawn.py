@@ -180,3 +180,17 @@ def test_results_too_large_for_a_cache(isa: str, dtype: torch.dtype) -> None:
             back = native_layout.conv2d_input_grad(gy, s.values, s.indices, s.transposed, geometry, x.size, halo=halo)
             assert_is(back, gx, halo)
             assert torch.equal(native_layout.conv2d_weight_grad(x, gy, s.indices, geometry).double(), gvalues)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("stride", [(2, 2), (1, 2), (3, 2)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inputs_that_many_weights_read_are_copied_from_between_those_that_a_stride_leaves_out(
+    isa: str, stride: tuple[int, int], dtype: torch.dtype
+) -> None:
+    problem = Problem((33, 3, 7, 12), (90, 3, 1, 1), stride=stride, density=1.0, dtype=dtype)
+    s = sample(problem, exact=True)
+    with native.using_isa(isa):
+        x, gy = native_layout.to_native(s.x, (1, 0, 2, 0)), native_layout.to_native(s.gy)
+        found = native_layout.conv2d_weight_grad(x, gy, s.indices, ConvGeometry(**problem.attrs))
+    assert torch.equal(found.double(), expected(problem, s)[2])

@@ -44,14 +44,16 @@ def dense_jobs(layer: Layer, batch: int, dtype: torch.dtype) -> dict[str, Job]:
     return dict(zip(DIRECTIONS, jobs, strict=True))
 
 
-def sparse_jobs(layer: Layer, batch: int, density: float) -> tuple[int, dict[str, Job]]:
+def sparse_jobs(
+    layer: Layer, batch: int, density: float, dtype: torch.dtype = torch.bfloat16
+) -> tuple[int, dict[str, Job]]:
     """The number of nonzeros, and direction -> our native kernel."""
     geometry, size = layer.geometry, (layer.size, layer.size)
     pattern = Pattern.from_mask(torch.rand(geometry.weight_shape) < density)
     values = torch.randn(pattern.nnz)
-    x = native_layout.to_native(torch.randn(batch, layer.inputs, *size).bfloat16(), geometry.padding)
+    x = native_layout.to_native(torch.randn(batch, layer.inputs, *size).to(dtype), geometry.padding)
     halo = geometry.input_grad_halo(size, layer.output_size)
-    gy = native_layout.to_native(torch.randn(batch, layer.outputs, *layer.output_size).bfloat16(), halo)
+    gy = native_layout.to_native(torch.randn(batch, layer.outputs, *layer.output_size).to(dtype), halo)
     weight: tuple[Tensor, Tensor, Tensor] = (values, pattern.indices, pattern.transposed)
     jobs: tuple[Job, ...] = (
         lambda: native_layout.conv2d_output(x, values, pattern.indices, geometry),
