@@ -271,14 +271,19 @@ def startup(content: Content) -> str:
 SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_resnet50": ("Training step, ResNet-50", "Dense is PyTorch's best: BF16, channels-last.", steps),
     "step_wrn_28_2": ("Training step, WRN-28-2", "", steps),
+    "step_resnet50_zen4": ("Training step, ResNet-50, on Zen 4", "The code of 25 November.", steps),
+    "step_wrn_28_2_zen4": ("Training step, WRN-28-2, on Zen 4", "The code of 25 November.", steps),
     "step_wrn_28_2_batches": ("Training step, WRN-28-2, by batch", "Small batches leave lanes empty.", steps),
     "eval_resnet50": ("Evaluation, ResNet-50", "Through `mezzotint.lowering.lower`.", steps),
+    "eval_resnet50_zen4": ("Evaluation, ResNet-50, on Zen 4", "The code of 25 November.", steps),
     "native_layers_resnet50": (
         "Convolutions of ResNet-50",
         "In the native layout, every layer and direction.",
         layer_sums,
     ),
     "native_layers_wrn_28_2": ("Convolutions of WRN-28-2", "", layer_sums),
+    "native_layers_resnet50_zen4": ("Convolutions of ResNet-50 on Zen 4", "The code of 25 November.", layer_sums),
+    "native_layers_wrn_28_2_zen4": ("Convolutions of WRN-28-2 on Zen 4", "", layer_sums),
     "avx2_layers": (
         "Convolutions of ResNet-50 with AVX2 alone",
         "Outputs and both gradients; FP32 and stored BF16.",

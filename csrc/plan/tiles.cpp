@@ -76,7 +76,7 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
   std::int64_t pixels =
       pointwise ? std::clamp(kPointwiseBand * kSamplesPerPart / a_row, kPointwiseBand, kWindowBand) : kWindowBand;
   Band band = band_of(rows, columns, pixels);
-  while (!pointwise && pixels > kPointwiseBand && least * channel_bytes(conv, band) > kSampledAtMost) {
+  while (!pointwise && pixels * conv.stride_w > kWindowBand / 2 && least * channel_bytes(conv, band) > kSampledAtMost) {
     pixels /= 2;
     band = band_of(rows, columns, pixels);
   }

@@ -131,7 +131,7 @@ def draw_roofline(file: Path, name: str, rows: Sequence[Row], peaks: Peaks) -> P
             ridge = peak / peaks.bandwidth
             axes.plot([ridge, right], [1e-9 * peak] * 2, color=_INK, lw=1.5 if peak == peaks.bf16 else 1)
             text = f"{label}, {1e-9 * peak:,.0f} GFLOP/s"
-            axes.annotate(text, (ridge, 1e-9 * peak), (4, 4), textcoords="offset points", size=8)
+            axes.annotate(text, (right, 1e-9 * peak), (-4, 4), textcoords="offset points", size=8, ha="right")
         top = max(peaks.bf16, peaks.fp32) / peaks.bandwidth
         axes.plot([left, top], [1e-9 * peaks.bandwidth * x for x in (left, top)], color=_INK, lw=1.5)
         middle = (left * top) ** 0.5
@@ -159,6 +159,7 @@ def draw_roofline(file: Path, name: str, rows: Sequence[Row], peaks: Peaks) -> P
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter(_plain)
         axes.yaxis.set_major_formatter(_plain)
+        axes.yaxis.set_minor_formatter(_plain_where_there_is_room)
         axes.set_xlim(left, right)
         axes.set_xlabel("FLOP on the nonzeros per byte of main-memory traffic (input and output once, in 16 bits)")
         axes.set_ylabel("GFLOP/s on the nonzeros")
@@ -175,6 +176,11 @@ def _within(x: float, rows: Sequence[Row]) -> bool:
 
 def _plain(value: float, _: object) -> str:
     return f"{value:g}"
+
+
+def _plain_where_there_is_room(value: float, place: object) -> str:
+    """On a logarithmic axis: 2, 3, 4 and 6 times a power of ten."""
+    return _plain(value, place) if f"{value:e}"[0] in "2346" else ""
 
 
 def _ticks(axes: Axes, places: Sequence[float]) -> None:
