@@ -91,10 +91,11 @@ void Program::settle() {
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::vector<StepTime>* times) {
   const std::int64_t most = images_ * kRoundsAtOnce;
-  const Turnstile::Pass pass(threads);
-  for (std::int64_t first = 0; first < batch; first += most) {
-    run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, times);
-  }
+  Turnstile::instance().run(threads, [&] {
+    for (std::int64_t first = 0; first < batch; first += most) {
+      run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, times);
+    }
+  });
 }
 
 void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
