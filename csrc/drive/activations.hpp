@@ -49,9 +49,11 @@ Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks);
 void pack(const Tensor& from, const Packed& to, const Context& with);
 void unpack(const Packed& from, const Tensor& to, const Context& with);
 
-// Of a pointwise convolution with a stride and without padding: the inputs that it reads, height x width of them, side
-// by side. Where they lie they fill every second line of a cache, whose other half stays empty.
+// Whether a convolution is pointwise, without padding, and steps over inputs in a row. Those that it reads fill every
+// second line of a cache then, whose other half stays empty.
 bool leaves_out(const Conv& conv);
+
+// The height x width inputs that such a convolution reads, side by side, and what it is on them.
 Activations read_by(const Conv& conv, const Packed& x, std::int64_t height, std::int64_t width, int threads);
 Conv without_stride(Conv conv);
 

@@ -53,7 +53,7 @@ Columns columns_of(const Conv& conv, const Axis& vertical, const Axis& horizonta
       const std::int64_t phase = vertical.phase_of_tap(ky) * conv.stride_w + horizontal.phase_of_tap(kx);
       columns.phase_of_tap.push_back(as_offset(phase));
       const std::int64_t shift = vertical.shift_of_tap(ky) * gy.row + horizontal.shift_of_tap(kx);
-      as_offset(shift * kCellBytes);
+      as_offset(shift * kCellBytes);  // refuses what an entry cannot hold
       columns.shift_of_tap.push_back(static_cast<std::int32_t>(shift));
     }
   }
