@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mezzotint.bench.infer_engines import Setting, images, session_of
-from mezzotint.bench.machine import machine, write_result
+from mezzotint.bench.machine import write_result
 from mezzotint.deploy import Session
 
 CALLERS = (1, 2, 4, 8)
@@ -82,9 +82,7 @@ def main() -> None:
         )
     Console().print(table)
     if arguments.write:
-        write_result(
-            RESULT, {"machine": machine(), "network": arguments.network, "threads": arguments.threads, "rows": rows}
-        )
+        write_result(RESULT, {"network": arguments.network, "threads": arguments.threads, "rows": rows})
 
 
 if __name__ == "__main__":

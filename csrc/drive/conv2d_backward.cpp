@@ -132,14 +132,13 @@ void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const Spars
   const std::int64_t tiles = divide_up(layout.width, tile.columns);  // of a strip, at most
   const SumsOf sums(gvalues, chunks, with.threads);
   const Totals places(totals, strips.count() * tiles, conv.in());
-  const std::int64_t tile_floats = with.kernels.tile_cells(gx.dtype) * lanes_of(gx.dtype);
   const int team = useful_threads(weight.nnz * gx.blocks * gx.height * gx.width, with.threads);
   parallel_for(chunks, team, [&](std::int64_t chunk) {
     const Scratch<Cell> memory(cells_of(layout));
-    const Scratch<float> kept(gathered.parts > 1 ? conv.in() * tile_floats : 0);
     Packed scratch = layout;
     scratch.data = memory.get();
     GatherJob gather = gather_job(gathered, scratch, gx, conv, tile);
+    const Scratch<float> kept(kept_floats(gather, conv.in(), with));
     WeightGradJob sample = sample_job(sampled, scratch, x, conv, band);
     const std::int64_t last = strips.count() * (chunk + 1) / chunks;
     for (std::int64_t number = strips.count() * chunk / chunks; number < last; ++number) {
@@ -150,7 +149,7 @@ void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const Spars
       gather.y = cell_at(gx, strip.block, strip.row, 0, strip.column);
       gather.epilogue = at_strip(epilogue, strip);
       gather.epilogue.sums = totals ? places.sums() + number * tiles * conv.in() * 2 : nullptr;
-      with.kernels.gather(gather, 0, divide_up(strip.columns, tile.columns), 0, conv.in(), kept.get());
+      with.kernels.gather(gather, 0, tiles_of(gather), 0, conv.in(), kept.get());
       sample.ahead = next.columns > 0 ? ahead_of(gy.other, next) : Ahead{};
       sample.x = cell_at(x, strip.block, strip.row, 0, strip.column);
       with.kernels.weight_grad(sample, 0, 1, 0, weight.nnz, sums.chunk(chunk));

@@ -49,14 +49,17 @@ std::int64_t tiles_of(const GatherJob& job) {
   return job.blocks * divide_up(job.rows, job.tile_rows) * divide_up(job.columns, job.tile_columns);
 }
 
+std::int64_t kept_floats(const GatherJob& job, std::int64_t channels, const Context& with) {
+  return job.parts > 1 ? channels * with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype) : 0;
+}
+
 void run_gather(GatherJob job, const Context& with) {
   const std::int64_t pixels = job.blocks * job.rows * job.columns;
   if (pixels == 0 || job.channels == 0) {
     return;
   }
-  const std::int64_t tile_floats = with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype);
   const auto gather = [&](std::int64_t first_tile, std::int64_t last_tile, std::int64_t first, std::int64_t last) {
-    const Scratch<float> kept(job.parts > 1 ? (last - first) * tile_floats : 0);
+    const Scratch<float> kept(kept_floats(job, last - first, with));
     with.kernels.gather(job, first_tile, last_tile, first, last, kept.get());
   };
   const std::int64_t tiles = tiles_of(job);

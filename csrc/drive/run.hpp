@@ -13,6 +13,9 @@ GatherList as_taken(GatherList list, Dtype dtype, const Context& with);
 // The tiles of a gather: its epilogue leaves so many sums a channel.
 std::int64_t tiles_of(const GatherJob& job);
 
+// Floats that sums of so many channels need while they wait for their next part.
+std::int64_t kept_floats(const GatherJob& job, std::int64_t channels, const Context& with);
+
 // Runs all tiles and channels; chooses the share of a thread.
 void run_gather(GatherJob job, const Context& with);
 
