@@ -28,6 +28,7 @@ add_library(
   csrc/plan/taps.cpp
   csrc/plan/tiles.cpp
   csrc/runtime/handover.cpp
+  csrc/runtime/level1.cpp
   csrc/runtime/pool.cpp
   csrc/runtime/scratch.cpp
   csrc/runtime/threads.cpp

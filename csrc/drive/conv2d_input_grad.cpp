@@ -1,5 +1,6 @@
 // How is the input gradient of a sparse convolution computed? The gather kernel over the output gradient with the
 // transposed order of the nonzeros, once for every phase of the stride; see plan/phases.hpp.
+#include <algorithm>
 #include <vector>
 
 #include "drive/activations.hpp"
@@ -27,23 +28,24 @@ Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
   return axes_of(conv, Size{gx.height, gx.width}, Size{gy.height, gy.width});
 }
 
-TileShape tile_of(const Axes& axes, Dtype dtype, const Context& with) {
-  const Phase vertical = phase_of(axes.vertical, 0);
-  const Phase horizontal = phase_of(axes.horizontal, 0);
-  return choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells(dtype));
+std::int64_t cells_of(const SparseWeight& weight, const Axes& axes, const Conv& conv, bool totals, Dtype dtype,
+                      const Context& with) {
+  const std::int64_t nonzeros = weight.nnz / std::max<std::int64_t>(1, conv.in());
+  return tile_cells(conv, phase_of(axes.horizontal, 0).count, nonzeros, totals, dtype, with);
 }
 
-GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy,
+GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, std::int64_t cells,
                   const Context& with) {
-  const std::int64_t part = gather_part(gy.dtype, conv, tile_of(axes, gy.dtype, with), 1, 1,
+  const TileShape tile = choose_tile(phase_of(axes.vertical, 0).count, phase_of(axes.horizontal, 0).count, cells);
+  const std::int64_t part = gather_part(gy.dtype, conv, tile, 1, 1,
                                         {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
   return as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads), gy.dtype,
                   with);
 }
 
 GatherJob phase_job(const Phase& vertical, const Phase& horizontal, const Packed& gy, const Packed& gx,
-                    const Conv& conv, const Context& with) {
-  const TileShape tile = choose_tile(vertical.count, horizontal.count, with.kernels.tile_cells(gy.dtype));
+                    const Conv& conv, std::int64_t cells) {
+  const TileShape tile = choose_tile(vertical.count, horizontal.count, cells);
   GatherJob job{};
   job.dtype = gy.dtype;
   job.x = cell_at(gy, 0, vertical.origin, 0, horizontal.origin);
@@ -82,12 +84,12 @@ Epilogue of_phase(Epilogue epilogue, const Phase& vertical, const Phase& horizon
 }
 
 std::vector<GatherJob> phase_jobs(const GatherList& list, const Epilogue& epilogue, const Packed& gy, const Packed& gx,
-                                  const Conv& conv, const Axes& axes, const Context& with) {
+                                  const Conv& conv, const Axes& axes, std::int64_t cells) {
   std::vector<GatherJob> jobs;
   for (std::int64_t i = 0; i < conv.stride_h; ++i) {
     for (std::int64_t j = 0; j < conv.stride_w; ++j) {
       const Phase vertical = phase_of(axes.vertical, i), horizontal = phase_of(axes.horizontal, j);
-      GatherJob job = phase_job(vertical, horizontal, gy, gx, conv, with);
+      GatherJob job = phase_job(vertical, horizontal, gy, gx, conv, cells);
       job.entries = list.entries.get();
       job.segments = list.segments.data() + (i * conv.stride_w + j) * job.channels * list.parts;
       job.parts = list.parts;
@@ -112,8 +114,8 @@ std::vector<GatherJob> phase_jobs(const GatherList& list, const Epilogue& epilog
 }
 
 void gather(const GatherList& list, const Epilogue& epilogue, const Packed& gy, const Packed& gx, const Conv& conv,
-            const Axes& axes, double* totals, const Context& with) {
-  std::vector<GatherJob> jobs = phase_jobs(list, epilogue, gy, gx, conv, axes, with);
+            const Axes& axes, std::int64_t cells, double* totals, const Context& with) {
+  std::vector<GatherJob> jobs = phase_jobs(list, epilogue, gy, gx, conv, axes, cells);
   std::int64_t tiles = 0;
   for (const GatherJob& job : jobs) {
     tiles += tiles_of(job);
@@ -150,13 +152,15 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
   const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_gx) + cells_of(one_gy)) * kCellBytes);
   const Activations packed_gx(gx.dtype, linear, step, gx.c, gx.h, gx.w, {});
   const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, halo);
-  const GatherList list = expand(weight, conv, axes_of(conv, packed_gx.view, packed_gy.view), packed_gy.view, with);
+  const Axes axes_of_all = axes_of(conv, packed_gx.view, packed_gy.view);
+  const std::int64_t cells = cells_of(weight, axes_of_all, conv, false, gy.dtype, with);
+  const GatherList list = expand(weight, conv, axes_of_all, packed_gy.view, cells, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     const Packed kernel_gx = packed_gx.for_kernels(count);
     const Packed kernel_gy = packed_gy.for_kernels(count);
     pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
-    gather(list, {}, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), nullptr, with);
+    gather(list, {}, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), cells, nullptr, with);
     unpack(packed_gx.for_copies(count), images_of(gx, first, count), with);
   }
 }
@@ -164,7 +168,8 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
 void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Epilogue& epilogue, const Packed& gx,
                               const Conv& conv, double* totals, const Context& with) {
   const Axes axes = axes_of(conv, gx, gy);
-  gather(expand(weight, conv, axes, gy, with), epilogue, gy, gx, conv, axes, totals, with);
+  const std::int64_t cells = cells_of(weight, axes, conv, totals != nullptr, gy.dtype, with);
+  gather(expand(weight, conv, axes, gy, cells, with), epilogue, gy, gx, conv, axes, cells, totals, with);
 }
 
 }  // namespace mezzotint

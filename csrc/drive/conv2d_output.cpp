@@ -1,4 +1,6 @@
 // How is the output of a sparse convolution computed? Pack a few blocks of images, gather, unpack.
+#include <algorithm>
+
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/run.hpp"
@@ -10,16 +12,20 @@
 namespace mezzotint {
 namespace {
 
-GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x, const Packed& y, const Context& with) {
-  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells(y.dtype));
+TileShape tile_of(const SparseWeight& weight, const Conv& conv, const Packed& y, bool totals, const Context& with) {
+  const std::int64_t nonzeros = weight.nnz / std::max<std::int64_t>(1, conv.out);
+  return choose_tile(y.height, y.width, tile_cells(conv, y.width, nonzeros, totals, y.dtype, with));
+}
+
+GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x, const TileShape& tile,
+                  const Context& with) {
   const std::int64_t part =
       gather_part(x.dtype, conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
   return as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with);
 }
 
 void gather(const GatherList& list, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,
-            const Conv& conv, double* totals, const Context& with) {
-  const TileShape tile = choose_tile(y.height, y.width, with.kernels.tile_cells(y.dtype));
+            const Conv& conv, const TileShape& tile, double* totals, const Context& with) {
   GatherJob job{};
   job.dtype = x.dtype;
   job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
@@ -72,19 +78,22 @@ void conv2d_output(const Tensor& x, const SparseWeight& weight, const Vector& bi
   const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_y)) * kCellBytes);
   const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
   const Activations packed_y(y.dtype, linear, step, y.c, y.h, y.w, {});
-  const GatherList list = expand(weight, conv, packed_x.view, packed_y.view, with);
+  const TileShape tile = tile_of(weight, conv, packed_y.view, false, with);
+  const GatherList list = expand(weight, conv, packed_x.view, tile, with);
   const Floats bias_floats(bias);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     pack(images_of(x, first, count), packed_x.for_copies(count), with);
-    gather(list, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, nullptr, with);
+    gather(list, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, tile, nullptr,
+           with);
     unpack(packed_y.for_copies(count), images_of(y, first, count), with);
   }
 }
 
 void conv2d_output_packed(const Packed& x, const SparseWeight& weight, const float* bias, const Epilogue& epilogue,
                           const Packed& y, const Conv& conv, double* totals, const Context& with) {
-  gather(expand(weight, conv, x, y, with), bias, epilogue, x, y, conv, totals, with);
+  const TileShape tile = tile_of(weight, conv, y, totals != nullptr, with);
+  gather(expand(weight, conv, x, tile, with), bias, epilogue, x, y, conv, tile, totals, with);
 }
 
 }  // namespace mezzotint

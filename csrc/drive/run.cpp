@@ -16,6 +16,10 @@ constexpr std::int64_t kSharesPerThread = 2;
 // What an output channel costs beside its nonzeros: filling and storing the tile, in nonzeros.
 constexpr std::int64_t kChannelCost = 2;
 
+bool takes_pairs(Dtype dtype, const Context& with) {
+  return with.kernels.entries_at_once(dtype) == 2;
+}
+
 std::int64_t cost_before(const GatherJob& job, std::int64_t channel) {
   return job.segments[channel * job.parts] - job.segments[0] + channel * kChannelCost;
 }
@@ -39,10 +43,16 @@ std::int64_t first_channel(const GatherJob& job, std::int64_t share, std::int64_
 }  // namespace
 
 GatherList as_taken(GatherList list, Dtype dtype, const Context& with) {
-  if (with.kernels.entries_at_once(dtype) == 2) {
+  if (takes_pairs(dtype, with)) {
     join_weights(list, with.threads);
   }
   return list;
+}
+
+std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t nonzeros, bool totals, Dtype dtype,
+                        const Context& with) {
+  const std::int64_t most = with.kernels.tile_cells(dtype);
+  return takes_pairs(dtype, with) ? cells_for_level1(conv, columns, nonzeros, totals, most) : most;
 }
 
 std::int64_t tiles_of(const GatherJob& job) {

@@ -33,7 +33,7 @@ struct OneProduct {
   static constexpr int kEntries = 1;
   const Cell* x;
   Vec weight;
-  MEZZOTINT_INLINE OneProduct(const Cell* origin, const Entry* entry)
+  MEZZOTINT_INLINE OneProduct(const Cell* origin, const Entry* entry, const Entry*)
       : x(input_of(origin, *entry)), weight(broadcast(entry->weight)) {}
   inline MEZZOTINT_INLINE void add_to(Wide<T>& sum, std::int64_t at) const {
     each_vec(sum, CellOf<T>::load(x + at), [&](Vec& s, Vec v) MEZZOTINT_INLINE { s += weight * v; });
@@ -47,16 +47,18 @@ struct Product : OneProduct<T> {
 };
 
 #ifdef __AVX512BF16__
-// Dot products take two entries at a time: the words of their cells are joined to pairs, image by image.
+// Dot products take two entries at a time: the words of their cells are joined to pairs, image by image. An entry that
+// is left over counts twice, the second time with a weight of zero: a branch would be mispredicted for every second
+// row.
 template <>
 struct Product<BFloat16> {
   static constexpr int kEntries = 2;
   const Cell* first;
   const Cell* second;
   __m512bh weights;
-  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
+  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry, const Entry* end)
       : first(input_of(origin, entry[0])),
-        second(input_of(origin, entry[1])),
+        second(input_of(origin, entry[entry + 1 != end])),
         weights((__m512bh)_mm512_set1_ps(entry->weight)) {}
   inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
     const __m512i a = (__m512i)once(*reinterpret_cast<const Bits*>(first + at));
@@ -72,7 +74,7 @@ struct Product<BFloat16> {
   static constexpr int kEntries = 1;
   const Cell* x;
   bfloat16x8_t weight;
-  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry)
+  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry, const Entry*)
       : x(input_of(origin, *entry)),
         weight(vreinterpretq_bf16_u16(vdupq_n_u16(static_cast<std::uint16_t>(bits_of(entry->weight) >> 16)))) {}
   inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, std::int64_t at) const {
@@ -91,15 +93,9 @@ template <class T, int kRows, int kColumns, int kStep>
 inline MEZZOTINT_INLINE void accumulate(Tile<T, kRows, kColumns>& tile, const GatherJob& job, const Cell* x,
                                         const Entry* entry, const Entry* end) {
   const std::int64_t step = kStep ? kStep : job.x_column;
-  const auto add = [&](const auto& product) MEZZOTINT_INLINE {
+  for (; entry < end; entry += Product<T>::kEntries) {
+    const Product<T> product(x, entry, end);
     each_cell(tile, job.x_row, step, [&](Wide<T>& sum, std::int64_t at) MEZZOTINT_INLINE { product.add_to(sum, at); });
-  };
-  const Entry* const last = entry + (end - entry) / Product<T>::kEntries * Product<T>::kEntries;
-  for (; entry != last; entry += Product<T>::kEntries) {
-    add(Product<T>(x, entry));
-  }
-  if (Product<T>::kEntries > 1 && entry != end) {
-    add(OneProduct<T>(x, entry));
   }
 }
 
@@ -123,14 +119,40 @@ inline MEZZOTINT_INLINE void fetch_ahead(const GatherJob& job, const Cell* next_
   }
 }
 
-// A share of what is read next: piece `piece` of `pieces`.
-inline MEZZOTINT_INLINE void fetch(const Ahead& ahead, std::int64_t piece, std::int64_t pieces) {
-  for (std::int64_t c = piece * ahead.channels / pieces; c < (piece + 1) * ahead.channels / pieces; ++c) {
+// Channels [first, last) of what is read next.
+inline MEZZOTINT_INLINE void fetch(const Ahead& ahead, std::int64_t first, std::int64_t last) {
+  for (std::int64_t c = first; c < last; ++c) {
     for (std::int64_t i = 0; i < ahead.columns; ++i) {
       __builtin_prefetch(ahead.at + c * ahead.channel + i, 0, 2);
     }
   }
 }
+
+// What the next row of nonzeros will read: where a channel has parts, no hardware prefetcher sees it coming.
+inline MEZZOTINT_INLINE void fetch_entries(const GatherJob& job, const std::int32_t* segment) {
+  constexpr std::int64_t kLine = kCellBytes / sizeof(Entry);
+  for (const Entry* at = job.entries + segment[0]; at < job.entries + segment[1]; at += kLine) {
+    __builtin_prefetch(at, 0, 3);
+  }
+}
+
+// Hands out a range evenly over a number of steps, without a division at each.
+class Evenly {
+ public:
+  Evenly(std::int64_t first, std::int64_t last, std::int64_t steps) : at_(first), items_(last - first), steps_(steps) {}
+  // Calls use(first, last) with the share of one step.
+  template <class Use>
+  inline MEZZOTINT_INLINE void step(Use use) {
+    const std::int64_t first = at_;
+    for (due_ += items_; due_ >= steps_; due_ -= steps_) {
+      ++at_;
+    }
+    use(first, at_);
+  }
+
+ private:
+  std::int64_t at_, items_, steps_, due_ = 0;
+};
 
 // How many channels ahead what lies beside a tile is asked for: a memory's latency, counted in short sums.
 constexpr std::int64_t kChannelsAhead = 4;
@@ -138,19 +160,24 @@ constexpr std::int64_t kChannelsAhead = 4;
 template <class T, int kRows, int kColumns, int kStep>
 void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t first_channel, std::int64_t last_channel) {
   const bool has_epilogue = needs_epilogue(job.epilogue);
-  const std::int64_t channels = last_channel - first_channel;
+  const std::int64_t steps = (last_channel - first_channel) * job.parts;
+  Evenly next(0, job.window.channels, steps);
+  Evenly ahead(place.piece * job.ahead.channels / place.pieces, (place.piece + 1) * job.ahead.channels / place.pieces,
+               steps);
   auto* const tiles = static_cast<Tile<T, kRows, kColumns>*>(place.kept);
   for (std::int64_t part = 0; part < job.parts; ++part) {
     for (std::int64_t channel = first_channel; channel < last_channel; ++channel) {
       const std::int32_t* segment = job.segments + channel * job.parts + part;
       Cell* y = place.y + channel * job.y_channel;
-      if (place.next_x && part + 1 == job.parts) {
-        const std::int64_t at = channel - first_channel;
-        fetch_ahead<kRows, kColumns>(job, place.next_x, at * job.window.channels / channels,
-                                     (at + 1) * job.window.channels / channels);
+      if (place.next_x) {
+        next.step([&](std::int64_t first, std::int64_t last)
+                      MEZZOTINT_INLINE { fetch_ahead<kRows, kColumns>(job, place.next_x, first, last); });
       }
-      if (job.ahead.at && part + 1 == job.parts) {
-        fetch(job.ahead, place.piece * channels + channel - first_channel, place.pieces * channels);
+      if (job.ahead.at) {
+        ahead.step([&](std::int64_t first, std::int64_t last) MEZZOTINT_INLINE { fetch(job.ahead, first, last); });
+      }
+      if (job.parts > 1 && channel + 1 < last_channel) {
+        fetch_entries(job, segment + job.parts);
       }
       if (has_epilogue && part + 1 == job.parts && channel + kChannelsAhead < last_channel) {
         fetch_beside<kRows, kColumns>(job.epilogue, place.epilogue, job.y_column, channel + kChannelsAhead);

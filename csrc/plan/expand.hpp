@@ -36,7 +36,7 @@ GatherList expand_input_grad(const SparseWeight& weight, const Conv& conv, const
                              const Packed& gy, std::int64_t part, int threads);
 
 // Joins the weights of every two entries of a segment, for a kernel that takes them so: the first of the pair gets
-// both, rounded to BF16 as they are, its own in the lower half.
+// both, rounded to BF16 as they are, its own in the lower half; the upper half of one that is left over is zero.
 void join_weights(const GatherList& list, int threads);
 
 // For the gradient of the values: as expand_output, without the weights.

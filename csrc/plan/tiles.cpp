@@ -3,25 +3,47 @@
 #include <algorithm>
 
 #include "core/divide.hpp"
+#include "runtime/level1.hpp"
 
 namespace mezzotint {
 namespace {
 
-constexpr std::int64_t kLevel1Bytes = 24 << 10;    // of the usual 32 to 48 KiB, the rest is for outputs and nonzeros
-constexpr std::int64_t kPartBytes = 56 << 10;      // no part may be larger
-constexpr std::int64_t kKeptBytes = 256 << 10;     // of level 2, for sums that wait between parts
+constexpr std::int64_t kLargeLevel1 = 48 << 10;    // Zen 5, and what else has more than the 32 KiB of Zen 4
+constexpr std::int64_t kLevel1Bytes = 24 << 10;    // of either, the rest is for outputs and nonzeros
 constexpr std::int64_t kLevel2Bytes = 512 << 10;   // of the usual 1 to 2 MiB
 constexpr std::int64_t kStripBytes = 256 << 10;    // of level 2, for output gradients
 constexpr std::int64_t kOuterBytes = 4 << 20;      // the share of a last-level cache that a call may count on
 constexpr std::int64_t kNonzerosPerPart = 8;       // fewer would not pay for storing and loading the tile between parts
 constexpr std::int64_t kHalfNonzerosPerPart = 20;  // of a 16-bit type, which takes a cell of 32 images in half the time
+constexpr std::int64_t kNonzerosForTotals = 80;    // that make up for folding the totals of a narrow tile
+constexpr std::int64_t kHalfProductsPerPart = 72;  // nonzeros and cells of a narrow tile
 constexpr std::int64_t kChunks = 16;               // enough for the threads that share a memory
+constexpr std::int64_t kNarrowImage = 10;          // columns: narrow tiles pay from here
+constexpr std::int64_t kWideImage = 28;            // up to here
+constexpr std::int64_t kSamplesPerPart = 8;        // nonzeros that share the loads of an output gradient
 constexpr std::int64_t kSumsBytes = 16 << 20;      // for all chunks
 constexpr std::int64_t kSampledBytes = 40 << 10;   // of level 1, for the input of a weight gradient
 constexpr std::int64_t kSampledAtMost = 80 << 10;  // beyond, bands become smaller
-constexpr std::int64_t kSamplesPerPart = 8;        // nonzeros that share the loads of an output gradient
 constexpr std::int64_t kPointwiseBand = 14;        // pixels per summation that make the final folding cheap enough
 constexpr std::int64_t kWindowBand = 56;           // and few pixels to be read for two bands
+
+// What was measured to pay with a level-1 cache of the one size or the other.
+struct Level1 {
+  std::int64_t part_bytes;      // no part of a gather may be larger
+  std::int64_t kept_bytes;      // of level 2, for sums that wait between parts
+  std::int64_t samples_beyond;  // of a pointwise weight gradient whose parts do not fit: kSamplesPerPart for it
+  std::int64_t band_in_row;     // of any: pixels that are summed at a time where a row has so many
+};
+constexpr Level1 kSmall{40 << 10, 512 << 10, 16, 28};
+constexpr Level1 kLarge{56 << 10, 256 << 10, kSamplesPerPart, kPointwiseBand};
+
+bool has_large_level1() {
+  return level1_bytes() >= kLargeLevel1;
+}
+
+const Level1& level1() {
+  return has_large_level1() ? kLarge : kSmall;
+}
 
 // A band of about so many pixels: columns are cut evenly.
 Band band_of(std::int64_t rows, std::int64_t columns, std::int64_t pixels) {
@@ -49,6 +71,16 @@ TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cell
   return {tile_rows, std::max<std::int64_t>(columns, 1)};
 }
 
+std::int64_t cells_for_level1(const Conv& conv, std::int64_t columns, std::int64_t nonzeros, bool totals,
+                              std::int64_t cells) {
+  const bool cut = conv.taps() == 1 && conv.stride_w == 1 && columns >= kNarrowImage && columns <= kWideImage;
+  if (has_large_level1() || !cut || nonzeros < (totals ? kNonzerosForTotals : kHalfNonzerosPerPart)) {
+    return cells;
+  }
+  // Channels of 28 pixels lie a multiple of 4 cells apart: a tile of fewer would leave sets of the cache unused.
+  return std::min<std::int64_t>(cells, columns < kWideImage ? 2 : 4);
+}
+
 std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int64_t step_h, std::int64_t step_w,
                          Channels channels, std::int64_t nnz) {
   const std::int64_t height = (tile.rows - 1) * step_h + conv.kernel_h;
@@ -57,14 +89,16 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
   const std::int64_t fitting = std::max<std::int64_t>(1, kLevel1Bytes / channel_bytes);
   const std::int64_t pairs = channels.summed * channels.gathered;  // of channels, which share the nonzeros
   const bool half = dtype != Dtype::kFloat32;
-  const std::int64_t least = (half ? kHalfNonzerosPerPart : kNonzerosPerPart) * pairs;
-  const std::int64_t part = std::max(fitting, divide_up(least, std::max<std::int64_t>(1, nnz)));
+  const std::int64_t least =
+      half ? std::max(kHalfNonzerosPerPart, kHalfProductsPerPart / tile.columns) : kNonzerosPerPart;
+  const std::int64_t part = std::max(fitting, divide_up(least * pairs, std::max<std::int64_t>(1, nnz)));
   const std::int64_t all = std::max<std::int64_t>(1, channels.summed);
-  const bool too_large = part * channel_bytes > kPartBytes;
+  const bool too_large = part * channel_bytes > level1().part_bytes;
   const std::int64_t kept = channels.gathered * tile.rows * tile.columns * 2 * kCellBytes;
   // A window's cells serve several nonzeros of a part, which makes up for sums that wait in level 2.
-  const bool too_much = conv.taps() == 1 && kept > kKeptBytes;
-  return half && (too_large || too_much) ? all : std::min(part, all);
+  const bool too_much = conv.taps() == 1 && kept > level1().kept_bytes;
+  const bool fits = half && all * channel_bytes <= level1().part_bytes;
+  return (half && (too_large || too_much)) || fits || part >= all ? all : divide_up(all, divide_up(all, part));
 }
 
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nnz) {
@@ -72,9 +106,19 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
   nnz = std::max<std::int64_t>(1, nnz);
   const bool pointwise = conv.kernel_h == 1 && conv.kernel_w == 1;  // no input lies between two bands, to be read twice
   const std::int64_t a_row = std::max<std::int64_t>(1, nnz / std::max<std::int64_t>(1, conv.out));
-  const std::int64_t least = divide_up(kSamplesPerPart * conv.out * conv.in_per_group, nnz);
-  std::int64_t pixels =
-      pointwise ? std::clamp(kPointwiseBand * kSamplesPerPart / a_row, kPointwiseBand, kWindowBand) : kWindowBand;
+  const auto channels_for = [&](std::int64_t samples) {
+    return divide_up(samples * conv.out * conv.in_per_group, nnz);
+  };
+  std::int64_t least = channels_for(kSamplesPerPart);
+  std::int64_t pixels = kWindowBand;
+  if (pointwise) {
+    const std::int64_t in_row = std::clamp(columns, kPointwiseBand, level1().band_in_row);
+    if (least * in_row * kCellBytes > kSampledBytes) {
+      least = channels_for(level1().samples_beyond);
+    }
+    const bool fits = least * in_row * kCellBytes <= kStripBytes;
+    pixels = std::clamp(kPointwiseBand * kSamplesPerPart / a_row, fits ? in_row : kPointwiseBand, kWindowBand);
+  }
   Band band = band_of(rows, columns, pixels);
   while (!pointwise && pixels * conv.stride_w > kWindowBand / 2 && least * channel_bytes(conv, band) > kSampledAtMost) {
     pixels /= 2;

@@ -16,6 +16,12 @@ struct TileShape {
 // The register tile of a gather over an output of rows x columns, of at most `cells` cells.
 TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells);
 
+// How wide a tile may be for a kernel that adds two nonzeros at a time, so fast that it waits for level 1: in a small
+// one, narrow tiles have room for more channels. `nonzeros`: of a channel of the result; `totals`:
+// whether each tile leaves its totals.
+std::int64_t cells_for_level1(const Conv& conv, std::int64_t columns, std::int64_t nonzeros, bool totals,
+                              std::int64_t cells);
+
 // How many channels of the summed side make a part of a gather: as many as keep the input of one tile in the level-1
 // cache, but enough that a part has several nonzeros for every channel of the other side; all where that is too many
 // for the cache. Between parts the sums of a tile wait in scratch. `step_h`, `step_w`: input positions for one output
