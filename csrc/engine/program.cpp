@@ -1,10 +1,12 @@
 #include "engine/program.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
 #include <thread>
 
+#include "core/divide.hpp"
 #include "core/error.hpp"
 #include "engine/stopwatch.hpp"
 #include "engine/walk.hpp"
@@ -17,6 +19,10 @@ namespace {
 
 // What bounds the memory that a walk takes.
 constexpr std::int64_t kRoundsAtOnce = 32;
+// Rounds that a thread which works alone should find, so that the last one keeps nobody waiting for long.
+constexpr std::int64_t kRoundsAThread = 4;
+// For the arenas of threads that work alone; beyond, all do the same images together.
+constexpr std::int64_t kArenasBytes = 256 << 20;
 
 std::vector<Numbers> from_image(std::vector<Numbers> numbers, std::int64_t image) {
   for (Numbers& one : numbers) {
@@ -24,6 +30,34 @@ std::vector<Numbers> from_image(std::vector<Numbers> numbers, std::int64_t image
   }
   return numbers;
 }
+
+// A batch cut into rounds of so many images; the arena of their places is not set yet.
+class Rounds {
+ public:
+  Rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
+         std::int64_t images, int threads)
+      : from_(z(divide_up(batch, images))), to_(from_.size()), places_(from_.size()) {
+    for (std::size_t round = 0; round < places_.size(); ++round) {
+      const std::int64_t first = static_cast<std::int64_t>(round) * images;
+      for (const Numbers& input : from_image(inputs, first)) {
+        from_[round].push_back(input.data);
+      }
+      for (const Numbers& output : from_image(outputs, first)) {
+        to_[round].push_back(output.data);
+      }
+      places_[round] = {&active(), nullptr, &from_[round], &to_[round], std::min(images, batch - first), threads};
+    }
+  }
+  [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(places_.size()); }
+  [[nodiscard]] RunPlace& place(std::int64_t round) { return places_[z(round)]; }
+
+ private:
+  static std::size_t z(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+  std::vector<std::vector<const float*>> from_;
+  std::vector<std::vector<float*>> to_;
+  std::vector<RunPlace> places_;
+};
 
 // Runs body(kept) on a team, each thread with so many floats of its own. A thread that gets none stays away: the caller
 // has some.
@@ -90,58 +124,85 @@ void Program::settle() {
 
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::vector<StepTime>* times) {
-  const std::int64_t most = images_ * kRoundsAtOnce;
   Turnstile::instance().run(threads, [&] {
-    for (std::int64_t first = 0; first < batch; first += most) {
+    const bool alone = threads > 1 && !times && threads * arena_bytes_ <= kArenasBytes;
+    const std::int64_t apart = alone ? batch - batch % threads : 0;
+    const std::int64_t most = images_ * kRoundsAtOnce;
+    for (std::int64_t first = 0; first < apart; first += most) {
+      run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), threads);
+    }
+    for (std::int64_t first = apart; first < batch; first += most) {
       run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, times);
     }
   });
 }
 
+void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
+                        int threads) {
+  const std::int64_t share =
+      std::clamp<std::int64_t>(batch / (threads * kRoundsAThread), 1, std::max<std::int64_t>(1, images_ / threads));
+  Rounds rounds(inputs, outputs, batch, share, 1);
+  std::vector<Scratch<std::uint8_t>> arenas;
+  for (int thread = 0; thread < threads; ++thread) {
+    arenas.push_back(take_arena());
+  }
+  std::atomic<std::int64_t> next_round{0};
+  std::atomic<int> joined{0};
+  on_team(threads, kept_floats(), [&](float* kept) {
+    const int self = joined.fetch_add(1, std::memory_order_relaxed);
+    if (self >= threads) {
+      return;
+    }
+    for (std::int64_t at; (at = next_round.fetch_add(1, std::memory_order_relaxed)) < rounds.count();) {
+      RunPlace& place = rounds.place(at);
+      place.arena = arenas[static_cast<std::size_t>(self)].get() + margin_;
+      for (const auto& step : steps_) {
+        for (std::int64_t task = 0; task < step->tasks(place); ++task) {
+          step->work(place, task, kept);
+        }
+      }
+    }
+  });
+  for (Scratch<std::uint8_t>& arena : arenas) {
+    give_arena(std::move(arena));
+  }
+}
+
 void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                          int threads, std::vector<StepTime>* times) {
-  const std::int64_t rounds = (batch + images_ - 1) / images_;
+  Rounds rounds(inputs, outputs, batch, images_, threads);
   Scratch<std::uint8_t> arena = take_arena();
-  std::vector<std::vector<const float*>> from(static_cast<std::size_t>(rounds));
-  std::vector<std::vector<float*>> to(static_cast<std::size_t>(rounds));
-  std::vector<RunPlace> places(static_cast<std::size_t>(rounds));
-  for (std::int64_t round = 0; round < rounds; ++round) {
-    const auto at = static_cast<std::size_t>(round);
-    for (const Numbers& input : from_image(inputs, round * images_)) {
-      from[at].push_back(input.data);
-    }
-    for (const Numbers& output : from_image(outputs, round * images_)) {
-      to[at].push_back(output.data);
-    }
-    const std::int64_t images = std::min(images_, batch - round * images_);
-    places[at] = {&active(), arena.get() + margin_, &from[at], &to[at], images, threads};
+  for (std::int64_t round = 0; round < rounds.count(); ++round) {
+    rounds.place(round).arena = arena.get() + margin_;
   }
-  const auto place = [&](std::int64_t item) -> const RunPlace& {
-    return places[static_cast<std::size_t>(item / size())];
-  };
+  const auto place = [&](std::int64_t item) -> const RunPlace& { return rounds.place(item / size()); };
   const auto step = [&](std::int64_t item) -> const Step& { return *steps_[static_cast<std::size_t>(item % size())]; };
-  std::int64_t kept_floats = 0;
-  for (const auto& one : steps_) {
-    kept_floats = std::max(kept_floats, one->kept_floats(active()));
-  }
-  Walk walk(rounds * size(), threads, [&](std::int64_t item) { return step(item).tasks(place(item)); });
+  Walk walk(rounds.count() * size(), threads, [&](std::int64_t item) { return step(item).tasks(place(item)); });
   const auto work = [&](std::int64_t item, std::int64_t task, float* kept) {
     step(item).work(place(item), task, kept);
   };
   if (times) {
     Stopwatch watch(size(), *times);
-    on_team(threads, kept_floats, [&](float* kept) {
+    on_team(threads, kept_floats(), [&](float* kept) {
       Stopwatch::Hand hand(watch);
       walk.join([&](std::int64_t item, std::int64_t task) { work(item, task, kept); },
                 [&](std::int64_t item) { hand.left(item); }, [&](std::int64_t item) { hand.over(item); });
     });
   } else {
     const auto nothing = [](std::int64_t) {};
-    on_team(threads, kept_floats, [&](float* kept) {
+    on_team(threads, kept_floats(), [&](float* kept) {
       walk.join([&](std::int64_t item, std::int64_t task) { work(item, task, kept); }, nothing, nothing);
     });
   }
   give_arena(std::move(arena));
+}
+
+std::int64_t Program::kept_floats() const {
+  std::int64_t floats = 0;
+  for (const auto& step : steps_) {
+    floats = std::max(floats, step->kept_floats(active()));
+  }
+  return floats;
 }
 
 Scratch<std::uint8_t> Program::take_arena() {
