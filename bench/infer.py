@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ from mezzotint.bench import infer, tables
 from mezzotint.bench.machine import handover_ns, machine
 
 APART = 100.0
-"""Nanoseconds between two cores; with more they share no cache, and runs are kept apart from others."""
+"""Nanoseconds between two cores; with more they share no cache. A virtual machine may change that within minutes."""
 RESULTS = Path(__file__).parent / "results" / "infer.json"
 
 
@@ -36,36 +37,43 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=10, help="of an engine in a round")
     parser.add_argument("--engines", help="comma-separated (default: all that are installed)")
     parser.add_argument("--models", type=Path, help="a folder for ONNX and plan files (default: a temporary one)")
-    parser.add_argument("--write", action="store_true", help=f"add the run to {RESULTS}")
+    parser.add_argument("--write", action="store_true", help="add the run to the results")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help=f"their file (default: {RESULTS.name} beside the others)"
+    )
     arguments = parser.parse_args()
     engines = arguments.engines.split(",") if arguments.engines else infer.available()
     densities = [float(density) for density in arguments.densities.split(",")]
     with TemporaryDirectory() as folder:
         models = arguments.models or Path(folder)
         wanted = infer.settings(arguments.network, densities, arguments.batch, arguments.threads, engines, models)
-        before = handover_ns()
-        rows = infer.measure(wanted, arguments.rounds, arguments.calls)
+        between: list[float] = []
+        rows = infer.measure(
+            wanted, arguments.rounds, arguments.calls, each_round=lambda: between.append(handover_ns() or 0.0)
+        )
     Console().print(tables.infer_table(arguments.network, rows))
     ratios = {f"others_over_ours, {of}": infer.ratios(rows, of) for of in ("median_ms", "least_ms", "computed_ms")}
     print(json.dumps(ratios, indent=1))
-    apart = max(before or 0.0, handover_ns() or 0.0)
-    print(f"between two cores: {apart} ns")
+    between.append(handover_ns() or 0.0)
+    print("between two cores, before each round and at the end:", *(f"{ns:.0f}" for ns in between), "ns")
     if arguments.write:
-        name = f"{arguments.network}, batch {arguments.batch}{', cores that share no cache' if apart > APART else ''}"
+        apart = statistics.median(between) > APART
+        name = f"{arguments.network}, batch {arguments.batch}{', cores that share no cache' if apart else ''}"
         add_run(
+            arguments.results,
             name,
             {
-                "machine": {**machine(), "handover_ns_before": before, "load": os.getloadavg()[0]},
+                "machine": {**machine(), "handover_ns_by_round": between, "load": os.getloadavg()[0]},
                 "rows": rows,
                 **ratios,
             },
         )
 
 
-def add_run(name: str, run: dict[str, Any]) -> None:
+def add_run(results: Path, name: str, run: dict[str, Any]) -> None:
     """Put a run beside those of other networks and batches."""
-    runs = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({"runs": {**runs, name: run}}, indent=1) + "\n")
+    runs = json.loads(results.read_text())["runs"] if results.exists() else {}
+    results.write_text(json.dumps({"runs": {**runs, name: run}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

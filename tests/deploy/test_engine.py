@@ -107,7 +107,7 @@ def test_threads_and_rounds_do_not_change_a_bit() -> None:
     with torch.inference_mode():
         alone = one(x)
         compiled = next(iter(one.segments[0].compiled.values()))
-        # Threads do images of their own, one or several at a time, and what is left over together; fewer, only together.
+        # Threads do images of their own, one or several at a time, and what is left over together.
         for batch, threads in ((6, 3), (7, 3), (2, 3), (25, 2), (16, 2), (1, 2)):
             some = torch.empty_like(alone[:batch])
             compiled.program.run([x[:batch].contiguous()], [some], batch, threads)

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,10 +146,13 @@ def export_onnx(network: str, file: Path) -> None:
         )
 
 
-def measure(wanted: Sequence[Setting], rounds: int, calls: int) -> list[dict[str, Any]]:
+def measure(
+    wanted: Sequence[Setting], rounds: int, calls: int, each_round: Callable[[], object] | None = None
+) -> list[dict[str, Any]]:
     """Rows with latency in milliseconds a call, images a second, cold start and peak memory.
 
-    All engines are loaded first (one after the other, so that cold starts are alone), then take turns.
+    All engines are loaded first (one after the other, so that cold starts are alone), then take turns; ``each_round``
+    is called before each round.
     """
     rows: list[dict[str, Any]] = []
     running: list[tuple[EngineProcess, dict[str, Any]]] = []
@@ -165,6 +168,8 @@ def measure(wanted: Sequence[Setting], rounds: int, calls: int) -> list[dict[str
         running.append((process, row))
     taken: list[list[tuple[float, float]]] = [[] for _ in running]
     for _ in range(rounds):
+        if each_round is not None:
+            each_round()
         for (process, _row), times in zip(running, taken, strict=True):
             times += process.run(calls)
     for (process, row), times in zip(running, taken, strict=True):
