@@ -121,9 +121,8 @@ void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const Spars
                             double* totals, const Context& with) {
   const Strips strips(gy.x, strip_columns(conv.out));
   const Packed layout = native_layout(gx.dtype, 1, conv.out, 1, strips.widest(), {});
-  const std::int64_t nonzeros = weight.nnz / std::max<std::int64_t>(1, conv.in());
-  const TileShape tile =
-      choose_tile(1, layout.width, tile_cells(conv, layout.width, nonzeros, totals != nullptr, gx.dtype, with));
+  const TileShape tile = choose_tile(
+      1, layout.width, tile_cells(conv, layout.width, conv.in(), weight.nnz, totals != nullptr, gx.dtype, with));
   const Axis axis{layout.width, layout.width, 1, 1, 1, 0};
   const std::int64_t part = gather_part(gx.dtype, conv, tile, 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
   const GatherList gathered =

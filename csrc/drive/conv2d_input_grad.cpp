@@ -1,6 +1,5 @@
 // How is the input gradient of a sparse convolution computed? The gather kernel over the output gradient with the
 // transposed order of the nonzeros, once for every phase of the stride; see plan/phases.hpp.
-#include <algorithm>
 #include <vector>
 
 #include "drive/activations.hpp"
@@ -28,10 +27,9 @@ Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
   return axes_of(conv, Size{gx.height, gx.width}, Size{gy.height, gy.width});
 }
 
-std::int64_t cells_of(const SparseWeight& weight, const Axes& axes, const Conv& conv, bool totals, Dtype dtype,
-                      const Context& with) {
-  const std::int64_t nonzeros = weight.nnz / std::max<std::int64_t>(1, conv.in());
-  return tile_cells(conv, phase_of(axes.horizontal, 0).count, nonzeros, totals, dtype, with);
+std::int64_t tile_cells(const SparseWeight& weight, const Axes& axes, const Conv& conv, bool totals, Dtype dtype,
+                        const Context& with) {
+  return tile_cells(conv, phase_of(axes.horizontal, 0).count, conv.in(), weight.nnz, totals, dtype, with);
 }
 
 GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, std::int64_t cells,
@@ -153,7 +151,7 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
   const Activations packed_gx(gx.dtype, linear, step, gx.c, gx.h, gx.w, {});
   const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, halo);
   const Axes axes_of_all = axes_of(conv, packed_gx.view, packed_gy.view);
-  const std::int64_t cells = cells_of(weight, axes_of_all, conv, false, gy.dtype, with);
+  const std::int64_t cells = tile_cells(weight, axes_of_all, conv, false, gy.dtype, with);
   const GatherList list = expand(weight, conv, axes_of_all, packed_gy.view, cells, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
@@ -168,7 +166,7 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
 void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Epilogue& epilogue, const Packed& gx,
                               const Conv& conv, double* totals, const Context& with) {
   const Axes axes = axes_of(conv, gx, gy);
-  const std::int64_t cells = cells_of(weight, axes, conv, totals != nullptr, gy.dtype, with);
+  const std::int64_t cells = tile_cells(weight, axes, conv, totals != nullptr, gy.dtype, with);
   gather(expand(weight, conv, axes, gy, cells, with), epilogue, gy, gx, conv, axes, cells, totals, with);
 }
 

@@ -1,6 +1,4 @@
 // How is the output of a sparse convolution computed? Pack a few blocks of images, gather, unpack.
-#include <algorithm>
-
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/run.hpp"
@@ -13,8 +11,7 @@ namespace mezzotint {
 namespace {
 
 TileShape tile_of(const SparseWeight& weight, const Conv& conv, const Packed& y, bool totals, const Context& with) {
-  const std::int64_t nonzeros = weight.nnz / std::max<std::int64_t>(1, conv.out);
-  return choose_tile(y.height, y.width, tile_cells(conv, y.width, nonzeros, totals, y.dtype, with));
+  return choose_tile(y.height, y.width, tile_cells(conv, y.width, conv.out, weight.nnz, totals, y.dtype, with));
 }
 
 GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x, const TileShape& tile,

@@ -27,23 +27,17 @@ inline MEZZOTINT_INLINE const Cell* input_of(const Cell* origin, const Entry& en
   return reinterpret_cast<const Cell*>(reinterpret_cast<const char*>(origin) + entry.offset);
 }
 
-// What an entry adds to a tile: the product of its weight and the input cells at its offset.
+// What one step along the entries adds to a tile: the product of a weight and the input cells at its offset.
 template <class T>
-struct OneProduct {
+struct Product {
   static constexpr int kEntries = 1;
   const Cell* x;
   Vec weight;
-  MEZZOTINT_INLINE OneProduct(const Cell* origin, const Entry* entry, const Entry*)
+  MEZZOTINT_INLINE Product(const Cell* origin, const Entry* entry, const Entry*)
       : x(input_of(origin, *entry)), weight(broadcast(entry->weight)) {}
   inline MEZZOTINT_INLINE void add_to(Wide<T>& sum, std::int64_t at) const {
     each_vec(sum, CellOf<T>::load(x + at), [&](Vec& s, Vec v) MEZZOTINT_INLINE { s += weight * v; });
   }
-};
-
-// What one step along the entries adds.
-template <class T>
-struct Product : OneProduct<T> {
-  using OneProduct<T>::OneProduct;
 };
 
 #ifdef __AVX512BF16__

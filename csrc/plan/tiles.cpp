@@ -90,7 +90,7 @@ std::int64_t gather_part(Dtype dtype, const Conv& conv, TileShape tile, std::int
   const std::int64_t pairs = channels.summed * channels.gathered;  // of channels, which share the nonzeros
   const bool half = dtype != Dtype::kFloat32;
   const std::int64_t least =
-      half ? std::max(kHalfNonzerosPerPart, kHalfProductsPerPart / tile.columns) : kNonzerosPerPart;
+      half ? std::max(kHalfNonzerosPerPart, kHalfProductsPerPart / (tile.rows * tile.columns)) : kNonzerosPerPart;
   const std::int64_t part = std::max(fitting, divide_up(least * pairs, std::max<std::int64_t>(1, nnz)));
   const std::int64_t all = std::max<std::int64_t>(1, channels.summed);
   const bool too_large = part * channel_bytes > level1().part_bytes;
