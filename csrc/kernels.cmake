@@ -22,6 +22,7 @@ add_library(
   csrc/image/libjpeg.cpp
   csrc/image/tone.cpp
   csrc/isa/select.cpp
+  csrc/isa/trial.cpp
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp
   csrc/plan/join.cpp
