@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="write bench/results/, the machine named")
+    parser.add_argument("--results", type=Path, help="the file (default: sparseprop_NETWORK.json beside the others)")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
@@ -98,7 +99,8 @@ def main() -> None:
             flush=True,
         )
     if chosen.write:
-        path = Path(__file__).parent / "results" / f"sparseprop_{chosen.network}.json"
+        beside = Path(__file__).parent / "results" / f"sparseprop_{chosen.network}.json"
+        path = chosen.results or beside
         content = {"machine": machine(), "network": chosen.network, "sparseprop_over_ours": ratios, "rows": rows}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -83,15 +83,27 @@ std::optional<std::int64_t> decode(const nb::bytes& data, const BoxArgument& box
   return column < 0 ? std::nullopt : std::optional(column);
 }
 
-// Whether the file is for us. source: the rectangle of the image that becomes one of size `to`.
-bool decode_resized(const nb::bytes& data, const BoxArgument& box, int filter, const BoxArgument& source,
-                    const ExtentArgument& to, const BoxArgument& window, bool mirrored, const LevelsArgument& result,
-                    int threads) {
-  const std::uint8_t* const bytes = bytes_of(data);
-  const std::size_t size = data.size();
+// A file, the box of it that is decoded, the filter, the rectangle that becomes one of size `to`, the window of that,
+// whether it is mirrored, and where the result goes.
+using ResizedFile =
+    std::tuple<nb::bytes, BoxArgument, int, BoxArgument, ExtentArgument, BoxArgument, bool, LevelsArgument>;
+
+// Whether each file is for us. The interpreter lock is given away once for all of them: a thread that waits for it
+// sleeps, and is slow to wake up.
+std::vector<bool> decode_resized(const std::vector<ResizedFile>& files, int threads) {
+  std::vector<std::pair<const std::uint8_t*, std::size_t>> contents;
+  for (const ResizedFile& file : files) {
+    contents.emplace_back(bytes_of(std::get<0>(file)), std::get<0>(file).size());
+  }
+  std::vector<bool> good(files.size());
   const nb::gil_scoped_release released;
-  const Resizing how = resizing_of(filter, {source[2], source[3]}, to, window, mirrored);
-  return jpeg_resize(bytes, size, box_of(box), source[0], source[1], how, levels_of(result), on(threads));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& [data, box, filter, source, to, window, mirrored, result] = files[i];
+    const Resizing how = resizing_of(filter, {source[2], source[3]}, to, window, mirrored);
+    good[i] = jpeg_resize(contents[i].first, contents[i].second, box_of(box), source[0], source[1], how,
+                          levels_of(result), on(threads));
+  }
+  return good;
 }
 
 // (per channel) tables of 256 levels.

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from mezzotint.data import jpeg
+from mezzotint.data import decode, jpeg
 from mezzotint.data.arrays import scale_16_bit
 from mezzotint.data.decode import MAX_PIXELS, read_image
 from mezzotint.data.magic import image_format
@@ -562,10 +562,10 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "private.jpg"
     path.write_bytes(encoded(smooth(), "JPEG"))
 
-    def denied(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(decode, "file_content", denied)
     text = message_of(path)
     assert "private.jpg" in text
     assert "permissions" in text

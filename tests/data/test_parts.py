@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from torch import Tensor
 
 from mezzotint.data import Loader, jpeg, open_source
 from mezzotint.data.batch import Normalise
-from mezzotint.data.decode import read_image, read_part
+from mezzotint.data.content import file_content
+from mezzotint.data.decode import read_image, read_part, read_parts
 from mezzotint.data.maker import BatchMaker
-from mezzotint.data.part import Part
+from mezzotint.data.part import Part, Wanted
 from mezzotint.data.preprocess import preprocess
 from mezzotint.data.protocols import PROTOCOLS, get_protocol
 from mezzotint.data.random import Key
+from mezzotint.data.sources.folder import FolderSource
 from mezzotint.data.transform import Compose, Evaluate, PartTransform, build_transform
 from mezzotint.errors import DataError, ImageError
 from mezzotint.kernels.images import Box, Size
@@ -140,6 +143,82 @@ def test_what_cannot_be_resized_at_once_is_read_and_resized() -> None:
     assert torch.equal(transform.finish(part, key), transform(read_image(cmyk), key))
     with pytest.raises(ImageError, match="cannot be decoded"):
         read_part(as_jpeg(noise(60, 70))[:900], lambda size: transform.first(size, key), name="a file")
+
+
+def as_png(image: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.numpy()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("transform", [*DONE_AT_ONCE, *STEPWISE], ids=lambda transform: transform.describe()[:60])
+def test_files_that_are_read_together(transform: Compose | Evaluate) -> None:
+    image = noise(90, 70)
+    files = {
+        "a": as_jpeg(image),
+        "another": as_jpeg(noise(64, 120)),
+        "grey": as_jpeg(noise(50, 60), "L"),
+        "cmyk": as_jpeg(noise(50, 60), "CMYK"),
+        "png": as_png(noise(40, 30)),
+        "cut short": as_jpeg(image)[:900],
+        "cut short in the end": as_jpeg(image)[:-200],
+        "no image": b"text",
+        "png cut short": as_png(image)[:500],
+        "last": as_jpeg(image),
+    }
+    wanted = [lambda size, at=at: transform.first(size, Key(at)) for at in range(len(files))]
+    together = read_parts(list(files.values()), wanted, names=list(files))
+    for (name, data), want, part in zip(files.items(), wanted, together, strict=True):
+        try:
+            one = read_part(data, want, name=name)
+        except ImageError:
+            assert part is None, name
+        else:
+            if part is None:  # left to be read alone: flawed for the fast decoder, not for Pillow
+                assert name in ("cmyk", "cut short in the end")
+            else:
+                assert torch.equal(part.levels, one.levels), name
+                assert part[1:] == one[1:], name
+
+
+def test_a_wish_that_fails_is_nobody_elses() -> None:
+    def fails(size: Size) -> Box:
+        raise RuntimeError("a transform of one's own")
+
+    first, second = read_parts([as_jpeg(noise(9, 9))] * 2, [fails, lambda size: size.whole], names=["a", "b"])
+    assert first is None
+    assert second is not None
+    assert second.levels.shape == (9, 9, 3)
+
+
+def test_a_source_that_reads_in_its_own_way_is_asked_for_each_sample(tmp_path: Path) -> None:
+    class Inverted(FolderSource):
+        def read_part(self, index: int, wanted: Wanted | None) -> tuple[Part, int]:
+            part, label = super().read_part(index, None)
+            return part._replace(levels=255 - part.levels), label
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(as_jpeg(noise(40, 50)))
+    maker = BatchMaker(Inverted(tmp_path), Evaluate("squash256"), Normalise(None, None), 0)
+    (sample,) = maker.samples(0, np.array([0]))
+    image = 255 - read_image(tmp_path / "a" / "1.jpg")
+    assert torch.equal(sample.image, Evaluate("squash256")(image, Key(0)))
+
+
+def test_the_content_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, content = tmp_path / "file", bytes(range(256)) * 40
+    path.write_bytes(content)
+    assert file_content(path) == content
+    (tmp_path / "empty").write_bytes(b"")
+    assert file_content(tmp_path / "empty") == b""
+    with pytest.raises(FileNotFoundError):
+        file_content(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        file_content(tmp_path)
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda file, count: read(file, min(count, 1000)))  # as a network's may
+    assert file_content(path) == content
+    assert file_content("/proc/self/stat").startswith(str(os.getpid()).encode())  # its size is said to be 0
 
 
 @pytest.mark.parametrize(

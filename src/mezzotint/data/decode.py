@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -23,13 +25,14 @@ from torch import Tensor
 
 from mezzotint.data import jpeg
 from mezzotint.data.arrays import Layout, rgb_levels
+from mezzotint.data.content import file_content
 from mezzotint.data.convert import rgb_from_pillow
 from mezzotint.data.magic import FORMATS, image_format, other_content
 from mezzotint.data.orientation import Orientation, turned
 from mezzotint.data.part import Part, Wanted
 from mezzotint.data.pillow_file import PILLOW_ERRORS, check_size, exif_orientation, orientation_tag, read_with_pillow
 from mezzotint.errors import ImageError, message, suggest
-from mezzotint.kernels.images import Resizing, Size
+from mezzotint.kernels.images import Box, Resizing, Size
 
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[Any] | Tensor
@@ -136,7 +139,7 @@ def _file_bytes(path: Path, name: str) -> bytes:
     try:
         kind = path.stat().st_mode
         if stat.S_ISREG(kind) or stat.S_ISDIR(kind):  # a pipe or a device might never end
-            return path.read_bytes()
+            return file_content(path)
         received, fix = "something that is not a regular file", "Read it yourself and pass the bytes."
     except FileNotFoundError:
         received, fix = "no such file", _missing(path, name)
@@ -158,6 +161,32 @@ def _missing(path: Path, name: str) -> str:
         return f"Check the path.{suggest(path.name, os.listdir(path.parent))}"
     except OSError:  # the folder may be entered, not listed
         return "Check the path."
+
+
+def read_parts(
+    files: Sequence[bytes], wanted: Sequence[Wanted], *, names: Sequence[str], max_pixels: int = MAX_PIXELS
+) -> list[Part | None]:
+    """`read_part` of several image files; None where it would raise an error.
+
+    What is resized while it is decoded is made in one call: threads that read images do not wait for each other.
+    """
+    _check_options("ignore", max_pixels)
+    parts: list[Part | None] = [None] * len(files)
+    resized: list[tuple[int, Size, Resizing]] = []
+    for place, (data, want, name) in enumerate(zip(files, wanted, names, strict=True)):
+        with suppress(Exception):  # whatever it is, read_part will raise it where somebody expects it
+            request = _fast_request(data, name, max_pixels, want) if image_format(data[:64]) == "JPEG" else None
+            if request is None:
+                parts[place] = read_part(data, want, max_pixels=max_pixels, name=name)
+            elif isinstance(what := request[1], Resizing):
+                resized.append((place, request[0], what))
+            else:
+                parts[place] = _decoded_box(data, request[0], what)
+    made = jpeg.resize([(files[place], how) for place, _, how in resized])
+    for (place, size, how), levels in zip(resized, made, strict=True):
+        if levels is not None:
+            parts[place] = Part(levels, how.box, size, how)
+    return parts
 
 
 def _decoded(data: bytes, name: str, orientation: Orientation, max_pixels: int, wanted: Wanted | None) -> Part:
@@ -186,19 +215,31 @@ def _whole(levels: npt.NDArray[np.uint8]) -> Part:
 
 def _fast_jpeg(data: bytes, name: str, max_pixels: int, wanted: Wanted | None) -> Part | None:
     """The levels, or None where Pillow shall decide: CMYK, and everything that is not flawless."""
+    request = _fast_request(data, name, max_pixels, wanted)
+    if request is None:
+        return None
+    size, what = request
+    if isinstance(what, Resizing):
+        (levels,) = jpeg.resize([(data, what)])
+        if levels is not None:
+            return Part(levels, what.box, size, what)
+        what = what.box
+    return _decoded_box(data, size, what)
+
+
+def _decoded_box(data: bytes, size: Size, box: Box) -> Part | None:
+    levels = jpeg.decode(data, box, size)
+    return None if levels is None else Part(levels, box, size)
+
+
+def _fast_request(data: bytes, name: str, max_pixels: int, wanted: Wanted | None) -> tuple[Size, Box | Resizing] | None:
+    """The size of a JPEG file and what is wanted of it; None where Pillow shall decide."""
     header = jpeg.header(data)
     if header is None or not header.channels:
         return None
     size = Size(header.height, header.width)
     check_size(*size, max_pixels, name)
-    what = size.whole if wanted is None else wanted(size)
-    if isinstance(what, Resizing):
-        levels = jpeg.resize(data, what)
-        if levels is not None:
-            return Part(levels, what.box, size, what)
-        what = what.box
-    levels = jpeg.decode(data, what, size)
-    return None if levels is None else Part(levels, what, size)
+    return size, size.whole if wanted is None else wanted(size)
 
 
 def _damaged(data: bytes, kind: str, name: str, error: Exception) -> str:

@@ -13,6 +13,7 @@ first) and decodes whole files. All of them are strict: what is not flawless, th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes.util import find_library
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -60,9 +61,9 @@ def decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     return whole[box.top :, box.left :][: box.height, : box.width]
 
 
-def resize(data: bytes, how: Resizing) -> Tensor | None:
-    """What is seen after a resize, uint8 [window.height, window.width, 3]; or None as `decode`."""
-    return images.jpeg_resize(data, how) if turbo_problem() is None else None
+def resize(files: Sequence[tuple[bytes, Resizing]]) -> list[Tensor | None]:
+    """Of each file what is seen after a resize, uint8 [window.height, window.width, 3]; or None as `decode`."""
+    return images.jpeg_resize(files) if turbo_problem() is None else [None] * len(files)
 
 
 def decoder() -> str:

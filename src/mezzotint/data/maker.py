@@ -11,6 +11,7 @@ changes: the length of the epoch, its order, and the pixels of every other sampl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mezzotint.data.batch import Batch, Normalise, check_alike, index_tensor
-from mezzotint.data.part import Part
+from mezzotint.data.part import Part, Wanted
 from mezzotint.data.quarantine import BadSample, OnError
 from mezzotint.data.random import Key, Keys
 from mezzotint.data.source import BatchSource, EncodedSource, Source
@@ -29,6 +30,7 @@ from mezzotint.data.transform import BatchTransform, PartTransform, ResizeTransf
 from mezzotint.errors import DataError, ImageError, MezzotintError, message
 from mezzotint.kernels.images import Box, Resizing, Size
 
+_TOGETHER = 16  # samples that are read together; their files lie in memory meanwhile
 _DRAWS = 64  # of a stand-in: half of a data set may be bad, and still one of 2^64 draws fails
 
 
@@ -74,15 +76,22 @@ class BatchMaker:
         return self.assemble(indices, self.samples(epoch, indices))
 
     def samples(self, epoch: int, indices: NDArray[np.int64]) -> list[Sample]:
-        """Some of the samples of a batch."""
-        return [self.sample(epoch, index) for index in indices.tolist()]
+        """Some of the samples of a batch; a few at a time are read together."""
+        made: list[Sample] = []
+        for start in range(0, len(indices), _TOGETHER):
+            few = indices[start : start + _TOGETHER].tolist()
+            made += map(self._sample, itertools.repeat(epoch), few, self._read_together(epoch, few))
+        return made
 
     def sample(self, epoch: int, index: int) -> Sample:
         """One sample, or what stands in for it; errors name it."""
+        return self._sample(epoch, index, None)
+
+    def _sample(self, epoch: int, index: int, read: tuple[Part, int] | None) -> Sample:
         key = Key(self.seed, epoch, index)
         with self._naming(index):
             try:
-                part, label = self._read(index, key)
+                part, label = read or self._read(index, key)
             except (ImageError, DataError) as error:
                 if self.on_error == "fail":
                     raise
@@ -119,19 +128,18 @@ class BatchMaker:
 
     def _read(self, index: int, key: Key) -> tuple[Part, int]:
         """Of a sample what the transform will look at, or all of it; and its label."""
-        first = self._first
-        if first is None or not isinstance(self.source, EncodedSource):
+        if self._first is None or not isinstance(self.source, EncodedSource):
             image, label = self.source.read(index)
             size = Size(image.shape[0], image.shape[1])
             return Part(image, size.whole, size), label
+        return self.source.read_part(index, _wanted(self._first, key))
 
-        def wanted(size: Size) -> Box | Resizing:
-            try:
-                return first(size, key)
-            except MezzotintError:  # nothing is wrong with the file: the transform itself shall refuse it
-                return size.whole
-
-        return self.source.read_part(index, wanted)
+    def _read_together(self, epoch: int, indices: list[int]) -> list[tuple[Part, int] | None]:
+        """What `_read` gives for each, or None: it shall be asked."""
+        if self._first is None or not isinstance(self.source, EncodedSource):
+            return [None] * len(indices)
+        wanted = [_wanted(self._first, Key(self.seed, epoch, index)) for index in indices]
+        return self.source.read_parts(indices, wanted)
 
     def _transformed(self, part: Part, key: Key) -> Tensor:
         if self.transform is None:
@@ -180,6 +188,16 @@ def _first(source: Source, transform: Transform | None) -> Callable[[Size, Key],
     if isinstance(transform, ResizeTransform):
         return transform.first
     return transform.wanted if isinstance(transform, PartTransform) else None
+
+
+def _wanted(first: Callable[[Size, Key], Box | Resizing], key: Key) -> Wanted:
+    def wanted(size: Size) -> Box | Resizing:
+        try:
+            return first(size, key)
+        except MezzotintError:  # nothing is wrong with the file: the transform itself shall refuse it
+            return size.whole
+
+    return wanted
 
 
 def _checked(image: Tensor) -> Tensor:

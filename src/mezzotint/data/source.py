@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mezzotint.data.decode import read_part
+from mezzotint.data.decode import read_part, read_parts
 from mezzotint.data.part import Part, Wanted
 from mezzotint.data.quarantine import OnError, checked_policy
-from mezzotint.errors import DataError, message, suggest
+from mezzotint.errors import DataError, MezzotintError, message, suggest
 
 if TYPE_CHECKING:
     from mezzotint.data.sources.memory import ArraySource
@@ -123,6 +124,25 @@ class EncodedSource(ABC):
             raise DataError(
                 message(self.place(index), received=f"the system error {error.strerror!r}", allowed="a readable file")
             ) from error
+
+    def read_parts(self, indices: Sequence[int], wanted: Sequence[Wanted]) -> list[tuple[Part, int] | None]:
+        """`read_part` of several samples, faster than one by one; None where it shall say itself what it finds."""
+        if type(self).read_part is not EncodedSource.read_part:  # somebody's own way to read
+            return [None] * len(indices)
+        files: list[tuple[int, bytes]] = []
+        for place, index in enumerate(indices):
+            with suppress(OSError, IndexError, MezzotintError):
+                files.append((place, self.encoded(index)))
+        found: list[tuple[Part, int] | None] = [None] * len(indices)
+        parts = read_parts(
+            [data for _, data in files],
+            [wanted[place] for place, _ in files],
+            names=[self.place(indices[place]) for place, _ in files],
+        )
+        for (place, _), part in zip(files, parts, strict=True):
+            if part is not None:
+                found[place] = part, int(self.labels[indices[place]])
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,18 +162,30 @@ def jpeg_decode(data: bytes, box: Box, size: Size) -> Tensor | None:
     return None if column is None else levels[:, column : column + box.width]
 
 
-def jpeg_resize(data: bytes, how: Resizing) -> Tensor | None:
-    """`jpeg_decode` and `resize` at once: uint8 [window.height, window.width, 3], contiguous, or None as there.
+def jpeg_resize(files: Sequence[tuple[bytes, Resizing]]) -> list[Tensor | None]:
+    """`jpeg_decode` and `resize` at once, of several files: uint8 [window.height, window.width, 3], or None as there.
+
+    The results are contiguous. The GIL is released once for all files.
 
     Raises:
-        InputError: a size is out of range, or the box does not hold enough.
+        InputError: a size is out of range, or a box does not hold enough.
     """
-    result = empty_levels((how.window.height, how.window.width, 3))
-    filter_number = FILTERS.index(how.resampling_filter)
-    place = (how.source, how.to, how.window, how.mirrored)
-    target = levels_argument(result)
-    good = native.extension().jpeg_resize(data, how.box, filter_number, *place, target, native.threads())
-    return result if good else None
+    results = [empty_levels((how.window.height, how.window.width, 3)) for _, how in files]
+    requests = [
+        (
+            data,
+            how.box,
+            FILTERS.index(how.resampling_filter),
+            how.source,
+            how.to,
+            how.window,
+            how.mirrored,
+            levels_argument(result),
+        )
+        for (data, how), result in zip(files, results, strict=True)
+    ]
+    good = native.extension().jpeg_resize(requests, native.threads())
+    return [result if is_good else None for result, is_good in zip(results, good, strict=True)]
 
 
 def empty_levels(shape: Sequence[int]) -> Tensor:

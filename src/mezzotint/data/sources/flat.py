@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.data.content import file_content
 from mezzotint.data.names import PackedNames
 from mezzotint.data.source import EncodedSource, Kind
 from mezzotint.data.sources.files import has_images_directly_in, images_directly_in, is_hidden, subfolders
@@ -59,7 +60,7 @@ class FlatSource(EncodedSource):
 
     def encoded(self, index: int) -> bytes:
         """The bytes of the file."""
-        return (self.root / self._names[index]).read_bytes()
+        return file_content(self.root / self._names[index])
 
     def describe(self) -> str:
         """One line about the source."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mezzotint.data.content import file_content
 from mezzotint.data.names import PackedNames
 from mezzotint.data.source import EncodedSource, Kind, class_differences
 from mezzotint.data.sources.files import images_below, images_directly_in, subfolders
@@ -50,7 +51,7 @@ class FolderSource(EncodedSource):
 
     def encoded(self, index: int) -> bytes:
         """The bytes of the file."""
-        return (self.root / self._names[index]).read_bytes()
+        return file_content(self.root / self._names[index])
 
     def describe(self) -> str:
         """One line about the source."""
