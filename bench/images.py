@@ -258,11 +258,16 @@ def together(makes: dict[str, Make], files: list[bytes], rounds: int, threads: i
         if (core := next(cores)) is not None:  # each on one of its own: the system may be slow to part them
             os.sched_setaffinity(0, {core})
 
+    def make_all(make: Make, numbers: range) -> None:
+        for number in numbers:
+            make(files[number], number)
+
+    chunks = [range(first, min(first + CHUNK, len(files))) for first in range(0, len(files), CHUNK)]
     with ThreadPoolExecutor(threads, initializer=begin) as pool:
         for turn in range(-1, rounds):
             for name, make in makes.items():
                 began = time.perf_counter()
-                list(pool.map(make, files, range(len(files))))
+                list(pool.map(make_all, itertools.repeat(make), chunks))
                 if turn >= 0:
                     taken[name].append(len(files) / (time.perf_counter() - began))
     return {name: statistics.median(speeds) for name, speeds in taken.items()}
@@ -310,7 +315,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
-    parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} into bench/results")
+    parser.add_argument("--write", action="store_true", help="write the results")
+    parser.add_argument(
+        "--results", type=Path, default=RESULT, help=f"their file (default: {RESULT.name} in bench/results)"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     paths = sorted(path for path in chosen.data.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
@@ -323,7 +331,7 @@ def main() -> None:
     )
     if chosen.write:
         size = statistics.mean(len(data) for data in files)
-        write_result(RESULT, {"images": len(files), "mean_bytes": round(size), "absent": absent, "rows": rows})
+        write_result(chosen.results, {"images": len(files), "mean_bytes": round(size), "absent": absent, "rows": rows})
 
 
 if __name__ == "__main__":

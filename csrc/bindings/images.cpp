@@ -84,9 +84,9 @@ std::optional<std::int64_t> decode(const nb::bytes& data, const BoxArgument& box
 }
 
 // A file, the box of it that is decoded, the filter, the rectangle that becomes one of size `to`, the window of that,
-// whether it is mirrored, and where the result goes.
+// whether it is mirrored, how many times smaller it is decoded, and where the result goes.
 using ResizedFile =
-    std::tuple<nb::bytes, BoxArgument, int, BoxArgument, ExtentArgument, BoxArgument, bool, LevelsArgument>;
+    std::tuple<nb::bytes, BoxArgument, int, BoxArgument, ExtentArgument, BoxArgument, bool, int, LevelsArgument>;
 
 // Whether each file is for us. The interpreter lock is given away once for all of them: a thread that waits for it
 // sleeps, and is slow to wake up.
@@ -98,9 +98,9 @@ std::vector<bool> decode_resized(const std::vector<ResizedFile>& files, int thre
   std::vector<bool> good(files.size());
   const nb::gil_scoped_release released;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    const auto& [data, box, filter, source, to, window, mirrored, result] = files[i];
+    const auto& [data, box, filter, source, to, window, mirrored, reduction, result] = files[i];
     const Resizing how = resizing_of(filter, {source[2], source[3]}, to, window, mirrored);
-    good[i] = jpeg_resize(contents[i].first, contents[i].second, box_of(box), source[0], source[1], how,
+    good[i] = jpeg_resize(contents[i].first, contents[i].second, box_of(box), box_of(source), how, reduction,
                           levels_of(result), on(threads));
   }
   return good;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/divide.hpp"
 #include "image/libjpeg.hpp"
 #include "runtime/scratch.hpp"
 
@@ -32,22 +33,25 @@ struct Request {
   File file;
   Box box;
   Levels to;
+  int reduction;
   bool own_entropy;
 };
 
 // answer: the column in which the box begins.
 void take_box(Session& with, const void* request, void* answer) {
-  const auto& [file, box, to, own_entropy] = *static_cast<const Request*>(request);
+  const auto& [file, box, to, reduction, own_entropy] = *static_cast<const Request*>(request);
   const Library& library = *with.library;
   jpeg_decompress_struct& info = with.info;
   read_header(with, file);
-  const std::int64_t height = info.image_height, width = info.image_width;
+  const std::int64_t height = divide_up(info.image_height, reduction), width = divide_up(info.image_width, reduction);
   if (colours_of(info) == JpegColours::kOther || box.top + box.height > height || box.left + box.width > width) {
     give_up(info);
   }
   info.out_color_space = JCS_RGB;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(reduction);
   library.start(&info);
-  JDIMENSION left = 0, columns = info.image_width;
+  JDIMENSION left = 0, columns = info.output_width;
   if (box.width < width) {
     left = static_cast<JDIMENSION>(std::max<std::int64_t>(box.left - kContext, 0));
     columns = static_cast<JDIMENSION>(std::min(box.left + box.width + kContext, width)) - left;
@@ -57,7 +61,7 @@ void take_box(Session& with, const void* request, void* answer) {
     give_up(info);
   }
   if (own_entropy) {
-    take_entropy_over(with, left, columns);
+    take_entropy_over(with, left * info.scale_denom, columns * info.scale_denom);
   }
   if (box.top > 0) {
     library.skip(&info, static_cast<JDIMENSION>(box.top));
@@ -84,6 +88,12 @@ bool ends_properly(const std::uint8_t* data, std::size_t size) {
   return false;
 }
 
+// The pixels of the reduced image that hold any of the box.
+Box reduced(const Box& box, int by) {
+  const std::int64_t top = box.top / by, left = box.left / by;
+  return {top, left, divide_up(box.top + box.height, by) - top, divide_up(box.left + box.width, by) - left};
+}
+
 }  // namespace
 
 bool jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader& header) {
@@ -91,13 +101,13 @@ bool jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader& header)
   return guarded(library_in_use(), take_header, &file, &header);
 }
 
-std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to) {
+std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to, int reduction) {
   const Library* const library = library_in_use();
   if (library == nullptr || !ends_properly(data, size)) {
     return -1;
   }
   std::int64_t column = -1;
-  Request request{{data, size}, box, to, library->own_entropy};
+  Request request{{data, size}, box, to, reduction, library->own_entropy};
   if (guarded(library, take_box, &request, &column)) {
     return column;
   }
@@ -105,17 +115,23 @@ std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& 
   return library->own_entropy && guarded(library, take_box, &request, &column) ? column : -1;
 }
 
-bool jpeg_resize(const std::uint8_t* data, std::size_t size, const Box& box, std::int64_t top, std::int64_t left,
-                 const Resizing& how, const Levels& result, const Context& with) {
+bool jpeg_resize(const std::uint8_t* data, std::size_t size, Box box, Box source, Resizing how, int reduction,
+                 const Levels& result, const Context& with) {
+  if (reduction > 1) {
+    box = reduced(box, reduction);
+    source = {source.top / reduction, source.left / reduction, std::max<std::int64_t>(source.height / reduction, 1),
+              std::max<std::int64_t>(source.width / reduction, 1)};
+    how.from = {source.height, source.width};
+  }
   const std::int64_t width = box.width + 2 * kJpegMargin;
   const Scratch<std::uint8_t> rows(box.height * width * 3);
   const Levels decoded{rows.get(), width * 3, box.height, width, 3};
-  const std::int64_t column = jpeg_decode(data, size, box, decoded);
+  const std::int64_t column = jpeg_decode(data, size, box, decoded, reduction);
   if (column < 0) {
     return false;
   }
   const Levels image{decoded.data + column * 3, decoded.stride, box.height, box.width, 3};
-  resize_levels(how, {box.top - top, box.left - left, box.height, box.width}, image, result, with);
+  resize_levels(how, {box.top - source.top, box.left - source.left, box.height, box.width}, image, result, with);
   return true;
 }
 

@@ -41,11 +41,16 @@ constexpr std::int64_t kJpegMargin = 16 + 32;
 //
 // Negative where the file has a fault up to the last row of the box, is cut off behind it, or cannot be turned into
 // RGB; the result is then undefined. What lies behind the box is not looked at, except for the mark that ends the file.
-std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to);
+//
+// reduction 2, 4 or 8: the image, and so the box, are that many times smaller, rounded up. libjpeg makes them of the
+// lower frequencies of a block, which takes less time the smaller they are.
+std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to,
+                         int reduction = 1);
 
-// Decodes `box` of the file and resizes a part of the image that begins at (top, left) in it: nothing but the result
-// leaves the caches. Returns false where jpeg_decode refuses. Throws InvalidInput as resize_levels does.
-bool jpeg_resize(const std::uint8_t* data, std::size_t size, const Box& box, std::int64_t top, std::int64_t left,
-                 const Resizing& how, const Levels& result, const Context& with);
+// Decodes `box` of the file and resizes `source`, a rectangle of the image, as `how` says (how.from is its size): nothing
+// but the result leaves the caches. With a reduction both are rounded to pixels of the reduced image.
+// Returns false where jpeg_decode refuses. Throws InvalidInput as resize_levels does.
+bool jpeg_resize(const std::uint8_t* data, std::size_t size, Box box, Box source, Resizing how, int reduction,
+                 const Levels& result, const Context& with);
 
 }  // namespace mezzotint

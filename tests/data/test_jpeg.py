@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from torch import Tensor
 
 from mezzotint import _native
 from mezzotint.data import jpeg
+from mezzotint.data.augment import RandomResizedCrop
 from mezzotint.data.decode import read_image, read_part
-from mezzotint.errors import ImageError
+from mezzotint.data.random import Key
+from mezzotint.data.transform import build_transform
+from mezzotint.errors import ConfigError, ImageError
 from mezzotint.kernels import images
-from mezzotint.kernels.images import Box, Size
+from mezzotint.kernels.images import Box, Resizing, Size
 
 pytestmark = pytest.mark.skipif(jpeg.turbo_problem() is not None, reason=str(jpeg.turbo_problem()))
 
@@ -196,3 +200,53 @@ def test_a_library_that_is_none_is_refused_and_the_one_in_use_stays(tmp_path: Pa
     assert "none.so" in images.jpeg_use(str(tmp_path / "none.so"))
     assert "lacks a function of libjpeg-turbo" in images.jpeg_use(_native.__file__)
     assert images.jpeg_header(encoded(picture(4, 5))) == (4, 5, 3)
+
+
+def by_draft(file: bytes, reduction: int) -> Image.Image:
+    """Pillow's own way to a reduced image."""
+    with Image.open(io.BytesIO(file)) as image:
+        image.draft("RGB", (image.width // reduction, image.height // reduction))
+        return image.convert("RGB")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@given(st.data(), st.sampled_from([2, 4, 8]), st.integers(8, 300), st.integers(8, 300))
+def test_reduced_decoding_is_pillows(
+    kind: dict[str, Any], data: st.DataObject, reduction: int, height: int, width: int
+) -> None:
+    file = encoded(picture(height, width), **kind)
+    top, left = data.draw(st.integers(0, height - 8)), data.draw(st.integers(0, width - 8))
+    box = Box(top, left, data.draw(st.integers(8, height - top)), data.draw(st.integers(8, width - left)))
+    to = Size(5, 7)
+    (made,) = jpeg.resize([(file, Resizing(box, box, to, to.whole, "bilinear", reduction=reduction))])
+    assert made is not None
+    first = left // reduction, top // reduction
+    end = first[0] + box.width // reduction, first[1] + box.height // reduction
+    expected = by_draft(file, reduction).crop((*first, *end)).resize((to.width, to.height), Image.Resampling.BILINEAR)
+    assert np.array_equal(made.numpy(), np.asarray(expected))
+
+
+def test_reduced_decoding_only_where_the_box_is_large_enough() -> None:
+    crop = RandomResizedCrop(size=(20, 30), reduced_decoding=True)
+    for height, width, reduction in ((39, 60, 1), (40, 59, 1), (40, 60, 2), (159, 240, 4), (400, 600, 8), (9, 9, 1)):
+        how = crop.resizing({"top": 3, "left": 5, "height": height, "width": width})
+        assert how is not None
+        assert how.reduction == reduction
+    how = RandomResizedCrop(size=20).resizing({"top": 0, "left": 0, "height": 400, "width": 400})
+    assert how is not None
+    assert how.reduction == 1
+    with pytest.raises(ConfigError, match="true or false"):
+        RandomResizedCrop(reduced_decoding=2)  # type: ignore[arg-type]
+
+
+def test_a_reduced_crop_looks_like_the_exact_one() -> None:
+    file = encoded(picture(1200, 1600), quality=95)
+    exact, reduced = (
+        build_transform([{"name": "random_resized_crop", "size": 64, "scale": (0.9, 1.0), "reduced_decoding": on}])
+        for on in (False, True)
+    )
+    for key in map(Key, range(5)):
+        one, other = (chain.finish(read_part(file, partial(chain.first, key=key)), key) for chain in (exact, reduced))
+        assert one.shape == other.shape
+        assert not torch.equal(one, other)
+        assert (one.float() - other.float()).abs().mean() < 8

@@ -50,6 +50,8 @@ class Resizing(NamedTuple):
         window: the part of that which is wanted.
         resampling_filter: one of ``FILTERS``.
         mirrored: whether left and right of the window are exchanged.
+        reduction: 1, or 2, 4 or 8: a JPEG file may be decoded that many times smaller first, which is faster, but gives
+            other levels; box and source are then rounded to pixels of the smaller image.
     """
 
     box: Box
@@ -58,6 +60,7 @@ class Resizing(NamedTuple):
     window: Box
     resampling_filter: str
     mirrored: bool = False
+    reduction: int = 1
 
 
 class JpegHeader(NamedTuple):
@@ -180,6 +183,7 @@ def jpeg_resize(files: Sequence[tuple[bytes, Resizing]]) -> list[Tensor | None]:
             how.to,
             how.window,
             how.mirrored,
+            how.reduction,
             levels_argument(result),
         )
         for (data, how), result in zip(files, results, strict=True)

@@ -314,7 +314,8 @@ def _pixels(made: _Table, survey: Survey, small: bool, side: int) -> None:
         steps = [{"name": "random_crop", "padding": padding, "fill": "reflect" if mirrored else "zero"}, *flip]
         made.put("data.augment", steps, f"all images are {_spoken(survey.one_size)}: shifted a little{kept}")
         return
-    steps = [{"name": "random_resized_crop", "size": side, "scale": [0.25, 1.0]}, *flip]
+    crop = {"name": "random_resized_crop", "size": side, "scale": [0.25, 1.0], "reduced_decoding": True}
+    steps = [crop, *flip]
     made.put("data.augment", steps, f"a random part, at least a quarter, at {side} x {side} pixels{kept}")
     protocol = f"torchvision:img_size={side},resize_size={round(side * 256 / 224)}"
     made.put("data.protocol", protocol, "test images: the shorter side resized, then the centre")

@@ -20,6 +20,7 @@ from mezzotint.kernels.images import Box, Resizing, Size
 
 Fill = Literal["zero", "reflect"]
 _ATTEMPTS = 10
+_REDUCTIONS = (1, 2, 4, 8)  # with which libjpeg decodes by vector instructions
 
 
 def pad(images: Tensor, padding: int, fill: Fill) -> Tensor:
@@ -139,6 +140,10 @@ class RandomResizedCrop(Augmentation):
     torchvision's rule (after Szegedy et al., "Going deeper with convolutions", 2014): ten attempts at a box of area
     uniform in ``scale`` and aspect ratio log-uniform in ``ratio``; if none fits, the largest central box whose aspect
     ratio lies in ``ratio``.
+
+    With ``reduced_decoding`` JPEG files are decoded 2, 4 or 8 times smaller where the box is at least that many times
+    as large as ``size``: faster for large photographs (libjpeg leaves the higher frequencies out), while the levels
+    differ a little from those of the whole image, and the box may be up to that many pixels off.
     """
 
     name: ClassVar[str] = "random_resized_crop"
@@ -147,9 +152,17 @@ class RandomResizedCrop(Augmentation):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Interpolation = "bilinear"
+    reduced_decoding: bool = False
 
     def __post_init__(self) -> None:
         as_size(self.size, "random_resized_crop.size")
+        allowed = "true or false"
+        require(
+            isinstance(self.reduced_decoding, bool),
+            "random_resized_crop.reduced_decoding",
+            self.reduced_decoding,
+            allowed,
+        )
         known = INTERPOLATIONS["pillow"]
         allowed = f"one of {', '.join(known)}"
         require(self.interpolation in known, "random_resized_crop.interpolation", self.interpolation, allowed)
@@ -196,11 +209,19 @@ class RandomResizedCrop(Augmentation):
         if not resizes_in_part("pillow", self.interpolation):
             return None
         box, to = self.wanted(parameters), Size(*as_size(self.size, "random_resized_crop.size"))
-        return Resizing(box, box, to, to.whole, self.interpolation)
+        reduction = _reduction(box, to) if self.reduced_decoding else 1
+        return Resizing(box, box, to, to.whole, self.interpolation, reduction=reduction)
 
     def describe(self) -> str:
         """One sentence."""
+        smaller = "; large JPEG files are decoded 2, 4 or 8 times smaller" if self.reduced_decoding else ""
         return (
             f"cuts a box of {self.scale[0]:g} to {self.scale[1]:g} of the area and aspect ratio {self.ratio[0]:.3g} to "
-            f"{self.ratio[1]:.3g} and resizes it to {self.size}, {self.interpolation} as by Pillow"
+            f"{self.ratio[1]:.3g} and resizes it to {self.size}, {self.interpolation} as by Pillow{smaller}"
         )
+
+
+def _reduction(box: Box, to: Size) -> int:
+    """How many times smaller the box can be decoded and still be no smaller than its result."""
+    times = min(box.height // to.height, box.width // to.width)
+    return max(reduction for reduction in _REDUCTIONS if reduction <= max(1, times))
