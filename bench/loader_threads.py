@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def alone(folder: Path, core: int, connection: Connection) -> None:
         connection.send(seconds(loaders[task]))
 
 
-def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
+def measure(folder: Path, tasks: Sequence[str], rounds: int) -> list[dict[str, Any]]:
     """A row a task."""
     context = multiprocessing.get_context("spawn")
     ends = []
@@ -87,7 +88,7 @@ def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
         return statistics.fmean(end.recv() for end in ends) / len(ends)
 
     rows = []
-    for task in TASKS:
+    for task in tasks:
         one, two = loader_of(folder, task, 1), loader_of(folder, task, 2)
         turns = [(seconds(one), seconds(two), together(task)) for _ in range(rounds + 1)][1:]
         rows.append(
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "imagenet_samples")
     parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} into bench/results")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -135,7 +137,7 @@ def main() -> None:
                 file = folder / kind / "train" / f"class{number % 2}" / f"{number:04d}.jpg"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-        rows = measure(folder, chosen.rounds)
+        rows = measure(folder, chosen.tasks, chosen.rounds)
     show(rows)
     Console().print(f"{len(files)} files of {chosen.data}, {in_words()}")
     if chosen.write:
