@@ -178,6 +178,22 @@ def images(content: Content) -> str:
     return table(("images a second (ours / theirs)", "threads", *engines), rows)
 
 
+def loader_threads(content: Content) -> str:
+    """What a second thread of a loader brings, beside a second process."""
+    rows = [
+        (
+            row["task"],
+            f"{row['one_thread']:.0f}",
+            f"{row['two_threads']:.0f}",
+            ratio(row["two_over_one"]),
+            ratio(row["two_processes_over_one"]),
+        )
+        for row in content["rows"]
+    ]
+    heads = ("one thread", "two threads", "two threads / one", "two processes / one thread")
+    return table(("images a second by the loader", *heads), rows)
+
+
 def protocols(content: Content) -> str:
     """Largest differences to the libraries that the protocols are named after."""
     rows = [(row["protocol"], row["peer"], f"{row['maximum']:.2g}", f"{row['mean']:.2g}") for row in content["rows"]]
@@ -239,16 +255,13 @@ def callers(content: Content) -> str:
 
 def onnx(content: Content) -> str:
     """Differences to ONNX Runtime."""
+    keys = ("difference", "relative", "error", "error_of_onnxruntime")
     rows = [
-        (
-            f"{row['network']}, batch {row['batch']}",
-            f"{row['density']:g}",
-            f"{row['difference']:.1e}",
-            f"{row['relative']:.1e}",
-        )
+        (f"{row['network']}, batch {row['batch']}", f"{row['density']:g}", *(f"{row[key]:.1e}" for key in keys))
         for row in content["rows"]
     ]
-    return table(("network", "density", "largest difference", "of the largest logit"), rows)
+    heads = ("largest difference", "of the largest logit", "ours from FP64", "ONNX Runtime's from FP64")
+    return table(("network", "density", *heads), rows)
 
 
 def overhead(content: Content) -> str:
@@ -267,15 +280,20 @@ def startup(content: Content) -> str:
     return table(("process", "wall, ms", "processor, ms", "of `import torch`"), rows)
 
 
+NO_AMX = "Its virtual machine hides AMX: dense BF16 takes half as long again as dense FP32 there."
+
 #: File -> heading, what it is about, and how it is told.
 SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_resnet50": ("Training step, ResNet-50", "Dense is PyTorch's best: BF16, channels-last.", steps),
     "step_wrn_28_2": ("Training step, WRN-28-2", "", steps),
     "step_resnet50_zen4": ("Training step, ResNet-50, on Zen 4", "", steps),
     "step_wrn_28_2_zen4": ("Training step, WRN-28-2, on Zen 4", "", steps),
+    "step_resnet50_xeon": ("Training step, ResNet-50, on a Xeon", NO_AMX, steps),
+    "step_wrn_28_2_xeon": ("Training step, WRN-28-2, on a Xeon", "", steps),
     "step_wrn_28_2_batches": ("Training step, WRN-28-2, by batch", "Small batches leave lanes empty.", steps),
     "eval_resnet50": ("Evaluation, ResNet-50", "Through `mezzotint.lowering.lower`.", steps),
     "eval_resnet50_zen4": ("Evaluation, ResNet-50, on Zen 4", "", steps),
+    "eval_resnet50_xeon": ("Evaluation, ResNet-50, on a Xeon", NO_AMX, steps),
     "native_layers_resnet50": (
         "Convolutions of ResNet-50",
         "In the native layout, every layer and direction.",
@@ -284,6 +302,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "native_layers_wrn_28_2": ("Convolutions of WRN-28-2", "", layer_sums),
     "native_layers_resnet50_zen4": ("Convolutions of ResNet-50 on Zen 4", "", layer_sums),
     "native_layers_wrn_28_2_zen4": ("Convolutions of WRN-28-2 on Zen 4", "", layer_sums),
+    "native_layers_resnet50_xeon": ("Convolutions of ResNet-50 on a Xeon", NO_AMX, layer_sums),
+    "native_layers_wrn_28_2_xeon": ("Convolutions of WRN-28-2 on a Xeon", "", layer_sums),
     "avx2_layers": (
         "Convolutions of ResNet-50 with AVX2 alone",
         "Outputs and both gradients; FP32 and stored BF16.",
@@ -291,11 +311,14 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     ),
     "infer": ("Inference", "Random patterns, stem and classifier dense.", inference),
     "infer_zen4": ("Inference on Zen 4", "", inference),
+    "infer_xeon": ("Inference on a Xeon", NO_AMX, inference),
     "infer_callers": ("Several callers of one session", "ResNet-50, density 0.1, BF16, one image a call.", callers),
     "onnx_agreement": ("Agreement with ONNX Runtime", "FP32, random weights.", onnx),
     "operator_overhead": ("A call of an operator", "Microseconds: the kernel, and what comes on top of it.", overhead),
     "sparseprop_resnet50": ("SparseProp, ResNet-50's layers", "FP32 on both sides.", sparseprop),
     "sparseprop_wrn_28_2": ("SparseProp, WRN-28-2's layers", "", sparseprop),
+    "sparseprop_resnet50_xeon": ("SparseProp, ResNet-50's layers, on a Xeon", "", sparseprop),
+    "sparseprop_wrn_28_2_xeon": ("SparseProp, WRN-28-2's layers, on a Xeon", "", sparseprop),
     "kernels": ("Single layers between ordinary tensors", "Conversions of layout included.", plain_layers),
     "memory": ("Weight-side memory", "Weights, gradients, optimiser state, index, 16-bit copies.", memory),
     "mnist_table": ("MNIST, sparse momentum, test error", "BF16; last epoch; published: best epoch.", mnist),
@@ -303,6 +326,12 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "window": ("Dense windows", "LeNet-5-Caffe on MNIST at density 0.05.", window),
     "wire": ("Two hosts", "ResNet-20; network namespaces; bytes counted on the wire.", wire),
     "images": ("Image pipeline", "Encoded photographs to normalised float32 [3, 224, 224].", images),
+    "images_xeon": ("Image pipeline on a Xeon", "", images),
+    "loader_threads": (
+        "A second thread of a loader",
+        "Photographs in a folder; `bench/loader_threads.py`.",
+        loader_threads,
+    ),
     "protocols": ("Evaluation protocols", "100 photographs; a level is 1/255.", protocols),
     "loader_memory": ("The loader's memory", "", loader),
     "startup": (

@@ -171,12 +171,15 @@ void gather_group(const PlaneGatherJob& job, std::int64_t first_cell, std::int64
     const auto* const end = entries + job.segments[group + 1];
     for (const auto* entry = entries + job.segments[group]; entry != end; ++entry) {
       const Product product(x, *entry);
+#pragma GCC unroll 2
+      for (int turn = 0; turn < Product::kTurns; ++turn) {
 #pragma GCC unroll 32
-      for (int c = 0; c < kCells; ++c) {
-        const auto read = product.read(c * kCellBytes);
+        for (int c = 0; c < kCells; ++c) {
+          const auto read = product.read(turn, c * kCellBytes);
 #pragma GCC unroll 4
-        for (int o = 0; o < kShared<T>; ++o) {
-          product.add_to(sums[o][c], read, within + o);
+          for (int o = 0; o < kShared<T>; ++o) {
+            product.add_to(sums[o][c], read, turn, within + o);
+          }
         }
       }
     }

@@ -99,36 +99,31 @@ struct PairProduct<BFloat16> {
 };
 #endif
 
-// What one entry of a group adds: what it reads is made ready once for all its output channels.
+// What one entry of a group adds, in kTurns: what is read in a turn is made ready once for all output channels. One input
+// a turn, where products take one: the weights of both would leave too few registers for the sums.
 template <class T>
 struct GroupProduct;
 
 template <>
 struct GroupProduct<float> {
   using Entry = GroupEntry;
-  struct Read {
-    Wide<float> first, second;
-  };
-  const std::uint8_t *first, *second;
-  const Entry& entry;
+  using Read = Wide<float>;
+  static constexpr int kTurns = 2;
+  const std::uint8_t* inputs[kTurns];
+  const float* weights[kTurns];
   MEZZOTINT_INLINE GroupProduct(const std::uint8_t* x, const Entry& of)
-      : first(x + of.first), second(x + of.second), entry(of) {}
-  [[nodiscard]] inline MEZZOTINT_INLINE Read read(std::int64_t at) const {
+      : inputs{x + of.first, x + of.second}, weights{of.first_weights, of.second_weights} {}
+  [[nodiscard]] inline MEZZOTINT_INLINE Read read(int turn, std::int64_t at) const {
     Read found;
 #pragma GCC unroll 4
     for (int i = 0; i < kVecsOf<float>; ++i) {
-      found.first.v[i] = reinterpret_cast<const LooseVec*>(first + at)[i];
-      found.second.v[i] = reinterpret_cast<const LooseVec*>(second + at)[i];
+      found.v[i] = reinterpret_cast<const LooseVec*>(inputs[turn] + at)[i];
     }
     return found;
   }
-  inline MEZZOTINT_INLINE void add_to(Wide<float>& sum, const Read& from, std::int64_t channel) const {
-    const Vec one = broadcast(entry.first_weights[channel]), two = broadcast(entry.second_weights[channel]);
-#pragma GCC unroll 4
-    for (int i = 0; i < kVecsOf<float>; ++i) {
-      sum.v[i] += one * from.first.v[i];
-      sum.v[i] += two * from.second.v[i];
-    }
+  inline MEZZOTINT_INLINE void add_to(Wide<float>& sum, const Read& from, int turn, std::int64_t channel) const {
+    const Vec weight = broadcast(weights[turn][channel]);
+    each_vec(sum, from, [&](Vec& v, Vec x) MEZZOTINT_INLINE { v += weight * x; });
   }
 };
 
@@ -139,50 +134,45 @@ struct GroupProduct<BFloat16> {
   struct Read {
     __m512bh low, high;
   };
+  static constexpr int kTurns = 1;
   const std::uint8_t *first, *second;
-  const Entry& entry;
+  const std::uint32_t* weights;
   MEZZOTINT_INLINE GroupProduct(const std::uint8_t* x, const Entry& of)
-      : first(x + of.first), second(x + of.second), entry(of) {}
-  [[nodiscard]] inline MEZZOTINT_INLINE Read read(std::int64_t at) const {
+      : first(x + of.first), second(x + of.second), weights(of.weights) {}
+  [[nodiscard]] inline MEZZOTINT_INLINE Read read(int, std::int64_t at) const {
     const __m512i a = (__m512i)once((Bits)_mm512_loadu_si512(first + at));
     const __m512i b = (__m512i)once((Bits)_mm512_loadu_si512(second + at));
     return {(__m512bh)_mm512_unpacklo_epi16(a, b), (__m512bh)_mm512_unpackhi_epi16(a, b)};
   }
-  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, const Read& from, std::int64_t channel) const {
-    const __m512bh weights = (__m512bh)_mm512_set1_epi32(static_cast<int>(entry.weights[channel]));
-    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], from.low, weights);
-    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], from.high, weights);
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, const Read& from, int, std::int64_t channel) const {
+    const __m512bh both = (__m512bh)_mm512_set1_epi32(static_cast<int>(weights[channel]));
+    sum.v[0] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[0], from.low, both);
+    sum.v[1] = (Vec)_mm512_dpbf16_ps((__m512)sum.v[1], from.high, both);
   }
 };
 #else
 template <>
 struct GroupProduct<BFloat16> {
   using Entry = HalfGroupEntry;
-  struct Read {
-    Wide<BFloat16> first, second;
-  };
-  const std::uint8_t *first, *second;
-  const Entry& entry;
+  using Read = Wide<BFloat16>;
+  static constexpr int kTurns = 2;
+  const std::uint8_t* inputs[kTurns];
+  const std::uint32_t* weights;
   MEZZOTINT_INLINE GroupProduct(const std::uint8_t* x, const Entry& of)
-      : first(x + of.first), second(x + of.second), entry(of) {}
-  [[nodiscard]] inline MEZZOTINT_INLINE Read read(std::int64_t at) const {
+      : inputs{x + of.first, x + of.second}, weights(of.weights) {}
+  [[nodiscard]] inline MEZZOTINT_INLINE Read read(int turn, std::int64_t at) const {
     Read found;
 #pragma GCC unroll 4
     for (int i = 0; i < kVecsOf<BFloat16>; i += 2) {
-      const Bits a = once((Bits) reinterpret_cast<const LooseBits*>(first + at)[i / 2]);
-      const Bits b = once((Bits) reinterpret_cast<const LooseBits*>(second + at)[i / 2]);
-      found.first.v[i] = reinterpret_cast<Vec>(a << 16);
-      found.first.v[i + 1] = reinterpret_cast<Vec>(a & 0xffff0000u);
-      found.second.v[i] = reinterpret_cast<Vec>(b << 16);
-      found.second.v[i + 1] = reinterpret_cast<Vec>(b & 0xffff0000u);
+      const Bits pairs = once((Bits) reinterpret_cast<const LooseBits*>(inputs[turn] + at)[i / 2]);
+      found.v[i] = reinterpret_cast<Vec>(pairs << 16);
+      found.v[i + 1] = reinterpret_cast<Vec>(pairs & 0xffff0000u);
     }
     return found;
   }
-  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, const Read& from, std::int64_t channel) const {
-    const Vec one = broadcast(float_of(entry.weights[channel] << 16));
-    const Vec two = broadcast(float_of(entry.weights[channel] & 0xffff0000u));
-    each_vec(sum, from.first, [&](Vec& v, Vec x) MEZZOTINT_INLINE { v += one * x; });
-    each_vec(sum, from.second, [&](Vec& v, Vec x) MEZZOTINT_INLINE { v += two * x; });
+  inline MEZZOTINT_INLINE void add_to(Wide<BFloat16>& sum, const Read& from, int turn, std::int64_t channel) const {
+    const Vec weight = broadcast(float_of(turn == 0 ? weights[channel] << 16 : weights[channel] & 0xffff0000u));
+    each_vec(sum, from, [&](Vec& v, Vec x) MEZZOTINT_INLINE { v += weight * x; });
   }
 };
 #endif

@@ -51,8 +51,9 @@ def isa() -> str:
 def isas() -> tuple[str, ...]:
     """The variants that this CPU can run, best first.
 
-    On x86-64 out of ``"avx512_bf16"``, ``"avx512"``, ``"avx2"``; on AArch64 ``"neon_bf16"``, ``"neon"``; everywhere
-    ``"portable"``.
+    On x86-64 out of ``"avx512_bf16"``, ``"avx512_bf16_fma"`` (convolutions without the dot products, where these are
+    slow: a short trial decides which of the two is better), ``"avx512"``, ``"avx2"``; on AArch64 ``"neon_bf16"``,
+    ``"neon"``; everywhere ``"portable"``.
     """
     require()
     return tuple(_native.isas())
