@@ -47,9 +47,9 @@ constexpr std::int64_t kJpegMargin = 16 + 32;
 std::int64_t jpeg_decode(const std::uint8_t* data, std::size_t size, const Box& box, const Levels& to,
                          int reduction = 1);
 
-// Decodes `box` of the file and resizes `source`, a rectangle of the image, as `how` says (how.from is its size): nothing
-// but the result leaves the caches. With a reduction both are rounded to pixels of the reduced image.
-// Returns false where jpeg_decode refuses. Throws InvalidInput as resize_levels does.
+// Decodes `box` of the file and resizes `source`, a rectangle of the image, as `how` says (how.from is its size):
+// nothing but the result leaves the caches. With a reduction both are rounded to pixels of the reduced image. Returns
+// false where jpeg_decode refuses. Throws InvalidInput as resize_levels does.
 bool jpeg_resize(const std::uint8_t* data, std::size_t size, Box box, Box source, Resizing how, int reduction,
                  const Levels& result, const Context& with);
 

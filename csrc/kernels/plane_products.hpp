@@ -99,8 +99,8 @@ struct PairProduct<BFloat16> {
 };
 #endif
 
-// What one entry of a group adds, in kTurns: what is read in a turn is made ready once for all output channels. One input
-// a turn, where products take one: the weights of both would leave too few registers for the sums.
+// What one entry of a group adds, in kTurns: what is read in a turn is made ready once for all output channels. One
+// input a turn, where products take one: the weights of both would leave too few registers for the sums.
 template <class T>
 struct GroupProduct;
 
