@@ -198,11 +198,15 @@ def test_half_precision_is_as_near_to_float32_as_in_the_plain_layout(name: str, 
 
 @pytest.mark.parametrize("mode", ["fp32", "bf16"])
 def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
-    """Somebody else's ResNet-18, 25 steps: mean losses within 1 % (float32) and 5 % (bfloat16) of each other."""
+    """Somebody else's ResNet-18, 25 steps: mean losses within 0.2 % (float32) and 5 % (bfloat16) of each other.
+
+    At a rate of 0.05 such a small network is chaotic: the last bit of one sum, which is another one on every CPU, grows
+    to 2 % of the loss.
+    """
     curves = []
     for network in pair(TheirResNet18, 0.2):
         generator = torch.Generator().manual_seed(5)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
         precision, losses = mz.Precision(mode), []
         for _ in range(25):
             labels = torch.randint(0, 10, (16,), generator=generator)
@@ -215,7 +219,7 @@ def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
         curves.append(torch.tensor(losses))
     native_curve, plain_curve = curves
     assert plain_curve[-5:].mean() < plain_curve[:5].mean(), "it learns"
-    tolerance = 0.01 if mode == "fp32" else 0.05
+    tolerance = 0.002 if mode == "fp32" else 0.05
     assert abs(native_curve.mean() / plain_curve.mean() - 1) < tolerance
 
 
