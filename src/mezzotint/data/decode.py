@@ -166,26 +166,30 @@ def _missing(path: Path, name: str) -> str:
 def read_parts(
     files: Sequence[bytes], wanted: Sequence[Wanted], *, names: Sequence[str], max_pixels: int = MAX_PIXELS
 ) -> list[Part | None]:
-    """`read_part` of several image files; None where it would raise an error.
+    """`read_part` of several image files; None where it raises an error.
 
     What is resized while it is decoded is made in one call: threads that read images do not wait for each other.
     """
     _check_options("ignore", max_pixels)
     parts: list[Part | None] = [None] * len(files)
-    resized: list[tuple[int, Size, Resizing]] = []
+    resized: dict[int, tuple[Size, Resizing]] = {}
     for place, (data, want, name) in enumerate(zip(files, wanted, names, strict=True)):
         with suppress(Exception):  # whatever it is, read_part will raise it where somebody expects it
             request = _fast_request(data, name, max_pixels, want) if image_format(data[:64]) == "JPEG" else None
-            if request is None:
-                parts[place] = read_part(data, want, max_pixels=max_pixels, name=name)
-            elif isinstance(what := request[1], Resizing):
-                resized.append((place, request[0], what))
-            else:
-                parts[place] = _decoded_box(data, request[0], what)
-    made = jpeg.resize([(files[place], how) for place, _, how in resized])
-    for (place, size, how), levels in zip(resized, made, strict=True):
+            if request is not None:
+                size, what = request
+                if isinstance(what, Resizing):
+                    resized[place] = size, what
+                    continue
+                parts[place] = _decoded_box(data, size, what)
+            parts[place] = parts[place] or read_part(data, want, max_pixels=max_pixels, name=name)
+    made = jpeg.resize([(files[place], how) for place, (_, how) in resized.items()])
+    for (place, (size, how)), levels in zip(resized.items(), made, strict=True):
         if levels is not None:
             parts[place] = Part(levels, how.box, size, how)
+        else:
+            with suppress(Exception):
+                parts[place] = read_part(files[place], wanted[place], max_pixels=max_pixels, name=names[place])
     return parts
 
 
