@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mezzotint as mz
+from images import load_torchvision
 from mezzotint.bench.machine import write_result
 from mezzotint.data.protocols import Protocol, get_protocol, settings_of
 from protocol_peers import PEERS, Array, Peer
@@ -88,6 +89,7 @@ def main() -> None:
     files = sorted(path for path in arguments.folder.iterdir() if path.is_file())
     files = files[:: max(1, len(files) // arguments.images)][: arguments.images]
     images = [mz.read_image(file) for file in files]
+    load_torchvision()  # also beside a PyTorch for CPUs, where its own operators do not load
     table = Table("protocol", "peer", "maximum", "mean", "differing", title=f"levels of 255, {len(images)} photographs")
     rows = []
     for name in PROTOCOLS:
