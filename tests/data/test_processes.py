@@ -188,7 +188,16 @@ def test_nothing_is_left_behind(ending: str, tmp_path: Path) -> None:
         os.killpg(process.pid, sent)  # as a terminal or a scheduler does
     elif sent is not None:
         process.send_signal(sent)
-    _, told = process.communicate(timeout=60)
+    try:
+        _, told = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        if sent != signal.SIGINT:
+            raise
+        # The first one fell into a destructor (PyTorch's weak references to storages have some), where Python prints
+        # exceptions and goes on. Whoever sat there would press the keys again.
+        os.killpg(process.pid, sent)
+        _, told = process.communicate(timeout=30)
+        assert "Exception ignored" in told
     assert process.returncode == code, told
     deadline = time.monotonic() + 30
     while any(map(alive, pids)) and time.monotonic() < deadline:
@@ -197,7 +206,8 @@ def test_nothing_is_left_behind(ending: str, tmp_path: Path) -> None:
     assert list((Path(temporary)).glob("pymp-*")) == []
     assert [name for name in os.listdir("/dev/shm") if any(str(pid) in name for pid in pids)] == []
     words = {"an error": "the training fails", "Ctrl-C": "KeyboardInterrupt"}.get(ending, "")
-    assert (told.count("Traceback"), words in told) == (bool(words), True), told
+    ignored = told.count("Exception ignored")
+    assert (told.count("Traceback") - ignored, words in told) == (bool(words), True), told
 
 
 def alive(pid: int | None) -> bool:
