@@ -47,7 +47,7 @@ from mezzotint.data.augment import RandomResizedCrop
 from mezzotint.data.batch import Normalise
 from mezzotint.data.decode import read_image, read_part
 from mezzotint.data.random import Key
-from mezzotint.data.transform import Evaluate, build_transform
+from mezzotint.data.transform import Compose, Evaluate, build_transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TASKS = ("decode", "squash256", "torchvision", "train", "rand_augment", "shard")
@@ -61,17 +61,26 @@ Make = Callable[[bytes, int], object]
 """Of an encoded file and its number, an image; the number seeds what is random."""
 
 
-def ours() -> dict[str, Make]:
-    """mezzotint, as its loader works."""
-    normalise = Normalise(MEAN, STD)
+def our_chains() -> dict[str, Evaluate | Compose]:
+    """mezzotint's transform for each task but decoding."""
     crop: list[dict[str, Any]] = [{"name": "random_resized_crop"}, {"name": "horizontal_flip"}]
-    chains = {
+    return {
         "squash256": Evaluate("squash256"),
         "torchvision": Evaluate("torchvision"),
         "train": build_transform(crop),
         "rand_augment": build_transform([*crop, {"name": "rand_augment"}]),
         "shard": build_transform(crop),
     }
+
+
+def photographs(folder: Path) -> list[Path]:
+    """The JPEG files of a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+
+
+def ours() -> dict[str, Make]:
+    """mezzotint, as its loader works."""
+    normalise, chains = Normalise(MEAN, STD), our_chains()
 
     def maker(name: str) -> Make:
         chain = chains[name]
@@ -321,7 +330,7 @@ def main() -> None:
     )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    paths = sorted(path for path in chosen.data.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+    paths = photographs(chosen.data)
     files = [path.read_bytes() for path in paths[:: max(1, len(paths) // chosen.images)]][: chosen.images]
     rows, absent = measure(files, chosen.tasks, chosen.rounds)
     for threads in (1, 2):

@@ -15,7 +15,6 @@ import itertools
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,32 +26,21 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from images import MEAN, STD, as_shard, our_chains, photographs
 from mezzotint.bench.machine import handover_ns, in_words, write_result
-from mezzotint.data import Loader, build_transform, open_source
-from mezzotint.data.transform import Evaluate, Transform
-
-sys.path.insert(0, str(Path(__file__).parent))
-from images import MEAN, STD, as_shard  # the sibling script
+from mezzotint.data import Loader, open_source
 
 RESULT = Path(__file__).parent / "results" / "loader_threads.json"
-CROP: list[dict[str, Any]] = [{"name": "random_resized_crop"}, {"name": "horizontal_flip"}]
-TASKS = ("squash256", "torchvision", "train", "rand_augment", "shard")
+TASKS = tuple(our_chains())
 BATCH = 16
 APART = 4
 """Batches at either end of an epoch that do not count."""
 
 
-def transform_of(task: str) -> Transform:
-    """As `bench/images.py` has it for the task of that name."""
-    if task in ("squash256", "torchvision"):
-        return Evaluate(task)
-    return build_transform([*CROP, {"name": "rand_augment"}] if task == "rand_augment" else CROP)
-
-
 def loader_of(folder: Path, task: str, threads: int) -> Loader:
     """A loader over the photographs, or over those of a shard."""
     source = open_source(folder / ("shard" if task == "shard" else "whole"), split="train")
-    return Loader(source, transform_of(task), batch_size=BATCH, threads=threads, mean=MEAN, std=STD)
+    return Loader(source, our_chains()[task], batch_size=BATCH, threads=threads, mean=MEAN, std=STD)
 
 
 def seconds(loader: Loader) -> float:
@@ -128,8 +116,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} into bench/results")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    paths = sorted(path for path in chosen.data.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
-    files = [path.read_bytes() for path in itertools.islice(itertools.cycle(paths), chosen.images)]
+    paths = itertools.islice(itertools.cycle(photographs(chosen.data)), chosen.images)
+    files = [path.read_bytes() for path in paths]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kind, contents in (("whole", files), ("shard", as_shard(files))):

@@ -99,8 +99,7 @@ def main() -> None:
             flush=True,
         )
     if chosen.write:
-        beside = Path(__file__).parent / "results" / f"sparseprop_{chosen.network}.json"
-        path = chosen.results or beside
+        path = chosen.results or Path(__file__).parent / "results" / f"sparseprop_{chosen.network}.json"
         content = {"machine": machine(), "network": chosen.network, "sparseprop_over_ours": ratios, "rows": rows}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

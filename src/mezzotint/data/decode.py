@@ -180,14 +180,14 @@ def read_parts(
                 size, what = request
                 if isinstance(what, Resizing):
                     resized[place] = size, what
-                    continue
-                parts[place] = _decoded_box(data, size, what)
-            parts[place] = parts[place] or read_part(data, want, max_pixels=max_pixels, name=name)
+                else:
+                    parts[place] = _decoded_box(data, size, what)
     made = jpeg.resize([(files[place], how) for place, (_, how) in resized.items()])
     for (place, (size, how)), levels in zip(resized.items(), made, strict=True):
         if levels is not None:
             parts[place] = Part(levels, how.box, size, how)
-        else:
+    for place, part in enumerate(parts):
+        if part is None:
             with suppress(Exception):
                 parts[place] = read_part(files[place], wanted[place], max_pixels=max_pixels, name=names[place])
     return parts

@@ -11,7 +11,6 @@ changes: the length of the epoch, its order, and the pixels of every other sampl
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -30,7 +29,9 @@ from mezzotint.data.transform import BatchTransform, PartTransform, ResizeTransf
 from mezzotint.errors import DataError, ImageError, MezzotintError, message
 from mezzotint.kernels.images import Box, Resizing, Size
 
-_TOGETHER = 16  # samples that are read together; their files lie in memory meanwhile
+PIECE = 16
+"""Samples that are read together, and that a thread makes at a time: enough to make the hand-over cheap, few enough to
+share one batch among threads. Their files lie in memory meanwhile."""
 _DRAWS = 64  # of a stand-in: half of a data set may be bad, and still one of 2^64 draws fails
 
 
@@ -78,17 +79,17 @@ class BatchMaker:
     def samples(self, epoch: int, indices: NDArray[np.int64]) -> list[Sample]:
         """Some of the samples of a batch; a few at a time are read together."""
         made: list[Sample] = []
-        for start in range(0, len(indices), _TOGETHER):
-            few = indices[start : start + _TOGETHER].tolist()
-            made += map(self._sample, itertools.repeat(epoch), few, self._read_together(epoch, few))
+        for start in range(0, len(indices), PIECE):
+            few = indices[start : start + PIECE].tolist()
+            keys = [Key(self.seed, epoch, index) for index in few]
+            made += map(self._sample, few, keys, self._read_together(few, keys))
         return made
 
     def sample(self, epoch: int, index: int) -> Sample:
         """One sample, or what stands in for it; errors name it."""
-        return self._sample(epoch, index, None)
+        return self._sample(index, Key(self.seed, epoch, index), None)
 
-    def _sample(self, epoch: int, index: int, read: tuple[Part, int] | None) -> Sample:
-        key = Key(self.seed, epoch, index)
+    def _sample(self, index: int, key: Key, read: tuple[Part, int] | None) -> Sample:
         with self._naming(index):
             try:
                 part, label = read or self._read(index, key)
@@ -134,12 +135,11 @@ class BatchMaker:
             return Part(image, size.whole, size), label
         return self.source.read_part(index, _wanted(self._first, key))
 
-    def _read_together(self, epoch: int, indices: list[int]) -> list[tuple[Part, int] | None]:
+    def _read_together(self, indices: list[int], keys: list[Key]) -> list[tuple[Part, int] | None]:
         """What `_read` gives for each, or None: it shall be asked."""
         if self._first is None or not isinstance(self.source, EncodedSource):
             return [None] * len(indices)
-        wanted = [_wanted(self._first, Key(self.seed, epoch, index)) for index in indices]
-        return self.source.read_parts(indices, wanted)
+        return self.source.read_parts(indices, [_wanted(self._first, key) for key in keys])
 
     def _transformed(self, part: Part, key: Key) -> Tensor:
         if self.transform is None:

@@ -20,11 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from mezzotint.data.batch import Batch
-from mezzotint.data.maker import BatchMaker, Sample
+from mezzotint.data.maker import PIECE, BatchMaker, Sample
 from mezzotint.errors import RunError, message
 
-PIECE = 16
-"""Samples in a piece: enough to make the hand-over cheap, few enough to share one batch among threads."""
 _BATCHES_AHEAD = 2
 _numbers = count()
 
