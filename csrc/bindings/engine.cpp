@@ -22,8 +22,8 @@ using RowsArgument = std::array<std::int64_t, 2>;
 using ResultArgument = std::tuple<PlanesArgument, bool, std::optional<PlanesArgument>>;
 // (rows or nothing, output, size), as in RowsOrOutput.
 using TargetArgument = std::tuple<std::optional<RowsArgument>, std::int64_t, std::int64_t>;
-// (grouped, tile, parts), as in Choice.
-using ChoiceArgument = std::tuple<bool, std::int64_t, std::int64_t>;
+// (summing, tile, parts), as in Choice.
+using ChoiceArgument = std::tuple<std::int32_t, std::int64_t, std::int64_t>;
 // (curve, slope, low, high, step), as in Activation.
 using ActivationArgument = std::tuple<int, float, float, float, float>;
 // (bias [O], activation).
@@ -155,16 +155,21 @@ class PythonProgram {
   [[nodiscard]] std::vector<ChoiceArgument> choices(std::int64_t step) {
     std::vector<ChoiceArgument> found;
     for (const Choice choice : program_.step(step).choices(active())) {
-      found.emplace_back(choice.grouped, choice.tile, choice.parts);
+      found.emplace_back(static_cast<std::int32_t>(choice.summing), choice.tile, choice.parts);
     }
     return found;
   }
   ChoiceArgument choice(std::int64_t step) {
     const Choice choice = program_.step(step).choice();
-    return {choice.grouped, choice.tile, choice.parts};
+    return {static_cast<std::int32_t>(choice.summing), choice.tile, choice.parts};
   }
   void choose(std::int64_t step, const ChoiceArgument& choice) {
-    program_.step(step).choose({std::get<0>(choice), std::get<1>(choice), std::get<2>(choice)});
+    const auto& [summing, tile, parts] = choice;
+    if (summing < 0 || summing >= kSummings) {
+      throw InvalidInput("kernel of a program: received code " + std::to_string(summing) + "; allowed: 0 to " +
+                         std::to_string(kSummings - 1));
+    }
+    program_.step(step).choose({static_cast<Summing>(summing), tile, parts});
   }
   void settle() { program_.settle(); }
 

@@ -1,6 +1,5 @@
-// How does a convolution become a step? Its nonzeros become pairs of offsets and weights, once; where most weights are
-// there, or all, they become pairs for groups of output channels. The tasks of a step are tiles, or tiles and shares of
-// the output channels.
+// How does a convolution become a step? Its weights become what the chosen kernel reads (entries.hpp), once. The tasks
+// of the step are tiles, or tiles and shares of the output channels.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -8,6 +7,7 @@
 #include <optional>
 
 #include "core/error.hpp"
+#include "engine/entries.hpp"
 #include "engine/masks.hpp"
 #include "engine/routes.hpp"
 #include "engine/share.hpp"
@@ -24,119 +24,12 @@ constexpr double kLeastShared = 0.25;
 constexpr std::int64_t kLeastPart = std::int64_t{12} << 10, kMostPart = std::int64_t{40} << 10;
 constexpr std::int64_t kMostParts = 16;
 constexpr std::int64_t kFirstTile = 4;  // until another one is chosen
-
-std::uint32_t joined(float first, float second) {
-  BFloat16 low, high;
-  narrow(first, low);
-  narrow(second, high);
-  return low.bits | static_cast<std::uint32_t>(high.bits) << 16;
-}
-
-void set_weights(HalfPairEntry& entry, float first, float second) {
-  entry.weights = joined(first, second);
-}
-void set_weights(PairEntry& entry, float first, float second) {
-  entry.first_weight = first;
-  entry.second_weight = second;
-}
-void set_weights(HalfGroupEntry& entry, int channel, float first, float second) {
-  entry.weights[channel] = joined(first, second);
-}
-void set_weights(GroupEntry& entry, int channel, float first, float second) {
-  entry.first_weights[channel] = first;
-  entry.second_weights[channel] = second;
-}
-
-float value_at(const SparseWeight& weight, std::int64_t k) {
-  return static_cast<const float*>(weight.values)[k * weight.stride];
-}
-
-std::int32_t offset_of(const ConvStep& s, std::int64_t index, std::int64_t size) {
-  const std::int64_t out = index / s.conv.row(), within = index % s.conv.row();
-  const std::int64_t channel = out / s.conv.out_per_group() * s.conv.in_per_group + within / s.conv.taps();
-  const std::int64_t tap = within % s.conv.taps();
-  const std::int64_t bytes = (channel * s.x.shape.stride + s.tap_offsets[static_cast<std::size_t>(tap)]) * size;
-  if (std::abs(bytes) > std::numeric_limits<std::int32_t>::max()) {
-    throw InvalidInput("convolution: received an image of more than 2 GiB; allowed: less");
-  }
-  return static_cast<std::int32_t>(bytes);
-}
-
-// Where the nonzeros of each output channel begin.
-std::vector<std::int64_t> starts_of(const ConvStep& s) {
-  const auto* const end = s.weight.indices + s.weight.nnz;
-  std::vector<std::int64_t> starts{0};
-  for (std::int64_t out = 1; out <= s.conv.out; ++out) {
-    starts.push_back(std::lower_bound(s.weight.indices + starts.back(), end, out * s.conv.row()) - s.weight.indices);
-  }
-  return starts;
-}
-
-// Entries by output channel, or by group of them.
-template <class Entry>
-struct EntryList {
-  std::vector<Entry> entries;
-  std::vector<std::int32_t> segments;
-  std::vector<std::int32_t> channels;  // input channel of an entry's first number
-
-  void close() { segments.push_back(static_cast<std::int32_t>(entries.size())); }
-};
-
-template <class T, class Entry>
-EntryList<Entry> pairs_of(const ConvStep& s, const std::vector<std::int64_t>& starts) {
-  EntryList<Entry> list;
-  list.entries.reserve(static_cast<std::size_t>((s.weight.nnz + s.conv.out) / 2));
-  list.close();
-  for (std::size_t out = 0; out + 1 < starts.size(); ++out) {
-    for (std::int64_t k = starts[out]; k < starts[out + 1]; k += 2) {
-      const bool alone = k + 1 == starts[out + 1];
-      Entry entry{};
-      entry.first = offset_of(s, s.weight.indices[k], sizeof(T));
-      entry.second = alone ? entry.first : offset_of(s, s.weight.indices[k + 1], sizeof(T));
-      set_weights(entry, value_at(s.weight, k), alone ? 0.0f : value_at(s.weight, k + 1));
-      list.entries.push_back(entry);
-      list.channels.push_back(static_cast<std::int32_t>(s.weight.indices[k] % s.conv.row() / s.conv.taps()));
-    }
-    list.close();
-  }
-  return list;
-}
-
-// All weights of a convolution of one group of input channels, zeros included.
-template <class T, class Entry>
-EntryList<Entry> groups_of(const ConvStep& s, const std::vector<std::int64_t>& starts) {
-  const std::int64_t row = s.conv.row();
-  EntryList<Entry> list;
-  list.close();
-  std::vector<float> dense(static_cast<std::size_t>(kGroup * (row + 1)));
-  for (std::int64_t first = 0; first < s.conv.out; first += kGroup) {
-    std::fill(dense.begin(), dense.end(), 0.0f);
-    for (std::int64_t out = first; out < std::min(first + kGroup, s.conv.out); ++out) {
-      const auto at = static_cast<std::size_t>(out);
-      for (std::int64_t k = starts[at]; k < starts[at + 1]; ++k) {
-        const std::int64_t place = (out - first) * (row + 1) + s.weight.indices[k] % row;
-        dense[static_cast<std::size_t>(place)] = value_at(s.weight, k);
-      }
-    }
-    for (std::int64_t i = 0; i < row; i += 2) {
-      Entry entry{};
-      entry.first = offset_of(s, i, sizeof(T));
-      entry.second = i + 1 < row ? offset_of(s, i + 1, sizeof(T)) : entry.first;
-      for (int o = 0; o < kGroup; ++o) {
-        const auto place = static_cast<std::size_t>(o * (row + 1) + i);
-        set_weights(entry, o, dense[place], dense[place + 1]);
-      }
-      list.entries.push_back(entry);
-    }
-    list.close();
-  }
-  return list;
-}
+constexpr std::int64_t kLaneTiles = 4;  // with channels in the lanes, tiles are a multiple of it
 
 template <class T, class Pair, class Group>
 class ConvOf final : public Step {
  public:
-  explicit ConvOf(const ConvStep& s) : x_(s.x), y_(s.y), keeps_y_(s.keeps_y), bias_(s.bias), after_(s.after) {
+  explicit ConvOf(const ConvStep& s) : x_(s.x), y_(s.y), keeps_y_(s.keeps_y), after_(s.after) {
     if (s.phases) {
       phases_ = *s.phases;
       routes_ = Routes(y_.shape, phases_->shape);
@@ -145,7 +38,8 @@ class ConvOf final : public Step {
       residual_ = *s.residual;
     }
     inside_ = inside_of(y_.shape);
-    bias_.resize(bias_.size() + kGroup);  // whole groups
+    bias_.resize(static_cast<std::size_t>((s.conv.out + kLaneChannels - 1) / kLaneChannels + 1));  // whole blocks
+    std::memcpy(bias_.data(), s.bias.data(), s.bias.size() * sizeof(float));
     const double density =
         static_cast<double>(s.weight.nnz) / static_cast<double>(std::max<std::int64_t>(s.conv.out * s.conv.row(), 1));
     const std::vector<std::int64_t> starts = starts_of(s);
@@ -156,6 +50,7 @@ class ConvOf final : public Step {
     if (!shares || density < 1.0) {
       pairs_ = pairs_of<T, Pair>(s, starts);
     }
+    inputs_ = s.conv.row();
     channels_ = s.conv.in_per_group;
     most_parts_ = s.conv.groups == 1 ? std::min(kMostParts, channels_) : 1;
     if (!s.tap_offsets.empty()) {
@@ -163,7 +58,7 @@ class ConvOf final : public Step {
       const std::int64_t within = std::min(*most - *least, s.x.shape.stride);  // phases lie further apart
       halo_ = within * static_cast<std::int64_t>(sizeof(T)) / kCellBytes;
     }
-    choose({pairs_.segments.empty(), kFirstTile, 1});
+    choose({pairs_.segments.empty() ? Summing::kGroups : Summing::kPairs, kFirstTile, 1});
   }
 
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
@@ -190,7 +85,10 @@ class ConvOf final : public Step {
   }
 
   [[nodiscard]] std::int64_t kept_floats(const Kernels& kernels) const override {
-    const std::int64_t tile = std::min(choice_.tile, kernels.plane_tile_cells(y_.shape.dtype, choice_.grouped));
+    const std::int64_t tile = std::min(choice_.tile, kernels.plane_tile_cells(y_.shape.dtype, choice_.summing));
+    if (choice_.summing == Summing::kLanes) {
+      return tile * kLaneChannels * kLaneBlocks * kLaneChannels;
+    }
     return choice_.parts > 1 ? units() * tile * lanes_of(y_.shape.dtype) : 0;
   }
 
@@ -199,21 +97,21 @@ class ConvOf final : public Step {
       return {choice_};
     }
     std::vector<Choice> found;
-    for (const bool grouped : {false, true}) {
-      const bool there = !(grouped ? groups_.segments : pairs_.segments).empty();
-      const std::int64_t most = kernels.plane_tile_cells(y_.shape.dtype, grouped);
-      const std::int64_t cells = plane_cells(y_.shape);
-      for (std::int64_t tile = std::min({std::int64_t{2}, most, cells}); there && tile <= std::min(most, cells);
-           ++tile) {
-        const auto tiles = [cells](std::int64_t of) { return (cells + of - 1) / of; };
-        if (tile > 2 && tiles(tile) == tiles(tile - 1)) {
+    const std::int64_t cells = plane_cells(y_.shape);
+    const auto tiles = [cells](std::int64_t of) { return (cells + of - 1) / of; };
+    for (const Summing summing : {Summing::kPairs, Summing::kGroups, Summing::kLanes}) {
+      const std::int64_t most = has(summing) ? std::min(kernels.plane_tile_cells(y_.shape.dtype, summing), cells) : 0;
+      const std::int64_t step = summing == Summing::kLanes ? kLaneTiles : 1;
+      const std::int64_t first = std::min(std::max(step, std::int64_t{2}), most);
+      for (std::int64_t tile = first; first > 0 && tile <= most; tile += step) {
+        if (tile > first && tiles(tile) == tiles(tile - step)) {
           continue;  // cut as by the one before
         }
-        found.push_back({grouped, tile, 1});
-        for (std::int64_t parts = 2; !grouped && parts <= most_parts_; parts *= 2) {
+        found.push_back({summing, tile, 1});
+        for (std::int64_t parts = 2; summing == Summing::kPairs && parts <= most_parts_; parts *= 2) {
           const std::int64_t bytes = channels_ / parts * (tile + halo_) * kCellBytes;
           if (bytes >= kLeastPart && bytes <= kMostPart) {
-            found.push_back({grouped, tile, parts});
+            found.push_back({summing, tile, parts});
           }
         }
       }
@@ -222,16 +120,20 @@ class ConvOf final : public Step {
   }
   [[nodiscard]] Choice choice() const override { return choice_; }
   void choose(Choice choice) override {
-    const bool there = !(choice.grouped ? groups_.segments : pairs_.segments).empty();
-    if (settled_ || !there || choice.tile < 1 || choice.parts < 1 || (choice.grouped && choice.parts > 1)) {
+    if (settled_ || !has(choice.summing) || choice.tile < 1 || choice.parts < 1 ||
+        (choice.summing != Summing::kPairs && choice.parts > 1)) {
       throw InvalidInput("kernel of a convolution: received one that it does not have; allowed: one of choices()");
     }
-    const bool same_order = choice.grouped == choice_.grouped && choice.parts == choice_.parts;
+    const bool same_order = choice.summing == choice_.summing && choice.parts == choice_.parts;
     choice_ = choice;
     if (same_order && !segments_.empty()) {
       return;
     }
-    if (choice.grouped) {
+    lanes_ = {};
+    ordered_ = {};
+    if (choice.summing == Summing::kLanes) {
+      put_in_lanes();
+    } else if (choice.summing == Summing::kGroups) {
       use(groups_.entries, groups_.segments);
     } else if (choice.parts == 1) {
       use(pairs_.entries, pairs_.segments);
@@ -247,11 +149,12 @@ class ConvOf final : public Step {
     pairs_ = {};
     groups_ = {};
     ordered_ = {};
+    lanes_.cells = {};
   }
 
  private:
   [[nodiscard]] std::int64_t tile_of(const RunPlace& place) const {
-    return std::min(choice_.tile, place.kernels->plane_tile_cells(y_.shape.dtype, choice_.grouped));
+    return std::min(choice_.tile, place.kernels->plane_tile_cells(y_.shape.dtype, choice_.summing));
   }
   [[nodiscard]] std::int64_t tiles_of(const RunPlace& place) const {
     const std::int64_t tile = tile_of(place);
@@ -263,10 +166,32 @@ class ConvOf final : public Step {
     entry_bytes_ = static_cast<std::int64_t>(entries.size() * sizeof(Entry));
     segments_ = std::move(segments);
   }
+  [[nodiscard]] bool has(Summing summing) const {
+    switch (summing) {
+      case Summing::kPairs:
+        return !pairs_.segments.empty();
+      case Summing::kGroups:
+        return !groups_.segments.empty();
+      case Summing::kLanes:
+        return std::is_same_v<Group, GroupEntry> && !groups_.segments.empty();
+    }
+    return false;
+  }
+  void put_in_lanes() {
+    if constexpr (std::is_same_v<Group, GroupEntry>) {
+      lanes_ = in_lanes(groups_, inputs_);
+      std::vector<std::int32_t> segments;  // as if each cell of weights were an entry
+      const auto cells = static_cast<std::int64_t>(lanes_.cells.size());
+      for (std::int64_t at = 0; at < cells; at += kLaneBlocks * inputs_) {
+        segments.push_back(static_cast<std::int32_t>(at));
+      }
+      segments.push_back(static_cast<std::int32_t>(cells));
+      use(lanes_.cells, std::move(segments));
+    }
+  }
   // All pairs of the first part of the input channels, then those of the second one: in the order in which they are
   // read.
   void order_by_parts() {
-    ordered_.clear();
     std::vector<std::int32_t> segments{0};
     for (std::int64_t part = 0; part < choice_.parts; ++part) {
       for (std::size_t out = 0; out + 1 < pairs_.segments.size(); ++out) {
@@ -319,13 +244,15 @@ class ConvOf final : public Step {
     if (residual_) {
       job.residual = residual_->at(place, image);
     }
-    job.grouped = choice_.grouped;
+    job.summing = choice_.summing;
     job.entries = entries_;
     job.segments = segments_.data();
+    job.offsets = lanes_.offsets.data();
+    job.inputs = inputs_;
     job.units = this->units();
     job.parts = choice_.parts;
     job.kept = kept;
-    job.bias = bias_.data();
+    job.bias = reinterpret_cast<const float*>(bias_.data());
     job.after = after_;
     job.inside = inside_->view();
     job.tile = tile_of(place);
@@ -338,8 +265,10 @@ class ConvOf final : public Step {
   Routes routes_;            // to the phases
   EntryList<Pair> pairs_;    // empty: not a choice
   EntryList<Group> groups_;  // the same
+  // Made for a choice, of the former.
   std::vector<Pair> ordered_;
-  std::vector<float> bias_;
+  LaneWeights lanes_;
+  std::vector<Cell> bias_;
   Activation after_;
   std::shared_ptr<const Inside> inside_;
   Choice choice_{};
@@ -347,7 +276,7 @@ class ConvOf final : public Step {
   const void* entries_ = nullptr;
   std::int64_t entry_bytes_ = 0;
   std::vector<std::int32_t> segments_;
-  std::int64_t channels_ = 0, most_parts_ = 1;
+  std::int64_t inputs_ = 0, channels_ = 0, most_parts_ = 1;
   std::int64_t halo_ = 0;  // cells that taps read beside a tile
   bool settled_ = false;
 };

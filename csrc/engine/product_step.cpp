@@ -102,14 +102,16 @@ class ProductOf final : public Step {
     if (settled_ || !entries_) {
       return entries_ ? std::vector<Choice>{choice()} : std::vector<Choice>{};
     }
-    return {{true, 1, 1}, {false, 1, 1}};
+    return {{Summing::kGroups, 1, 1}, {Summing::kPairs, 1, 1}};
   }
-  [[nodiscard]] Choice choice() const override { return entries_ ? Choice{!gathers_, 1, 1} : Choice{}; }
+  [[nodiscard]] Choice choice() const override {
+    return entries_ ? Choice{gathers_ ? Summing::kPairs : Summing::kGroups, 1, 1} : Choice{};
+  }
   void choose(Choice choice) override {
-    if (settled_ || !entries_ || choice.tile != 1 || choice.parts != 1) {
+    if (settled_ || !entries_ || choice.summing == Summing::kLanes || choice.tile != 1 || choice.parts != 1) {
       throw InvalidInput("kernel of a linear layer: received one that it does not have; allowed: one of choices()");
     }
-    gathers_ = !choice.grouped;
+    gathers_ = choice.summing == Summing::kPairs;
   }
   [[nodiscard]] std::int64_t weight_bytes() const override {
     return gathers_ ? static_cast<std::int64_t>(blocks_.size() * sizeof(RowBlock<T, Place>)) : 0;

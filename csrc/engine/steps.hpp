@@ -42,10 +42,9 @@ struct RowsOrOutput {
   std::int64_t size = 0;     // numbers of an image
 };
 
-// How a convolution is summed: for groups of output channels at once, with their zeros, or for each alone, so many
-// cells at once, the input channels in so many parts. A linear layer: with its zeros, or its nonzeros alone.
+// How a convolution or linear layer is summed, how many cells at once, and the input channels in how many parts.
 struct Choice {
-  bool grouped = false;
+  Summing summing = Summing::kPairs;
   std::int64_t tile = 0;
   std::int64_t parts = 1;
 };

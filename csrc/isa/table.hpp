@@ -36,7 +36,7 @@ struct Kernels {
   void (*unpack_row)(const PackJob& job, std::int64_t block, std::int64_t row);
   // The plane layout. Cells that are summed at once, at most; then tiles of the job for output channels (or groups of
   // them) [first, last).
-  std::int64_t (*plane_tile_cells)(Dtype dtype, bool grouped);
+  std::int64_t (*plane_tile_cells)(Dtype dtype, Summing summing);
   void (*plane_gather)(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                        std::int64_t last);
   // Cells of y [first, last) of a channel, or rows of x (spread), with the borders beside them.

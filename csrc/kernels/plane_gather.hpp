@@ -1,21 +1,21 @@
 // How is a sparse convolution summed where neighbours are pixels? A tile of cells of one output channel stays in
 // registers while its nonzeros pass by, two at a time; each reads the input at its offset, aligned or not.
 //
-// Dense convolutions take a group of output channels at once, which share what is read.
+// Dense convolutions take a group of output channels at once, which share what is read, or have them in the lanes
+// (plane_lanes.hpp).
 //
 // Short tiles keep the input of all channels in level 1 of the cache, but leave too few sums at once to hide the
 // latency of a multiply-add: they are summed in several sets, taking turns, which are added in the end.
 #pragma once
 
-#include "kernels/curve.hpp"
-#include "kernels/halves.hpp"
+#include "kernels/plane_finish.hpp"
+#include "kernels/plane_lanes.hpp"
 #include "kernels/plane_products.hpp"
 
 namespace mezzotint {
 namespace {
 
-// Vectors of sums that leave room for what is multiplied, and that hide the latency of a multiply-add.
-constexpr int kSumVecs = MEZZOTINT_REGISTERS == 32 ? 24 : 10;
+// Vectors of sums that hide the latency of a multiply-add.
 constexpr int kBusyVecs = 10;
 
 template <class T>
@@ -25,65 +25,6 @@ constexpr int kSets = kCells * kVecsOf<T> >= kBusyVecs                          
                       : 4 * kCells * kVecsOf<T> <= kSumVecs && 2 * kCells * kVecsOf<T> < kBusyVecs ? 4
                       : 2 * kCells * kVecsOf<T> <= kSumVecs                                        ? 2
                                                                                                    : 1;
-
-inline MEZZOTINT_INLINE Cell* cell_of(const std::uint8_t* pixels, std::int64_t cell) {
-  return reinterpret_cast<Cell*>(const_cast<std::uint8_t*>(pixels)) + cell;
-}
-
-// Writes a cell: zero wherever there is no pixel, whatever was summed there.
-template <class T>
-inline MEZZOTINT_INLINE void put_inside(Cell* to, Wide<T> sum, const InsideView& inside, std::int64_t cell) {
-#ifdef __AVX512BF16__
-  if constexpr (sizeof(T) == sizeof(BFloat16)) {
-    // As CellOf<BFloat16>::store, word by word.
-    const __m512i order = _mm512_set_epi16(31, 30, 29, 28, 15, 14, 13, 12, 27, 26, 25, 24, 11, 10, 9, 8, 23, 22, 21, 20,
-                                           7, 6, 5, 4, 19, 18, 17, 16, 3, 2, 1, 0);
-    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)sum.v[1], (__m512)sum.v[0]);
-    _mm512_store_si512(to, _mm512_maskz_permutexvar_epi16(inside.bits[cell], order, halves));
-    return;
-  }
-#endif
-  each_vec(sum, CellOf<T>::load(static_cast<const Cell*>(inside.ones) + cell),
-           [](Vec& v, Vec m) MEZZOTINT_INLINE { v = m > 0.0f ? v : Vec{}; });
-  CellOf<T>::template store<false>(to, sum);
-}
-
-// What follows the sums of a tile of a channel.
-template <class T, int kCells>
-inline MEZZOTINT_INLINE void finish_cells(const PlaneGatherJob& job, std::int64_t channel, std::int64_t first_cell,
-                                          Wide<T> (&sums)[kCells]) {
-  if (job.residual.data) {
-    const std::uint8_t* const residual = pixels_of(job.residual, 0, channel);
-#pragma GCC unroll 32
-    for (int c = 0; c < kCells; ++c) {
-      each_vec(sums[c], CellOf<T>::load(cell_of(residual, first_cell + c)),
-               [](Vec& v, Vec r) MEZZOTINT_INLINE { v += r; });
-    }
-  }
-  activate(job.after, [&](const auto& change) MEZZOTINT_INLINE {
-#pragma GCC unroll 32
-    for (int c = 0; c < kCells; ++c) {
-      each_vec(sums[c], change);
-    }
-  });
-  std::uint8_t* const y = job.y.data ? pixels_of(job.y, 0, channel) : nullptr;
-  std::uint8_t* const phases = job.phases.data ? pixels_of(job.phases, 0, channel) : nullptr;
-#pragma GCC unroll 32
-  for (int c = 0; c < kCells; ++c) {
-    Cell unkept;
-    Cell* const to = y ? cell_of(y, first_cell + c) : &unkept;
-    put_inside(to, sums[c], job.inside, first_cell + c);
-    if (phases) {
-      put_phases<T>(job.routes, first_cell + c, to, phases);
-    }
-  }
-  if (first_cell == 0 && y) {
-    clear_borders(job.y, y, channel);
-  }
-  if (first_cell == 0 && phases) {
-    clear_unrouted(job.routes, phases, channel + 1 == job.y.channels);
-  }
-}
 
 template <class T, int kCells>
 inline MEZZOTINT_INLINE void fill(Wide<T> (&sums)[kCells], float value) {
@@ -212,11 +153,16 @@ PlaneFunction find_group(std::int64_t cells) {
   }
 }
 
-std::int64_t plane_tile_cells(Dtype dtype, bool grouped) {
-  if (dtype == Dtype::kBFloat16) {
-    return grouped ? kSharedCells<BFloat16> : kPlaneCells<BFloat16>;
+std::int64_t plane_tile_cells(Dtype dtype, Summing summing) {
+  const bool half = dtype == Dtype::kBFloat16;
+  switch (summing) {
+    case Summing::kGroups:
+      return half ? kSharedCells<BFloat16> : kSharedCells<float>;
+    case Summing::kLanes:
+      return half ? 0 : kMostLaneCells;
+    default:
+      return half ? kPlaneCells<BFloat16> : kPlaneCells<float>;
   }
-  return grouped ? kSharedCells<float> : kPlaneCells<float>;
 }
 
 // Tiles are cut evenly, as in gather.hpp. Channels run fastest: all of them read the same input.
@@ -227,13 +173,15 @@ void plane_gather_tiles(const PlaneGatherJob& job, std::int64_t first_tile, std:
   const std::int64_t tiles = (cells + job.tile - 1) / job.tile;
   for (std::int64_t t = first_tile; t < last_tile; ++t) {
     const std::int64_t begin = t * cells / tiles, count = (t + 1) * cells / tiles - begin;
-    (job.grouped ? find_group<T>(count) : find_cells<T>(count))(job, begin, first, last);
+    (job.summing == Summing::kGroups ? find_group<T>(count) : find_cells<T>(count))(job, begin, first, last);
   }
 }
 
 void plane_gather(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                   std::int64_t last) {
-  if (job.y.dtype == Dtype::kBFloat16) {
+  if (job.summing == Summing::kLanes) {
+    plane_gather_lanes(job, first_tile, last_tile, first, last);
+  } else if (job.y.dtype == Dtype::kBFloat16) {
     plane_gather_tiles<BFloat16>(job, first_tile, last_tile, first, last);
   } else {
     plane_gather_tiles<float>(job, first_tile, last_tile, first, last);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/activation.hpp"
+#include "core/packed.hpp"
 #include "core/planes.hpp"
 
 namespace mezzotint {
@@ -30,6 +31,17 @@ struct HalfGroupEntry {
   std::int32_t first, second;
   std::uint32_t weights[kGroup];
 };
+
+// The weights of a dense convolution in FP32 with output channels in the lanes: [blocks][inputs] cells of kLaneChannels
+// channels, several blocks a unit. Tiles are short enough that a byte counts their pixels.
+constexpr int kLaneChannels = static_cast<int>(kCellBytes / sizeof(float));
+constexpr int kLaneBlocks = 4;
+constexpr std::int64_t kMostLaneCells = 16;
+
+// How a convolution is summed: the nonzeros of each output channel in pairs; all weights, of a group of output channels
+// at once; or those with output channels in the lanes. A linear layer: its nonzeros, or all weights of a group.
+enum class Summing : std::int32_t { kPairs, kGroups, kLanes };
+constexpr std::int32_t kSummings = 3;
 
 // Which numbers of a plane are pixels: 1 or 0 in the type of the plane, and a bit for each.
 struct InsideView {
@@ -64,12 +76,15 @@ struct PlaneGatherJob {
   Planes phases;       // of y, for windows of stride 2: all four, or the first ones; data null: not wanted
   PhaseRoutes routes;  // to them
   Planes residual;     // data null: absent; its pitch is that of y
-  bool grouped;        // entries are of kGroup channels each
-  const void* entries;
+  Summing summing;
+  const void* entries;  // or cells of weights
   // The entries of part p of channel (or group) i are segments[p * units + i] up to the next one. A part is a range of
   // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
   // their sums wait in `kept` in between, kCells cells in FP32 for each. Groups have one part.
   const std::int32_t* segments;
+  const std::int32_t*
+      offsets;  // with channels in the lanes, instead: of each input, in bytes; its sums are `kept`, too
+  std::int64_t inputs;
   std::int64_t units, parts;
   float* kept;
   const float* bias;  // [channels], or whole groups

@@ -89,8 +89,9 @@ void check_conv(const Case& c, Random& random) {
   for (Sum& sum : sums) {
     sum.value = std::clamp(sum.value, static_cast<double>(clamp.low), static_cast<double>(clamp.high));
   }
+  const char* const names[] = {"pairs", "groups", "lanes"};
   for (const Choice choice : step->choices(c.kernels)) {
-    const std::string what = std::string(choice.grouped ? "grouped" : "pairs") + ", tile " +
+    const std::string what = std::string(names[static_cast<std::size_t>(choice.summing)]) + ", tile " +
                              std::to_string(choice.tile) + ", parts " + std::to_string(choice.parts) + ": " +
                              describe(conv, x.view(), c.dtype);
     step->choose(choice);
@@ -350,11 +351,22 @@ Case many_channels(const Kernels& kernels, Random& random) {
   return {kernels, with_nonzeros(conv, 0.1, random), Dtype::kBFloat16, 2, 6, 7};
 }
 
+// Output channels for several blocks of lanes and a rest, inputs for several turns.
+Case many_outputs(const Kernels& kernels, Random& random) {
+  Conv conv;
+  conv.in_per_group = 23;
+  conv.out = 121;
+  conv.kernel_h = conv.kernel_w = 3;
+  conv.top = conv.bottom = conv.left = conv.right = 1;
+  return {kernels, with_nonzeros(conv, 0.9, random), Dtype::kFloat32, 2, 11, 13};
+}
+
 }  // namespace
 
 void test_planes(const Kernels& kernels) {
   Random random(7);
   check_conv(many_channels(kernels, random), random);
+  check_conv(many_outputs(kernels, random), random);
   for (int i = 0; i < 60; ++i) {
     check_conv(any_case(kernels, random), random);
     check_max_and_average(any_case(kernels, random), random);

@@ -18,7 +18,7 @@ from mezzotint.deploy.engine import model as engine_model
 from mezzotint.deploy.engine import tune
 from mezzotint.deploy.engine.compile import Compiled
 from mezzotint.kernels import native
-from mezzotint.kernels.native_program import Choice
+from mezzotint.kernels.native_program import Choice, Summing
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -28,7 +28,7 @@ def taking(with_zeros: bool) -> Callable[[Compiled, Sequence[tuple[int, ...]], i
 
     def take(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
         choices = [compiled.program.choices(step) for step in range(len(compiled.program))]
-        found = [next((one for one in some if one[0] == with_zeros), None) for some in choices]
+        found = [next((one for one in some if (one[0] == Summing.GROUPS) == with_zeros), None) for some in choices]
         assert any(choice is not None for choice in found)
         tune.apply(compiled, found)
         return found

@@ -20,6 +20,7 @@ from torch import nn
 from mezzotint.deploy import Session
 from mezzotint.deploy.engine.plan_file import PlanFile, _digest
 from mezzotint.kernels import native
+from mezzotint.kernels.native_program import Summing
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -32,10 +33,11 @@ def test_it_is_made_and_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     path = tmp_path / "net.plan"
     first = session_of(path)
     content = json.loads(path.read_text())
-    assert content["format"] == 1
+    assert content["format"] == 2
     # Another choice than any measurement would make shows that the file is read.
     for key, choices in content["programs"].items():
-        content["programs"][key] = [choice and [choice[0], min(choice[1], 2), 1] for choice in choices]
+        others = [choice and [min(choice[0], Summing.GROUPS), min(choice[1], 2), 1] for choice in choices]
+        content["programs"][key] = others
     del content["sha256"]
     path.write_text(json.dumps({**content, "sha256": _digest(content)}))
     second = session_of(path)
@@ -50,7 +52,7 @@ def test_it_is_made_and_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         (lambda text: text[: len(text) // 2], "it is damaged"),
         (lambda text: "", "it is damaged"),
         (lambda text: "[" * 100_000, "it is damaged"),
-        (lambda text: "{}", "no plan of format 1"),
+        (lambda text: "{}", "no plan of format 2"),
         (lambda text: text.replace('"threads": 1', '"threads": 9'), "its checksum is another one"),
     ],
 )

@@ -9,6 +9,7 @@ go on as there are cores for; others wait in line.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -25,14 +26,27 @@ ActivationCode = tuple[int, float, float, float, float]
 """Curve, slope, bounds and step of the result, as ``Activation`` in ``csrc/core/activation.hpp``."""
 Tail = tuple[list[float], ActivationCode]
 """Bias and activation."""
-Choice = tuple[bool, int, int]
-"""Whether groups of output channels are summed together, the cells that are summed at once, and the parts that the
-input channels are summed in."""
 Target = tuple[RowsCode | None, int, int]
 """Rows in the arena, or the number of an output (else -1); the numbers of an image."""
 
-#: Output channels that a grouped kernel sums together (``kGroup`` in ``csrc/kernels/plane_jobs.hpp``).
+#: Output channels of a group, and those that lie in lanes (``kGroup`` and ``kLaneChannels``, beside ``Summing``).
 GROUP = 4
+LANES = 16
+
+
+class Summing(IntEnum):
+    """How a convolution or linear layer is summed (``Summing`` in ``csrc/kernels/plane_jobs.hpp``)."""
+
+    PAIRS = 0
+    """The nonzeros of each output channel, two at a time; of a linear layer, its nonzeros."""
+    GROUPS = 1
+    """All weights of a group of output channels; of a linear layer, all weights."""
+    LANES = 2
+    """All weights, output channels in the lanes of a vector."""
+
+
+Choice = tuple[Summing, int, int]
+"""How it is summed, the cells that are summed at once, and the parts that the input channels are summed in."""
 
 
 class NativeProgram:
@@ -118,12 +132,12 @@ class NativeProgram:
 
     def choices(self, step: int) -> list[Choice]:
         """The kernels that can do a convolution; none for other steps."""
-        return [(bool(grouped), int(tile), int(parts)) for grouped, tile, parts in self._program.choices(step)]
+        return [(Summing(summing), int(tile), int(parts)) for summing, tile, parts in self._program.choices(step)]
 
     def choice(self, step: int) -> Choice:
         """The kernel that does a convolution."""
-        grouped, tile, parts = self._program.choice(step)
-        return grouped, tile, parts
+        summing, tile, parts = self._program.choice(step)
+        return Summing(summing), tile, parts
 
     def choose(self, step: int, choice: Choice) -> None:
         """Take another kernel; not while the program runs.

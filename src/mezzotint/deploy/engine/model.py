@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,7 +18,7 @@ from mezzotint.deploy.engine.shapes import note_shapes
 from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
 from mezzotint.deploy.engine.tune import apply, fits, tune
 from mezzotint.kernels import native
-from mezzotint.kernels.native_program import GROUP
+from mezzotint.kernels.native_program import GROUP, LANES, Summing
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.explain import title
@@ -30,6 +30,11 @@ from mezzotint.lowering.trace import Untraceable, traced
 _log = logging.getLogger(__name__)
 #: Images that go through a network together: a larger batch is done in rounds, so that activations stay in the caches.
 IMAGES = 4
+_KERNELS: Final = {
+    Summing.PAIRS: "pairs of nonzeros",
+    Summing.GROUPS: f"{GROUP} output channels at once, all weights",
+    Summing.LANES: f"{LANES} output channels side by side, all weights",
+}
 #: Programs that are kept, the newest ones.
 _SIZES_KEPT = 8
 
@@ -162,12 +167,12 @@ class NativeSegment(nn.Module):
         return found
 
     def _kernel(self, compiled: Compiled, step: int) -> str:
-        what, (grouped, tile, parts) = compiled.steps[step], compiled.program.choice(step)
+        what, (summing, tile, parts) = compiled.steps[step], compiled.program.choice(step)
         if not tile:
             return what.kernel
         if what.is_linear:
-            return f"{what.kernel}: {'all weights' if grouped else 'nonzeros alone'}"
-        kernel = f"{GROUP} output channels at once, all weights" if grouped else "pairs of nonzeros"
+            return f"{what.kernel}: {'nonzeros alone' if summing == Summing.PAIRS else 'all weights'}"
+        kernel = _KERNELS[summing]
         kernel += f", input channels in {parts} parts" if parts > 1 else ""
         return f"{what.kernel}: {kernel}, {tile} cells at once"
 

@@ -23,9 +23,9 @@ from mezzotint.data.durable import replace_file
 from mezzotint.errors import message
 from mezzotint.kernels import native
 from mezzotint.kernels.hardware import processor_model
-from mezzotint.kernels.native_program import Choice
+from mezzotint.kernels.native_program import Choice, Summing
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _log = logging.getLogger(__name__)
 
 
@@ -115,8 +115,8 @@ def _choice(found: Any) -> Choice | None:
     match found:
         case None:
             return None
-        case [bool(grouped), int(tile), int(parts)]:
-            return grouped, tile, parts
+        case [int(summing), int(tile), int(parts)] if summing in list(Summing):
+            return Summing(summing), tile, parts
         case _:
             raise _Unusable("one of its choices is no kernel")
 

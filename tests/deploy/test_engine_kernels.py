@@ -1,0 +1,86 @@
+"""Do all kernels that a dense convolution can take compute the same, and does a session say which one it is?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mezzotint.deploy import Description, Session
+from mezzotint.deploy.engine import model as engine_model
+from mezzotint.deploy.engine import tune
+from mezzotint.deploy.engine.compile import Compiled
+from mezzotint.kernels import native
+from mezzotint.kernels.native_program import Choice, Summing
+
+pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+WORDS = {Summing.GROUPS: "4 output channels at once", Summing.LANES: "16 output channels side by side"}
+SHAPE = (3, 15, 13)
+
+
+@pytest.fixture(params=native.isas() if native.unavailable() is None else ())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    native.force_isa(request.param)
+    yield request.param
+    native.force_isa(None)
+
+
+class Bottleneck(nn.Module):
+    """Channels that fill no block, inputs for several turns, a residual, a stride and phases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 37, 3, padding=1)
+        self.narrow = nn.Conv2d(37, 70, 3, padding=1)
+        self.wide = nn.Conv2d(70, 37, 1)
+        self.down = nn.Conv2d(37, 18, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.relu(x + self.wide(torch.relu(self.narrow(x))))
+        return nn.functional.relu6(self.down(x))
+
+
+def session_of(model: nn.Module, dtype: str, pick: Callable[[list[Choice]], Choice]) -> Session:
+    """A session whose convolutions take what is picked from their choices."""
+
+    def take(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
+        choices = [compiled.program.choices(step) for step in range(len(compiled.program))]
+        found = [pick(some) if some else None for some in choices]
+        tune.apply(compiled, found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_model, "tune", take)
+        session = Session(model, 2, dtype, description=Description(input_shape=SHAPE))
+        session.run([np.zeros((1, *SHAPE), np.float32)])
+    return session
+
+
+@pytest.mark.parametrize("summing", WORDS)
+@pytest.mark.parametrize("tile", [min, max])
+def test_each_way_to_sum_is_right_and_told(isa: str, summing: Summing, tile: Callable[[list[Choice]], Choice]) -> None:
+    torch.manual_seed(0)
+    model = Bottleneck().eval()
+    x = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        expected = model.double()(x.double()).numpy()
+    session = session_of(model.float(), "fp32", lambda choices: tile([one for one in choices if one[0] == summing]))
+    np.testing.assert_allclose(session.run([x.numpy()])[0], expected, rtol=1e-5, atol=2e-6)
+    assert session.explain().count(WORDS[summing]) >= 4
+
+
+@pytest.mark.parametrize(("dtype", "kinds"), [("fp32", {Summing.GROUPS, Summing.LANES}), ("bf16", {Summing.GROUPS})])
+def test_channels_lie_in_lanes_in_fp32_alone(dtype: str, kinds: set[Summing]) -> None:
+    seen: set[Summing] = set()
+
+    def note(choices: list[Choice]) -> Choice:
+        seen.update(choice[0] for choice in choices)
+        return choices[0]
+
+    session_of(Bottleneck().eval(), dtype, note)
+    assert seen == kinds
