@@ -97,16 +97,8 @@ class ConvOf final : public Step {
       return {choice_};
     }
     std::vector<Choice> found;
-    const std::int64_t cells = plane_cells(y_.shape);
-    const auto tiles = [cells](std::int64_t of) { return (cells + of - 1) / of; };
     for (const Summing summing : {Summing::kPairs, Summing::kGroups, Summing::kLanes}) {
-      const std::int64_t most = has(summing) ? std::min(kernels.plane_tile_cells(y_.shape.dtype, summing), cells) : 0;
-      const std::int64_t step = summing == Summing::kLanes ? kLaneTiles : 1;
-      const std::int64_t first = std::min(std::max(step, std::int64_t{2}), most);
-      for (std::int64_t tile = first; first > 0 && tile <= most; tile += step) {
-        if (tile > first && tiles(tile) == tiles(tile - step)) {
-          continue;  // cut as by the one before
-        }
+      for (const std::int64_t tile : tiles_for(summing, kernels)) {
         found.push_back({summing, tile, 1});
         for (std::int64_t parts = 2; summing == Summing::kPairs && parts <= most_parts_; parts *= 2) {
           const std::int64_t bytes = channels_ / parts * (tile + halo_) * kCellBytes;
@@ -155,6 +147,26 @@ class ConvOf final : public Step {
  private:
   [[nodiscard]] std::int64_t tile_of(const RunPlace& place) const {
     return std::min(choice_.tile, place.kernels->plane_tile_cells(y_.shape.dtype, choice_.summing));
+  }
+  // Tiles that cut the planes differently, up to the largest one.
+  [[nodiscard]] std::vector<std::int64_t> tiles_for(Summing summing, const Kernels& kernels) const {
+    const std::int64_t cells = plane_cells(y_.shape);
+    const std::int64_t most = has(summing) ? std::min(kernels.plane_tile_cells(y_.shape.dtype, summing), cells) : 0;
+    const std::int64_t step = summing == Summing::kLanes ? kLaneTiles : 1;
+    std::vector<std::int64_t> found;
+    const auto add = [&](std::int64_t tile) {
+      const auto cut = [cells](std::int64_t of) { return (cells + of - 1) / of; };
+      if (found.empty() || cut(tile) != cut(found.back())) {
+        found.push_back(tile);
+      }
+    };
+    for (std::int64_t tile = std::max(step, std::int64_t{2}); tile < most; tile += step) {
+      add(tile);
+    }
+    if (most > 0) {
+      add(most);
+    }
+    return found;
   }
   [[nodiscard]] std::int64_t tiles_of(const RunPlace& place) const {
     const std::int64_t tile = tile_of(place);

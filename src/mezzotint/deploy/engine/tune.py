@@ -15,8 +15,8 @@ import torch
 from mezzotint.deploy.engine.compile import Compiled
 from mezzotint.kernels.native_program import Choice
 
-#: Cells at once that are tried, of those that are choices; 7 is a whole plane of 14 x 14 in BF16.
-_TILES = frozenset({1, 2, 3, 4, 6, 7, 8, 12, 16, 24})
+#: Cells at once that are tried, of those that are choices; 7 and 14 are a whole plane of 14 x 14 in BF16 and FP32.
+_TILES = frozenset({1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24})
 _REPEATS = 4
 
 

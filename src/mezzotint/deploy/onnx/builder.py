@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import keyword
-import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -14,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from mezzotint.deploy.onnx.foresight import foreseen
 from mezzotint.deploy.onnx.freed import FreedBatch
 from mezzotint.deploy.onnx.value import TRIALS, Numbers, Refused, Value, size_in_bytes, tensors_of
 from mezzotint.errors import first_line
@@ -22,10 +22,6 @@ _COMPUTED_LIMIT: Final = 1 << 30
 """Bytes of all constants that a model may have computed when it is loaded."""
 _RESULT_LIMIT: Final = 1 << 32
 """Bytes of one result for two or three images; more is no convolutional network but a damaged file."""
-
-_KEEPING: Final = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.ELU)
-_BROADCASTING: Final = (operator.add, operator.sub, operator.mul)
-"""What is foreseen by the rule of broadcasting alone: PyTorch would load its compiler to find that out."""
 
 _STORED: Final = (torch.uint16, torch.uint32, torch.uint64)
 
@@ -159,20 +155,10 @@ def _tried(target: Target | nn.Module, args: Any, kwargs: Any, trial: int) -> An
     return _called(target, *given, meta=meta)
 
 
-def _foreseen(args: tuple[Tensor, ...]) -> Tensor:
-    """What elementwise arithmetic on ``args`` looks like."""
-    try:
-        shape = torch.broadcast_shapes(*(arg.shape for arg in args))
-    except RuntimeError as error:
-        raise Refused(f"tensors of the shapes {[list(arg.shape) for arg in args]} do not go together") from error
-    dtype = args[0].dtype if len(args) == 1 else torch.result_type(*args)
-    return torch.empty(shape, dtype=dtype, device="meta")
-
-
 def _called(target: Target | nn.Module, args: Any, kwargs: Any, *, meta: bool) -> Any:
     state: dict[str, Tensor] = {}
-    if meta and (isinstance(target, _KEEPING) or target in _BROADCASTING):
-        return _foreseen(args)
+    if meta and (found := foreseen(target, args)) is not None:
+        return found
     if meta:
         args, kwargs = pytree.tree_map(
             lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (args, kwargs)
