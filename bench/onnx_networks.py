@@ -187,6 +187,12 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
+def plain(name: str) -> nn.Module:
+    """A network as PyTorch initialises it: untrained, batch norms of mean 0 and variance 1, dense."""
+    torch.manual_seed(1)
+    return NETWORKS[name](1, 1000).eval()
+
+
 def prepared(name: str, density: float, divide: int = 1, classes: int = 1000) -> nn.Module:
     """A network with random weights of which a part is zero, batch norms that fit them, and dense depthwise layers."""
     torch.manual_seed(1)

@@ -257,11 +257,17 @@ def onnx(content: Content) -> str:
     """Differences to ONNX Runtime."""
     keys = ("difference", "relative", "error", "error_of_onnxruntime")
     rows = [
-        (f"{row['network']}, batch {row['batch']}", f"{row['density']:g}", *(f"{row[key]:.1e}" for key in keys))
+        (
+            f"{row['network']}, batch {row['batch']}",
+            row["weights"],
+            f"{row['density']:g}",
+            f"{row['largest_logit']:.1e}",
+            *(f"{row[key]:.1e}" for key in keys),
+        )
         for row in content["rows"]
     ]
     heads = ("largest difference", "of the largest logit", "ours from FP64", "ONNX Runtime's from FP64")
-    return table(("network", "density", *heads), rows)
+    return table(("network", "weights", "density", "largest logit", *heads), rows)
 
 
 def overhead(content: Content) -> str:
