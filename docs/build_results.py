@@ -277,6 +277,13 @@ def overhead(content: Content) -> str:
     return table(("function", *paths), rows)
 
 
+def cold_start(content: Content) -> str:
+    """Seconds from the start of Python to a first result."""
+    parts = ("import_s", "load_s", "first_result_s", "whole_s")
+    rows = [(name, *(f"{row[part]:.2f}" for part in parts)) for name, row in content["rows"].items()]
+    return table(("engine", "imports, s", "loading, s", "first result, s", "all, s"), rows)
+
+
 def startup(content: Content) -> str:
     """Milliseconds until a command answers, or an import is done."""
     rows = [
@@ -319,9 +326,18 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "infer_zen4": ("Inference on Zen 4", "", inference),
     "infer_xeon": ("Inference on a Xeon", NO_AMX, inference),
     "infer_callers": ("Several callers of one session", "ResNet-50, density 0.1, BF16, one image a call.", callers),
-    "onnx_agreement": ("Agreement with ONNX Runtime", "FP32, random weights.", onnx),
+    "cold_start": (
+        "A session's first result",
+        "ResNet-50 with 90 % zeros from an ONNX file; others run the zeros.",
+        cold_start,
+    ),
+    "onnx_agreement": (
+        "Agreement with ONNX Runtime",
+        "FP32; networks as PyTorch initialises them, and with larger random weights and batch norms that fit.",
+        onnx,
+    ),
     "operator_overhead": ("A call of an operator", "Microseconds: the kernel, and what comes on top of it.", overhead),
-    "sparseprop_resnet50": ("SparseProp, ResNet-50's layers", "FP32 on both sides.", sparseprop),
+    "sparseprop_resnet50": ("SparseProp, ResNet-50's layers", "SparseProp computes in FP32, ours in BF16.", sparseprop),
     "sparseprop_wrn_28_2": ("SparseProp, WRN-28-2's layers", "", sparseprop),
     "sparseprop_resnet50_xeon": ("SparseProp, ResNet-50's layers, on a Xeon", "", sparseprop),
     "sparseprop_wrn_28_2_xeon": ("SparseProp, WRN-28-2's layers, on a Xeon", "", sparseprop),

@@ -34,8 +34,8 @@ struct Kernels {
   void (*average_grad_row)(const AverageJob& job, std::int64_t block, std::int64_t stored_row);
   void (*pack_row)(const PackJob& job, std::int64_t block, std::int64_t stored_row);
   void (*unpack_row)(const PackJob& job, std::int64_t block, std::int64_t row);
-  // The plane layout. Cells that are summed at once, at most; then tiles of the job for output channels (or groups of
-  // them) [first, last).
+  // The plane layout. Cells that are summed at once, at most; then tiles of the job for output channels (groups of
+  // them, or kLaneBlocks blocks of them) [first, last).
   std::int64_t (*plane_tile_cells)(Dtype dtype, Summing summing);
   void (*plane_gather)(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                        std::int64_t last);

@@ -82,12 +82,12 @@ struct PlaneGatherJob {
   // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
   // their sums wait in `kept` in between, kCells cells in FP32 for each. Groups have one part.
   const std::int32_t* segments;
-  const std::int32_t*
-      offsets;  // with channels in the lanes, instead: of each input, in bytes; its sums are `kept`, too
+  // With channels in the lanes instead: where each input lies, in bytes; its sums are `kept`, too.
+  const std::int32_t* offsets;
   std::int64_t inputs;
   std::int64_t units, parts;
   float* kept;
-  const float* bias;  // [channels], or whole groups
+  const float* bias;  // [channels], or whole groups, or whole and aligned blocks
   Activation after;
   InsideView inside;
   std::int64_t tile;  // cells that are summed at once, at most
