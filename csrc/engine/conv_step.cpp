@@ -1,9 +1,7 @@
 // How does a convolution become a step? Its weights become what the chosen kernel reads (entries.hpp), once. The tasks
 // of the step are tiles, or tiles and shares of the output channels.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <type_traits>
 
