@@ -84,6 +84,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # where there is one core
 @pytest.mark.parametrize("page", [one for one in with_blocks("python") if one.id not in ELSEWHERE])
 def test_python_runs(page: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("snippet")  # a registered one: dataclasses look their module up
