@@ -341,24 +341,23 @@ Case any_case(const Kernels& kernels, Random& random) {
   return c;
 }
 
-// Enough input channels for parts.
-Case many_channels(const Kernels& kernels, Random& random) {
+Conv three_by_three(std::int64_t in, std::int64_t out) {
   Conv conv;
-  conv.in_per_group = 130;
-  conv.out = 7;
+  conv.in_per_group = in;
+  conv.out = out;
   conv.kernel_h = conv.kernel_w = 3;
   conv.top = conv.bottom = conv.left = conv.right = 1;
-  return {kernels, with_nonzeros(conv, 0.1, random), Dtype::kBFloat16, 2, 6, 7};
+  return conv;
+}
+
+// Enough input channels for parts.
+Case many_channels(const Kernels& kernels, Random& random) {
+  return {kernels, with_nonzeros(three_by_three(130, 7), 0.1, random), Dtype::kBFloat16, 2, 6, 7};
 }
 
 // Output channels for several blocks of lanes and a rest, inputs for several turns.
 Case many_outputs(const Kernels& kernels, Random& random) {
-  Conv conv;
-  conv.in_per_group = 23;
-  conv.out = 121;
-  conv.kernel_h = conv.kernel_w = 3;
-  conv.top = conv.bottom = conv.left = conv.right = 1;
-  return {kernels, with_nonzeros(conv, 0.9, random), Dtype::kFloat32, 2, 11, 13};
+  return {kernels, with_nonzeros(three_by_three(23, 121), 0.9, random), Dtype::kFloat32, 2, 11, 13};
 }
 
 }  // namespace

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 import mezzotint as mz
 from mezzotint.deploy import Description, Session
+from mezzotint.deploy.engine import model as engine_model
+from mezzotint.deploy.engine import tune
+from mezzotint.deploy.engine.compile import Compiled
+from mezzotint.kernels.native_program import Choice
 
 DESCRIPTION = Description(
     architecture="resnet20",
@@ -72,3 +80,19 @@ def difference(session: Session, model: nn.Module, *arrays: np.ndarray) -> float
 
 def images(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
+
+
+@contextmanager
+def choosing(pick: Callable[[list[Choice]], Choice]) -> Iterator[None]:
+    """Within the block a session's steps take what is picked from their choices, and nothing is measured."""
+
+    def take(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
+        choices = [compiled.program.choices(step) for step in range(len(compiled.program))]
+        found = [pick(some) if some else None for some in choices]
+        assert any(choice is not None for choice in found)
+        tune.apply(compiled, found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_model, "tune", take)
+        yield

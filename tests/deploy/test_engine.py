@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(nat
 
 #: Of a bfloat16 session against float32: eight bits of each activation and weight, at each of a few layers.
 HALF_BOUND = 0.04
-
-
-@pytest.fixture(params=native.isas() if native.unavailable() is None else ())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    native.force_isa(request.param)
-    yield request.param
-    native.force_isa(None)
 
 
 class Everything(nn.Module):

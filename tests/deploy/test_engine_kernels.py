@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from deploy_networks import choosing
 from torch import Tensor, nn
 
 from mezzotint.deploy import Description, Session
-from mezzotint.deploy.engine import model as engine_model
-from mezzotint.deploy.engine import tune
-from mezzotint.deploy.engine.compile import Compiled
 from mezzotint.kernels import native
 from mezzotint.kernels.native_program import Choice, Summing
 
@@ -20,13 +18,6 @@ pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(nat
 
 WORDS = {Summing.GROUPS: "4 output channels at once", Summing.LANES: "16 output channels side by side"}
 SHAPE = (3, 15, 13)
-
-
-@pytest.fixture(params=native.isas() if native.unavailable() is None else ())
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    native.force_isa(request.param)
-    yield request.param
-    native.force_isa(None)
 
 
 class Bottleneck(nn.Module):
@@ -47,15 +38,7 @@ class Bottleneck(nn.Module):
 
 def session_of(model: nn.Module, dtype: str, pick: Callable[[list[Choice]], Choice]) -> Session:
     """A session whose convolutions take what is picked from their choices."""
-
-    def take(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
-        choices = [compiled.program.choices(step) for step in range(len(compiled.program))]
-        found = [pick(some) if some else None for some in choices]
-        tune.apply(compiled, found)
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_model, "tune", take)
+    with choosing(pick):
         session = Session(model, 2, dtype, description=Description(input_shape=SHAPE))
         session.run([np.zeros((1, *SHAPE), np.float32)])
     return session

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
 import torch
-from deploy_networks import difference
+from deploy_networks import choosing, difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,30 +14,14 @@ from torch import nn
 import mezzotint as mz
 from mezzotint.deploy import Description, Session
 from mezzotint.deploy.engine import model as engine_model
-from mezzotint.deploy.engine import tune
-from mezzotint.deploy.engine.compile import Compiled
 from mezzotint.kernels import native
-from mezzotint.kernels.native_program import Choice, Summing
+from mezzotint.kernels.native_program import Summing
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
 
-def taking(with_zeros: bool) -> Callable[[Compiled, Sequence[tuple[int, ...]], int], list[Choice | None]]:
-    """A tuner that measures nothing."""
-
-    def take(compiled: Compiled, shapes: Sequence[tuple[int, ...]], threads: int) -> list[Choice | None]:
-        choices = [compiled.program.choices(step) for step in range(len(compiled.program))]
-        found = [next((one for one in some if (one[0] == Summing.GROUPS) == with_zeros), None) for some in choices]
-        assert any(choice is not None for choice in found)
-        tune.apply(compiled, found)
-        return found
-
-    return take
-
-
 def session_of(model: nn.Module, features: int, dtype: str, with_zeros: bool, threads: int = 2) -> Session:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_model, "tune", taking(with_zeros))
+    with choosing(lambda choices: next(one for one in choices if (one[0] == Summing.GROUPS) == with_zeros)):
         session = Session(model, threads, dtype, description=Description(input_shape=(features,)))
         session.run([torch.zeros(2, features).numpy()])
     assert ("nonzeros alone" in session.explain()) is not with_zeros
