@@ -21,7 +21,7 @@ import torch
 from mezzotint import Pattern
 from mezzotint.bench.layers import LAYERS, Layer
 from mezzotint.bench.machine import machine
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import native_layout, native_weight_grad
 
 
 def theirs(layer: Layer, weight: torch.Tensor, batch: int) -> list[Callable[[], object]]:
@@ -48,7 +48,7 @@ def ours(layer: Layer, weight: torch.Tensor, batch: int) -> Callable[[], object]
     def passes() -> None:
         native_layout.conv2d_output(x, values, pattern.indices, geometry)
         native_layout.conv2d_input_grad(gy, values, pattern.indices, pattern.transposed, geometry, size)
-        native_layout.conv2d_weight_grad(x, gy, pattern.indices, geometry)
+        native_weight_grad.conv2d_weight_grad(x, gy, pattern.indices, geometry)
 
     return passes
 

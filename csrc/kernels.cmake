@@ -4,6 +4,7 @@ add_library(
   mezzotint_kernels OBJECT
   csrc/drive/activations.cpp
   csrc/drive/conv2d_backward.cpp
+  csrc/drive/conv2d_dense_grad.cpp
   csrc/drive/conv2d_input_grad.cpp
   csrc/drive/conv2d_output.cpp
   csrc/drive/conv2d_weight_grad.cpp
@@ -23,6 +24,7 @@ add_library(
   csrc/image/tone.cpp
   csrc/isa/select.cpp
   csrc/isa/trial.cpp
+  csrc/plan/dense_grad.cpp
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp
   csrc/plan/join.cpp

@@ -140,6 +140,15 @@ double* totals_of(const Optional& argument, std::int64_t channels) {
   return argument ? doubles_of(*argument, {channels, 2}, "totals") : nullptr;
 }
 
+float* dense_weight_of(const TensorArgument& argument, const Conv& conv, const char* name) {
+  const Vector vector = vector_of(argument);
+  const std::int64_t size = conv.out * conv.row();
+  if (vector.dtype != Dtype::kFloat32 || vector.size != size || vector.stride != 1) {
+    refuse(name, "contiguous float32 [" + std::to_string(size) + "]");
+  }
+  return static_cast<float*>(vector.data);
+}
+
 Epilogue epilogue_of(const EpilogueArgument& argument) {
   const auto& [scale, shift, residual, relu, mask, mask_scale, mask_shift, companion] = argument;
   Epilogue epilogue;

@@ -58,12 +58,15 @@ Packed packed_of(const PackedArgument& argument, const char* name);
 // Absent: null data.
 Packed packed_of(const OptionalPacked& argument, const char* name);
 
+// Contiguous float32 [weights of the convolution], of which none is missing.
+float* dense_weight_of(const TensorArgument& argument, const Conv& conv, const char* name);
+
 Epilogue epilogue_of(const EpilogueArgument& argument);
 
-// The address of contiguous float64 sums [channels, 2], or null.
 // The address of a contiguous float64 tensor of the shape given.
 double* doubles_of(const TensorArgument& argument, std::array<std::int64_t, 2> wanted, const char* name);
 
+// The address of contiguous float64 sums [channels, 2], or null.
 double* totals_of(const Optional& argument, std::int64_t channels);
 
 // Contiguous float32 coefficients, or null.

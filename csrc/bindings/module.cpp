@@ -88,6 +88,13 @@ void weight_grad_packed(const PackedArgument& x, const PackedArgument& gy, const
                             vector_of(gvalues), conv_of(conv), on(threads));
 }
 
+void dense_grad_packed(const PackedArgument& x, const PackedArgument& gy, const TensorArgument& gradient,
+                       const ConvArgument& conv, bool paired, int threads) {
+  const Conv of = conv_of(conv);
+  conv2d_dense_grad_packed(packed_of(x, "x"), packed_of(gy, "gy"), dense_weight_of(gradient, of, "gradient"), of,
+                           paired, on(threads));
+}
+
 // Of the convolution's output gradient g * scale + shift + y * companion, which is nowhere written down.
 void backward_packed(const PackedArgument& g, const Optional& scale, const Optional& shift, const PackedArgument& y,
                      const Optional& companion, const PackedArgument& x, const TensorArgument& values,
@@ -241,6 +248,7 @@ NB_MODULE(_native, m) {
   m.def("conv2d_output_packed", &b::output_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_input_grad_packed", &b::input_grad_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_weight_grad_packed", &b::weight_grad_packed, call_guard<gil_scoped_release>());
+  m.def("conv2d_dense_grad_packed", &b::dense_grad_packed, call_guard<gil_scoped_release>());
   m.def("conv2d_backward_packed", &b::backward_packed, call_guard<gil_scoped_release>());
   m.def("normalise_packed", &b::normalise, call_guard<gil_scoped_release>());
   m.def("reduce_packed", &b::reduce, call_guard<gil_scoped_release>());

@@ -31,6 +31,11 @@ void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, cons
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
                                const Conv& conv, const Context& with);
 
+// The gradient of every weight, [out][in_per_group][kernel_h][kernel_w]. paired: 16-bit activations may be rounded once
+// more, which saves a third of the time of windows of three columns.
+void conv2d_dense_grad_packed(const Packed& x, const Packed& gy, float* gradient, const Conv& conv, bool paired,
+                              const Context& with);
+
 // Both gradients of a pointwise convolution of stride 1 without padding (groups as they may be) in one pass. gy: says
 // what the output gradient is made of, two operands; its z and stream are set here. gvalues: contiguous FP32.
 void conv2d_backward_packed(const NormaliseJob& gy, const Packed& x, const SparseWeight& weight,

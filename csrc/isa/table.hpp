@@ -23,6 +23,10 @@ struct Kernels {
   // Bands [first_band, last_band) of the job, in the order (block, band), for the nonzeros [first, last): adds to sums.
   void (*weight_grad)(const WeightGradJob& job, std::int64_t first_band, std::int64_t last_band, std::int64_t first,
                       std::int64_t last, float* sums);
+  // Bands [first_band, last_band) of the job for output channels [first, last): adds to sums. first is a multiple of
+  // kOutsTogether; scratch: for what is combined, see plan/dense_grad.hpp.
+  void (*dense_grad)(const DenseGradJob& job, std::int64_t first_band, std::int64_t last_band, std::int64_t first,
+                     std::int64_t last, Cell* scratch, float* sums);
   // One stored row of a block: halo rows are zeroed.
   void (*normalise_row)(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row);
   void (*reduce_row)(const ReduceJob& job, std::int64_t block, std::int64_t row);

@@ -8,6 +8,7 @@
 
 #include "isa/table.hpp"
 #include "kernels/average.hpp"
+#include "kernels/dense_grad.hpp"
 #include "kernels/gather.hpp"
 #include "kernels/normalise.hpp"
 #include "kernels/pack.hpp"
@@ -23,30 +24,11 @@ namespace mezzotint {
 
 extern const Kernels MEZZOTINT_UNIT_TABLE;
 const Kernels MEZZOTINT_UNIT_TABLE = {
-    MEZZOTINT_UNIT_NAME,
-    &tile_cells,
-    &entries_at_once,
-    &gather,
-    &weight_grad,
-    &normalise_row,
-    &reduce_row,
-    &max_pool_row,
-    &max_pool_grad_channel,
-    &average_channel,
-    &average_grad_row,
-    &pack_row,
-    &unpack_row,
-    &plane_tile_cells,
-    &plane_gather,
-    &plane_max,
-    &plane_product,
-    &plane_split,
-    &plane_spread,
-    &plane_average,
-    &plane_flatten,
-    &rows_product,
-    &resample_rows,
-    &resample_across,
+    MEZZOTINT_UNIT_NAME, &tile_cells,       &entries_at_once, &gather,        &weight_grad,
+    &dense_grad,         &normalise_row,    &reduce_row,      &max_pool_row,  &max_pool_grad_channel,
+    &average_channel,    &average_grad_row, &pack_row,        &unpack_row,    &plane_tile_cells,
+    &plane_gather,       &plane_max,        &plane_product,   &plane_split,   &plane_spread,
+    &plane_average,      &plane_flatten,    &rows_product,    &resample_rows, &resample_across,
     &normalise_pixels,
 };
 

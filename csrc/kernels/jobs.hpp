@@ -99,6 +99,28 @@ struct WeightGradJob {
   Ahead ahead;
 };
 
+// sums[part][tap][o] += sum over (block, row, column, image) of gy of output channel o * x at the tap: every weight's
+// gradient, in groups of their own. A tap is (input channel, row and column of the window); parts are one. Where
+// columns go in pairs, a tap is (input channel, row of the window), and parts are kPairParts; see
+// kernels/dense_grad.hpp.
+constexpr int kPairParts = 4;
+constexpr std::int64_t kOutsTogether = 4;
+struct DenseGradJob {
+  Dtype dtype;
+  const Cell* x;  // what tap 0 reads for the first output position; the group's first channel, as in gy
+  const Cell* gy;
+  std::int64_t x_block, x_row, x_channel;  // of stored rows and columns, whatever the stride
+  std::int64_t gy_block, gy_row, gy_channel;
+  std::int64_t blocks, rows, columns;         // of gy
+  std::int64_t channels, kernel_h, kernel_w;  // of a window
+  std::int64_t stride_h, stride_w, dilation_h, dilation_w;
+  bool in_pairs;
+  // The largest band: output positions that are summed before the images are folded.
+  std::int64_t band_blocks, band_rows, band_columns;
+  std::int64_t part_channels;  // whose inputs are combined at a time
+  std::int64_t outs;           // of a tap in sums: the output channels, filled up to a multiple of kOutsTogether
+};
+
 // z = relu(x * scale[c] + shift[c] + other * other_scale[c] + other_shift[c] + addend); the halo of z and the lanes
 // behind image batch - 1 become zero. A batch norm with a residual, the gradient of a batch norm, a sum: all are this.
 struct NormaliseJob {

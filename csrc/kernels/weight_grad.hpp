@@ -5,67 +5,11 @@
 // gives the same bits.
 #pragma once
 
-#include "kernels/cell.hpp"
+#include "kernels/factor.hpp"
 #include "kernels/jobs.hpp"
-#include "kernels/square.hpp"
 
 namespace mezzotint {
 namespace {
-
-// The numbers of a cell as factors of a product that is summed over the images: kSums sums grow side by side for each
-// of kColumns columns, so that no addition waits for the one before it.
-template <class T>
-struct Factor {
-  static constexpr int kSums = kVecsOf<T> >= 2 ? 2 : 1;
-  static constexpr int kColumns = 1;
-  Wide<T> wide;
-  static inline MEZZOTINT_INLINE Factor load(const Cell* from) { return {CellOf<T>::load(from)}; }
-  inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
-    const Wide<T> other = CellOf<T>::load(x);
-#pragma GCC unroll 8
-    for (int i = 0; i < kVecsOf<T>; ++i) {
-      sum[i % kSums] += wide.v[i] * other.v[i];
-    }
-  }
-};
-
-#ifdef __AVX512BF16__
-// A dot product sums the two images of a pair: half of the instructions of an FMA.
-template <>
-struct Factor<BFloat16> {
-  static constexpr int kSums = 1;
-  static constexpr int kColumns = 2;
-  __m512bh pairs;
-  static inline MEZZOTINT_INLINE Factor load(const Cell* from) {
-    return {(__m512bh) * reinterpret_cast<const Bits*>(from)};
-  }
-  inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
-    sum[0] = (Vec)_mm512_dpbf16_ps((__m512)sum[0], pairs, (__m512bh) * reinterpret_cast<const Bits*>(x));
-  }
-};
-#elif defined(MEZZOTINT_NEON_BF16)
-template <>
-struct Factor<BFloat16> {
-  static constexpr int kSums = 2;
-  static constexpr int kColumns = 1;
-  Bits pairs[kVecsOf<BFloat16> / 2];
-  static inline MEZZOTINT_INLINE Factor load(const Cell* from) {
-    Factor factor;
-#pragma GCC unroll 4
-    for (int i = 0; i < kVecsOf<BFloat16> / 2; ++i) {
-      factor.pairs[i] = reinterpret_cast<const Bits*>(from)[i];
-    }
-    return factor;
-  }
-  inline MEZZOTINT_INLINE void add_product(Vec (&sum)[kSums], const Cell* x) const {
-#pragma GCC unroll 4
-    for (int i = 0; i < kVecsOf<BFloat16> / 2; ++i) {
-      const bfloat16x8_t other = (bfloat16x8_t) reinterpret_cast<const Bits*>(x)[i];
-      sum[i % kSums] = (Vec)vbfdotq_f32((float32x4_t)sum[i % kSums], (bfloat16x8_t)pairs[i], other);
-    }
-  }
-};
-#endif
 
 // Nonzeros that go together: enough independent sums to hide the latency of an FMA, few enough to stay in registers
 // beside the factors of one cell.
@@ -101,8 +45,7 @@ inline MEZZOTINT_INLINE void add_totals(const Sums<T, kCount>& of, float* sums) 
         m.row[j] = fold(of.total(i + j));
       }
     }
-    transpose(m);
-    const Vec4 total = (m.row[0] + m.row[1]) + (m.row[2] + m.row[3]);
+    const Vec4 total = totals_of(m);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       if (i + j < kCount) {
@@ -138,7 +81,7 @@ void sample(const WeightGradJob& job, const BandPlace& place, const Cell* gy, co
       const Factor<T> grad = Factor<T>::load(g);
 #pragma GCC unroll 8
       for (int i = 0; i < kCount; ++i) {
-        grad.add_product(tile.sum[chain][i], from[i] + at);
+        grad.add_product(tile.sum[chain][i], Factor<T>::load(from[i] + at));
       }
       ++g;
       at += step;

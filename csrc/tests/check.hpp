@@ -30,6 +30,7 @@ void test_turnstile();
 void test_pack(const Kernels& kernels);
 void test_conv2d(const Kernels& kernels);
 void test_packed(const Kernels& kernels);
+void test_dense_grad(const Kernels& kernels);
 void test_pool(const Kernels& kernels);
 void test_levels(const Kernels& kernels);
 void test_planes(const Kernels& kernels);

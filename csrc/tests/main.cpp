@@ -35,6 +35,7 @@ int main(int count, char** arguments) {
     test_pack(*kernels);
     test_conv2d(*kernels);
     test_packed(*kernels);
+    test_dense_grad(*kernels);
     test_pool(*kernels);
     test_levels(*kernels);
     test_planes(*kernels);

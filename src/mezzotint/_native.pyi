@@ -71,6 +71,9 @@ def conv2d_input_grad_packed(
 def conv2d_weight_grad_packed(
     x: _Packed, gy: _Packed, indices: _Tensor, gvalues: _Tensor, conv: _Conv, threads: int, /
 ) -> None: ...
+def conv2d_dense_grad_packed(
+    x: _Packed, gy: _Packed, gradient: _Tensor, conv: _Conv, paired: bool, threads: int, /
+) -> None: ...
 def conv2d_backward_packed(
     g: _Packed,
     scale: _Tensor | None,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from mezzotint.kernels import native, native_layout
+from mezzotint.kernels import native, native_layout, native_weight_grad
 from mezzotint.kernels.native_layout import ConvGeometry, Epilogue, Sides
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
@@ -126,7 +126,7 @@ def test_convolution(
         back = native_layout.conv2d_input_grad(
             gy, *weight, s.transposed, geometry, x.size, epilogue=on_gx.native(), halo=halos[2], totals=sums[1]
         )
-        assert torch.equal(native_layout.conv2d_weight_grad(x, gy, s.indices, geometry).double(), gvalues)
+        assert torch.equal(native_weight_grad.conv2d_weight_grad(x, gy, s.indices, geometry).double(), gvalues)
     y = y if bias is not None or s.bias is None else y - channelwise(s.bias, 0.0)
     for result, right, total, at in ((found, y, sums[0], on_y), (back, gx, sums[1], on_gx)):
         finished = at.applied(right)
@@ -143,7 +143,7 @@ def results(problem: Problem, s: Sample) -> list[Tensor]:
     gx = native_layout.conv2d_input_grad(
         gy, s.values, s.indices, s.transposed, geometry, x.size, epilogue=Epilogue(companion=x), totals=sums[1]
     )
-    gvalues = native_layout.conv2d_weight_grad(x, gy, s.indices, geometry)
+    gvalues = native_weight_grad.conv2d_weight_grad(x, gy, s.indices, geometry)
     z = native_layout.normalise(y, scale=sums[0][:, 0].float(), other=gy, relu=True)
     reduced = torch.empty_like(sums[0])
     native_layout.reduce(z, companion=y, totals=reduced)
@@ -179,7 +179,7 @@ def test_results_too_large_for_a_cache(isa: str, dtype: torch.dtype) -> None:
             assert_is(native_layout.conv2d_output(x, s.values, s.indices, geometry, halo=halo), y, halo)
             back = native_layout.conv2d_input_grad(gy, s.values, s.indices, s.transposed, geometry, x.size, halo=halo)
             assert_is(back, gx, halo)
-            assert torch.equal(native_layout.conv2d_weight_grad(x, gy, s.indices, geometry).double(), gvalues)
+            assert torch.equal(native_weight_grad.conv2d_weight_grad(x, gy, s.indices, geometry).double(), gvalues)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -192,5 +192,5 @@ def test_inputs_that_many_weights_read_are_copied_from_between_those_that_a_stri
     s = sample(problem, exact=True)
     with native.using_isa(isa):
         x, gy = native_layout.to_native(s.x, (1, 0, 2, 0)), native_layout.to_native(s.gy)
-        found = native_layout.conv2d_weight_grad(x, gy, s.indices, ConvGeometry(**problem.attrs))
+        found = native_weight_grad.conv2d_weight_grad(x, gy, s.indices, ConvGeometry(**problem.attrs))
     assert torch.equal(found.double(), expected(problem, s)[2])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mezzotint.bench.layers import Layer
 from mezzotint.bench.roofline import Peaks
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import native_layout, native_weight_grad
 from mezzotint.sparse import Pattern
 
 DIRECTIONS: Final = ("output", "input gradient", "weight gradient")
@@ -58,7 +58,7 @@ def sparse_jobs(
     jobs: tuple[Job, ...] = (
         lambda: native_layout.conv2d_output(x, values, pattern.indices, geometry),
         lambda: native_layout.conv2d_input_grad(gy, *weight, geometry, size),
-        lambda: native_layout.conv2d_weight_grad(x, gy, pattern.indices, geometry),
+        lambda: native_weight_grad.conv2d_weight_grad(x, gy, pattern.indices, geometry),
     )
     return pattern.nnz, dict(zip(DIRECTIONS, jobs, strict=True))
 

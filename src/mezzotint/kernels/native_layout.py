@@ -285,22 +285,6 @@ def conv2d_input_grad(
     return gx
 
 
-def conv2d_weight_grad(x: NativeTensor, gy: NativeTensor, indices: Tensor, geometry: ConvGeometry) -> Tensor:
-    """float32 ``[nnz]``: the gradient of the values."""
-    require()
-    gvalues = torch.empty(indices.shape, dtype=torch.float32)
-    padded = with_halo(x, geometry.padding)
-    native.extension().conv2d_weight_grad_packed(
-        padded.code,
-        gy.code,
-        argument(indices),
-        argument(gvalues),
-        geometry.code,
-        threads(),
-    )
-    return gvalues
-
-
 def normalise(
     x: NativeTensor,
     *,

@@ -7,7 +7,6 @@ parameters that a step differentiates for are handed to autograd by the segment.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from mezzotint.kernels import native_layout, native_pool
 from mezzotint.kernels.native_backward import conv2d_backward, pays
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides
+from mezzotint.kernels.native_weight_grad import conv2d_dense_grad, conv2d_weight_grad
 from mezzotint.lowering import batch_norm
 from mezzotint.lowering.batch_norm import Normalised
 from mezzotint.lowering.gradients import Finishing, Gradients
@@ -228,18 +228,15 @@ class ConvStep(Tailed):
         return gx, totals
 
     def _weight_grad(self, x: NativeTensor, gy: NativeTensor) -> Tensor:
-        """``[nnz]``; in the dense window, from the whole weight's gradient, which the window gets.
-
-        The kernel of the nonzeros computes that, too, with every position for a nonzero: two to three times as fast as
-        oneDNN, which would want its own layout, and each sum has the bits that it has when it is computed alone.
-        """
+        """``[nnz]``; in the dense window, from the whole weight's gradient, which the window gets."""
         window, indices = self.weights.training_window, self.weights.pattern.indices
+        if window is None and self.weights.is_sparse:
+            return conv2d_weight_grad(x, gy, indices, self.geometry)
+        dense = conv2d_dense_grad(x, gy, self.geometry, paired=window is not None)
         if window is None:
-            return native_layout.conv2d_weight_grad(x, gy, indices, self.geometry)
-        every = torch.arange(math.prod(self.geometry.weight_shape), dtype=indices.dtype)
-        dense = native_layout.conv2d_weight_grad(x, gy, every, self.geometry)
-        window.add(dense.view(self.geometry.weight_shape))
-        return dense[indices]
+            return dense
+        window.add(dense)
+        return dense.view(-1)[indices]
 
 
 @dataclass(frozen=True, slots=True)

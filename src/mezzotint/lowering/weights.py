@@ -25,6 +25,11 @@ class Weights:
         self._all = layer.pattern if isinstance(layer, SparseConv2d) else _full_pattern(tuple(layer.weight.shape))
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether weights may be missing."""
+        return isinstance(self.layer, SparseConv2d)
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """``[O, I / groups, kh, kw]`` of the dense weight."""
         out, channels, height, width = (
