@@ -1,5 +1,6 @@
 #include "bindings/engine.hpp"
 
+#include <cstring>
 #include <tuple>
 #include <utility>
 
@@ -28,6 +29,44 @@ using ChoiceArgument = std::tuple<std::int32_t, std::int64_t, std::int64_t>;
 using ActivationArgument = std::tuple<int, float, float, float, float>;
 // (bias [O], activation).
 using TailArgument = std::tuple<std::vector<float>, ActivationArgument>;
+
+// The memory of arrays for the length of a call.
+class Buffers {
+ public:
+  Buffers(const nb::list& arrays, std::int64_t batch, bool written) {
+    views_.reserve(arrays.size());
+    for (const nb::handle array : arrays) {
+      Py_buffer view;
+      const int wanted = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (written ? PyBUF_WRITABLE : 0);
+      if (PyObject_GetBuffer(array.ptr(), &view, wanted) != 0) {
+        PyErr_Clear();
+        good_ = false;
+        return;
+      }
+      views_.push_back(view);
+      const bool fits = std::strcmp(view.format, "f") == 0 && view.ndim > 0 && view.shape[0] == batch && batch > 0;
+      if (!fits) {
+        good_ = false;
+        return;
+      }
+      numbers_.push_back({static_cast<float*>(view.buf), view.len / static_cast<std::int64_t>(sizeof(float)) / batch});
+    }
+  }
+  Buffers(const Buffers&) = delete;
+  Buffers& operator=(const Buffers&) = delete;
+  ~Buffers() {
+    for (Py_buffer& view : views_) {
+      PyBuffer_Release(&view);
+    }
+  }
+  [[nodiscard]] bool good() const { return good_; }
+  [[nodiscard]] const std::vector<Numbers>& numbers() const { return numbers_; }
+
+ private:
+  bool good_ = true;
+  std::vector<Py_buffer> views_;
+  std::vector<Numbers> numbers_;
+};
 
 // A program and the type of its activations.
 class PythonProgram {
@@ -134,6 +173,18 @@ class PythonProgram {
     const std::vector<Numbers> from = numbers(inputs, batch), to = numbers(outputs, batch);
     const nb::gil_scoped_release release;
     program_.run(from, to, batch, threads);
+  }
+
+  // As run(), on lists of arrays, without PyTorch; false, and nothing done, where one of them is not contiguous float32
+  // of the batch.
+  bool run_arrays(const nb::list& inputs, const nb::list& outputs, std::int64_t batch, int threads) {
+    const Buffers from(inputs, batch, false), to(outputs, batch, true);
+    if (!from.good() || !to.good()) {
+      return false;
+    }
+    const nb::gil_scoped_release release;
+    program_.run(from.numbers(), to.numbers(), batch, threads);
+    return true;
   }
 
   // As run(); what each step took, as in StepTime.
@@ -254,6 +305,7 @@ void add_engine(nb::module_& m) {
       .def("rows", &PythonProgram::rows)
       .def("product", &PythonProgram::product)
       .def("run", &PythonProgram::run)
+      .def("run_arrays", &PythonProgram::run_arrays)
       .def("profile", &PythonProgram::profile)
       .def("size", &PythonProgram::size)
       .def("choices", &PythonProgram::choices)

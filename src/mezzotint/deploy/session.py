@@ -17,11 +17,11 @@ from torch.utils import _pytree as pytree
 from mezzotint.deploy.arrays import Array, to_array, to_tensor
 from mezzotint.deploy.bundle import Source, open_bundle
 from mezzotint.deploy.description import Description
-from mezzotint.deploy.engine import EngineModel, Profile, profile_of
+from mezzotint.deploy.engine import EngineModel, Profile, StraightCall, profile_of
 from mezzotint.deploy.legend import with_legend
 from mezzotint.deploy.refusals import OF_INPUTS, refused_inputs, refused_shape
 from mezzotint.deploy.tensor_info import TensorInfo
-from mezzotint.deploy.threads import using_threads
+from mezzotint.deploy.threads import native_threads, using_threads
 from mezzotint.errors import InputError, NotRegistered, message, suggest
 from mezzotint.kernels.resources import resources
 
@@ -100,6 +100,7 @@ class Session:
         self._inputs = bundle.inputs or _input_infos(bundle.model, bundle.description)
         self._outputs: tuple[TensorInfo, ...] | None = bundle.outputs
         self._refused, self._has_run = bundle.refused, False
+        self._straight: StraightCall | None = None
         self._can_be_freed = bundle.inputs is not None and bundle.refused is None
         own = (copy.deepcopy(bundle.model) if isinstance(source, nn.Module) else bundle.model).cpu().eval()
         working = torch.bfloat16 if dtype == "bf16" else torch.float32
@@ -143,6 +144,8 @@ class Session:
             InputError: a wrong number of inputs, or an unknown name.
             ShapeError: an array of another shape or type.
         """
+        if self._straight is not None and (arrays := self._straight(inputs)) is not None:
+            return arrays
         tensors = self._tensors(inputs)
         try:
             results = self._compute(tensors)
@@ -216,11 +219,18 @@ class Session:
     def _compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         with using_threads(self._threads), torch.inference_mode(), self._casting():
             result = self._model(*tensors)
-        self._has_run = True
+        if not self._has_run:
+            self._has_run, self._straight = True, self._straight_call()
         found = _outputs(result)
         if self._outputs is None:
             self._outputs = tuple(_output_info(name, tensor) for name, tensor in found.items())
         return list(found.values())
+
+    def _straight_call(self) -> StraightCall | None:
+        batches = {info.shape[0] if info.shape else None for info in self._inputs}
+        if not isinstance(self._model, EngineModel) or len(batches) > 1:
+            return None
+        return self._model.straight_call(lambda: native_threads(self._threads), *batches)
 
     def _casting(self) -> torch.autocast:
         """The session's own precision, whatever the caller's surroundings say."""

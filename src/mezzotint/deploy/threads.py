@@ -40,6 +40,11 @@ def using_threads(count: int | None) -> Iterator[None]:
         _leave()
 
 
+def native_threads(count: int | None) -> int:
+    """How many threads our kernels use where nothing runs in PyTorch; ``None``: as many as it would."""
+    return count or (1 if _forked else torch.get_num_threads())
+
+
 def _enter(count: int) -> None:
     global _running, _before
     with _lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,6 +122,11 @@ class NativeProgram:
     def run(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int) -> None:
         """Run on contiguous float32 tensors ``[batch, ...]``; outputs are overwritten. The GIL is released."""
         self._program.run([argument(x) for x in inputs], [argument(y) for y in outputs], batch, threads)
+
+    def run_arrays(self, inputs: list[Any], outputs: list[Any], batch: int, threads: int) -> bool:
+        """As :meth:`run`, on arrays; false, and nothing done, where one is not contiguous float32 ``[batch, ...]``."""
+        done: bool = self._program.run_arrays(inputs, outputs, batch, threads)
+        return done
 
     def profile(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], batch: int, threads: int

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from mezzotint.deploy.engine.model import EngineModel
 from mezzotint.deploy.engine.profile import Profile, StepTime, profile_of
+from mezzotint.deploy.engine.straight import StraightCall
 
-__all__ = ["EngineModel", "Profile", "StepTime", "profile_of"]
+__all__ = ["EngineModel", "Profile", "StepTime", "StraightCall", "profile_of"]

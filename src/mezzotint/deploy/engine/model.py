@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -16,6 +17,7 @@ from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
 from mezzotint.deploy.engine.profile import watcher
 from mezzotint.deploy.engine.shapes import note_shapes
 from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
+from mezzotint.deploy.engine.straight import StraightCall, is_straight
 from mezzotint.deploy.engine.tune import apply, fits, tune
 from mezzotint.kernels import native
 from mezzotint.kernels.native_program import GROUP, LANES, Summing
@@ -65,6 +67,7 @@ class EngineModel(nn.Module):
         self._steps: Plan | None = None
         self._native: fx.GraphModule | None = None
         self.segments: list[NativeSegment] = []
+        self._is_straight = False
         self.plain: nn.Module = detach(model).requires_grad_(False)
         try:
             missing = native.unavailable()
@@ -98,6 +101,10 @@ class EngineModel(nn.Module):
             except Untraceable as reason:
                 self._refuse(str(reason))
 
+    def straight_call(self, threads: Callable[[], int], batch: int | None) -> StraightCall | None:
+        """A shorter way to call what is planned, where that is one native program; arguments as of the class."""
+        return StraightCall(self.segments[0].compiled, threads, batch) if self._is_straight else None
+
     def explain(self) -> str:
         """One line a step: the kernel and why; and the nodes that PyTorch runs, with the reason."""
         if self._reason is not None:
@@ -123,6 +130,7 @@ class EngineModel(nn.Module):
 
         found = with_segments(graph_module, plan, "native_programs", make)
         found.training = False
+        self._is_straight = len(self.segments) == 1 and is_straight(found.graph, self.segments[0].outputs)
         return found
 
 
@@ -154,6 +162,11 @@ class NativeSegment(nn.Module):
                 for at, (what, (seen, _)) in enumerate(zip(compiled.steps, times, strict=True))
             ]
         return results
+
+    @property
+    def outputs(self) -> int:
+        """How many tensors it makes."""
+        return len(self._segment.outputs)
 
     def explain(self) -> list[str]:
         """One line a step of the newest program."""
