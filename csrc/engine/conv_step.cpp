@@ -23,9 +23,9 @@ constexpr double kLeastShared = 0.25;
 constexpr std::int64_t kLeastPart = std::int64_t{12} << 10, kMostPart = std::int64_t{40} << 10;
 constexpr std::int64_t kMostParts = 16;
 constexpr std::int64_t kFirstTile = 4;  // until another one is chosen
-constexpr std::int64_t kLaneTiles = 4;  // with channels in the lanes, tiles are a multiple of it
+constexpr std::int64_t kTileStep = 4;   // with channels in the lanes and of windows, tiles are a multiple of it
 
-template <class T, class Pair, class Group>
+template <class T, class Pair, class Group, class Window>
 class ConvOf final : public Step {
  public:
   explicit ConvOf(const ConvStep& s) : x_(s.x), y_(s.y), keeps_y_(s.keeps_y), after_(s.after) {
@@ -48,6 +48,9 @@ class ConvOf final : public Step {
     }
     if (!shares || density < 1.0) {
       pairs_ = pairs_of<T, Pair>(s, starts);
+    }
+    if (has_windows(s)) {
+      windows_ = windows_of<T, Window>(s, starts);
     }
     inputs_ = s.conv.row();
     channels_ = s.conv.in_per_group;
@@ -96,7 +99,7 @@ class ConvOf final : public Step {
       return {choice_};
     }
     std::vector<Choice> found;
-    for (const Summing summing : {Summing::kPairs, Summing::kGroups, Summing::kLanes}) {
+    for (const Summing summing : {Summing::kPairs, Summing::kGroups, Summing::kLanes, Summing::kWindows}) {
       for (const std::int64_t tile : tiles_for(summing, kernels)) {
         found.push_back({summing, tile, 1});
         for (std::int64_t parts = 2; summing == Summing::kPairs && parts <= most_parts_; parts *= 2) {
@@ -126,6 +129,8 @@ class ConvOf final : public Step {
       put_in_lanes();
     } else if (choice.summing == Summing::kGroups) {
       use(groups_.entries, groups_.segments);
+    } else if (choice.summing == Summing::kWindows) {
+      use(windows_.entries, windows_.segments);
     } else if (choice.parts == 1) {
       use(pairs_.entries, pairs_.segments);
     } else {
@@ -139,6 +144,7 @@ class ConvOf final : public Step {
     settled_ = true;
     pairs_ = {};
     groups_ = {};
+    windows_ = {};
     ordered_ = {};
     lanes_.cells = {};
   }
@@ -151,7 +157,7 @@ class ConvOf final : public Step {
   [[nodiscard]] std::vector<std::int64_t> tiles_for(Summing summing, const Kernels& kernels) const {
     const std::int64_t cells = plane_cells(y_.shape);
     const std::int64_t most = has(summing) ? std::min(kernels.plane_tile_cells(y_.shape.dtype, summing), cells) : 0;
-    const std::int64_t step = summing == Summing::kLanes ? kLaneTiles : 1;
+    const std::int64_t step = summing == Summing::kLanes || summing == Summing::kWindows ? kTileStep : 1;
     std::vector<std::int64_t> found;
     const auto add = [&](std::int64_t tile) {
       const auto cut = [cells](std::int64_t of) { return (cells + of - 1) / of; };
@@ -185,6 +191,8 @@ class ConvOf final : public Step {
         return !groups_.segments.empty();
       case Summing::kLanes:
         return std::is_same_v<Group, GroupEntry> && !groups_.segments.empty();
+      case Summing::kWindows:
+        return !windows_.segments.empty();
     }
     return false;
   }
@@ -276,6 +284,7 @@ class ConvOf final : public Step {
   Routes routes_;            // to the phases
   EntryList<Pair> pairs_;    // empty: not a choice
   EntryList<Group> groups_;  // the same
+  EntryList<Window> windows_;
   // Made for a choice, of the former.
   std::vector<Pair> ordered_;
   LaneWeights lanes_;
@@ -296,9 +305,9 @@ class ConvOf final : public Step {
 
 std::unique_ptr<Step> make_conv(const ConvStep& conv) {
   if (conv.y.shape.dtype == Dtype::kBFloat16) {
-    return std::make_unique<ConvOf<BFloat16, HalfPairEntry, HalfGroupEntry>>(conv);
+    return std::make_unique<ConvOf<BFloat16, HalfPairEntry, HalfGroupEntry, HalfWindowEntry>>(conv);
   }
-  return std::make_unique<ConvOf<float, PairEntry, GroupEntry>>(conv);
+  return std::make_unique<ConvOf<float, PairEntry, GroupEntry, WindowEntry>>(conv);
 }
 
 }  // namespace mezzotint

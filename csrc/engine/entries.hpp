@@ -123,6 +123,43 @@ EntryList<Entry> groups_of(const ConvStep& s, const std::vector<std::int64_t>& s
   return list;
 }
 
+// Whether a convolution is of windows of three rows and columns, each on one channel, whose columns are neighbours.
+inline bool has_windows(const ConvStep& s) {
+  bool neighbours = s.conv.in_per_group == 1 && s.conv.kernel_h == 3 && s.conv.kernel_w == 3;
+  for (std::size_t row = 0; neighbours && row < 9; row += 3) {
+    const std::int64_t middle = s.tap_offsets[row + 1];
+    neighbours = s.tap_offsets[row] == middle - 1 && s.tap_offsets[row + 2] == middle + 1;
+  }
+  return neighbours;
+}
+
+inline void set_weight(WindowEntry& entry, std::int64_t tap, float value) {
+  entry.weights[tap / 3][tap % 3] = value;
+}
+inline void set_weight(HalfWindowEntry& entry, std::int64_t tap, float value) {
+  narrow(value, entry.weights[tap / 3][tap % 3]);
+}
+
+// The windows of each output channel, zeros included.
+template <class T, class Entry>
+EntryList<Entry> windows_of(const ConvStep& s, const std::vector<std::int64_t>& starts) {
+  EntryList<Entry> list;
+  list.close();
+  for (std::int64_t out = 0; out < s.conv.out; ++out) {
+    Entry entry{};
+    for (std::int64_t row = 0; row < 3; ++row) {
+      entry.offsets[row] = offset_of(s, out * s.conv.row() + 3 * row + 1, sizeof(T));
+    }
+    const auto at = static_cast<std::size_t>(out);
+    for (std::int64_t k = starts[at]; k < starts[at + 1]; ++k) {
+      set_weight(entry, s.weight.indices[k] % s.conv.row(), value_at(s.weight, k));
+    }
+    list.entries.push_back(entry);
+    list.close();
+  }
+  return list;
+}
+
 // All weights with output channels in the lanes.
 struct LaneWeights {
   std::vector<Cell> cells;            // [blocks][inputs]

@@ -108,7 +108,8 @@ class ProductOf final : public Step {
     return entries_ ? Choice{gathers_ ? Summing::kPairs : Summing::kGroups, 1, 1} : Choice{};
   }
   void choose(Choice choice) override {
-    if (settled_ || !entries_ || choice.summing == Summing::kLanes || choice.tile != 1 || choice.parts != 1) {
+    if (settled_ || !entries_ || (choice.summing != Summing::kPairs && choice.summing != Summing::kGroups) ||
+        choice.tile != 1 || choice.parts != 1) {
       throw InvalidInput("kernel of a linear layer: received one that it does not have; allowed: one of choices()");
     }
     gathers_ = choice.summing == Summing::kPairs;

@@ -11,6 +11,7 @@
 #include "kernels/plane_finish.hpp"
 #include "kernels/plane_lanes.hpp"
 #include "kernels/plane_products.hpp"
+#include "kernels/plane_windows.hpp"
 
 namespace mezzotint {
 namespace {
@@ -160,6 +161,8 @@ std::int64_t plane_tile_cells(Dtype dtype, Summing summing) {
       return half ? kSharedCells<BFloat16> : kSharedCells<float>;
     case Summing::kLanes:
       return half ? 0 : kMostLaneCells;
+    case Summing::kWindows:
+      return kMostWindowCells;
     default:
       return half ? kPlaneCells<BFloat16> : kPlaneCells<float>;
   }
@@ -181,6 +184,8 @@ void plane_gather(const PlaneGatherJob& job, std::int64_t first_tile, std::int64
                   std::int64_t last) {
   if (job.summing == Summing::kLanes) {
     plane_gather_lanes(job, first_tile, last_tile, first, last);
+  } else if (job.summing == Summing::kWindows) {
+    plane_gather_windows(job, first_tile, last_tile, first, last);
   } else if (job.y.dtype == Dtype::kBFloat16) {
     plane_gather_tiles<BFloat16>(job, first_tile, last_tile, first, last);
   } else {

@@ -37,11 +37,24 @@ struct HalfGroupEntry {
 constexpr int kLaneChannels = static_cast<int>(kCellBytes / sizeof(float));
 constexpr int kLaneBlocks = 4;
 constexpr std::int64_t kMostLaneCells = 16;
+constexpr std::int64_t kMostWindowCells = 24;
+
+// A window of three rows and columns on one channel: where the middle of each row lies relative to the output's pixel,
+// in bytes, and the weights.
+struct WindowEntry {
+  std::int32_t offsets[3];
+  float weights[3][3];
+};
+struct HalfWindowEntry {
+  std::int32_t offsets[3];
+  BFloat16 weights[3][3];
+};
 
 // How a convolution is summed: the nonzeros of each output channel in pairs; all weights, of a group of output channels
-// at once; or those with output channels in the lanes. A linear layer: its nonzeros, or all weights of a group.
-enum class Summing : std::int32_t { kPairs, kGroups, kLanes };
-constexpr std::int32_t kSummings = 3;
+// at once; those with output channels in the lanes; or, depthwise, whole rows of windows. A linear layer: its nonzeros,
+// or all weights of a group.
+enum class Summing : std::int32_t { kPairs, kGroups, kLanes, kWindows };
+constexpr std::int32_t kSummings = 4;
 
 // Which numbers of a plane are pixels: 1 or 0 in the type of the plane, and a bit for each.
 struct InsideView {

@@ -89,7 +89,7 @@ void check_conv(const Case& c, Random& random) {
   for (Sum& sum : sums) {
     sum.value = std::clamp(sum.value, static_cast<double>(clamp.low), static_cast<double>(clamp.high));
   }
-  const char* const names[] = {"pairs", "groups", "lanes"};
+  const char* const names[] = {"pairs", "groups", "lanes", "windows"};
   for (const Choice choice : step->choices(c.kernels)) {
     const std::string what = std::string(names[static_cast<std::size_t>(choice.summing)]) + ", tile " +
                              std::to_string(choice.tile) + ", parts " + std::to_string(choice.parts) + ": " +
@@ -360,6 +360,20 @@ Case many_outputs(const Kernels& kernels, Random& random) {
   return {kernels, with_nonzeros(three_by_three(23, 121), 0.9, random), Dtype::kFloat32, 2, 11, 13};
 }
 
+// Depthwise windows of three columns that lie side by side; planes from a single pixel to several tiles.
+Case depthwise(const Kernels& kernels, Random& random) {
+  Conv conv = three_by_three(1, 1);
+  conv.groups = pick(random, 1, 5);
+  conv.out = conv.groups * pick(random, 1, 2);
+  conv.dilation_h = pick(random, 1, 2);
+  conv.top = conv.bottom = pick(random, 0, 2);
+  const double density = pick(random, 0, 1) ? 1.0 : 0.5;
+  const std::int64_t height = pick(random, 1, 30) + 4, width = pick(random, 1, 30) + 2;
+  return {
+      kernels, with_nonzeros(conv, density, random), static_cast<Dtype>(pick(random, 0, 1)), pick(random, 1, 3), height,
+      width};
+}
+
 }  // namespace
 
 void test_planes(const Kernels& kernels) {
@@ -368,6 +382,7 @@ void test_planes(const Kernels& kernels) {
   check_conv(many_outputs(kernels, random), random);
   for (int i = 0; i < 60; ++i) {
     check_conv(any_case(kernels, random), random);
+    check_conv(depthwise(kernels, random), random);
     check_max_and_average(any_case(kernels, random), random);
     check_products(kernels, static_cast<Dtype>(i % 2), random);
     check_multiply(kernels, static_cast<Dtype>(i % 2), random);

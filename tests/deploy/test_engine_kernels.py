@@ -57,6 +57,40 @@ def test_each_way_to_sum_is_right_and_told(isa: str, summing: Summing, tile: Cal
     assert session.explain().count(WORDS[summing]) >= 4
 
 
+class Depthwise(nn.Module):
+    """Windows of three columns side by side, and one that has a stride and reads phases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 21, 1)
+        self.plain = nn.Conv2d(21, 21, 3, padding=1, groups=21)
+        self.wide = nn.Conv2d(21, 42, 3, padding=(2, 1), dilation=(2, 1), groups=21)
+        self.down = nn.Conv2d(42, 42, 3, stride=2, padding=1, groups=42)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.down(torch.relu(self.wide(torch.relu(x + self.plain(x)))))
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("fp32", 2e-6), ("bf16", 2e-2)])
+@pytest.mark.parametrize("tile", [min, max])
+def test_depthwise_windows_may_go_row_by_row(
+    isa: str, dtype: str, error: float, tile: Callable[[list[Choice]], Choice]
+) -> None:
+    torch.manual_seed(0)
+    model = Depthwise().eval()
+    x = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        expected = model(x).numpy()
+
+    def pick(choices: list[Choice]) -> Choice:
+        return tile([one for one in choices if one[0] == Summing.WINDOWS] or choices)
+
+    session = session_of(model, dtype, pick)
+    np.testing.assert_allclose(session.run([x.numpy()])[0], expected, rtol=error, atol=error)
+    assert session.explain().count("three columns at once,") == 2
+
+
 @pytest.mark.parametrize(("dtype", "kinds"), [("fp32", {Summing.GROUPS, Summing.LANES}), ("bf16", {Summing.GROUPS})])
 def test_channels_lie_in_lanes_in_fp32_alone(dtype: str, kinds: set[Summing]) -> None:
     seen: set[Summing] = set()

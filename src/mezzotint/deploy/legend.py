@@ -13,6 +13,7 @@ _WORDS: Final = {
     "nonzeros alone": "the kernel gathers the inputs of the stored weights of a linear layer and leaves the others out",
     "output channels at once": "the kernel computes several output channels from each input number, zeros included",
     "output channels side by side": "so many of them share a vector, by which the kernel multiplies each input number",
+    "columns at once": "the kernel reads each row of a depthwise window once for all of its columns",
     "parts": "the input channels are summed in so many passes, each of which fits in the cache",
     "cells": "64 bytes of neighbouring pixels: 16 numbers of fp32, 32 of bf16",
 }

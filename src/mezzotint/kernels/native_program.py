@@ -44,6 +44,8 @@ class Summing(IntEnum):
     """All weights of a group of output channels; of a linear layer, all weights."""
     LANES = 2
     """All weights, output channels in the lanes of a vector."""
+    WINDOWS = 3
+    """Windows of three rows and columns on single channels, whole rows of them."""
 
 
 Choice = tuple[Summing, int, int]

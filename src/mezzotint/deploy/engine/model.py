@@ -36,6 +36,7 @@ _KERNELS: Final = {
     Summing.PAIRS: "pairs of nonzeros",
     Summing.GROUPS: f"{GROUP} output channels at once, all weights",
     Summing.LANES: f"{LANES} output channels side by side, all weights",
+    Summing.WINDOWS: "three columns at once",
 }
 #: Programs that are kept, the newest ones.
 _SIZES_KEPT = 8
