@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mezzotint.errors import InputError
 from mezzotint.kernels import native, native_layout
 from mezzotint.kernels.native_layout import ConvGeometry, Epilogue
+from mezzotint.kernels.native_weight_grad import conv2d_weight_grad
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -79,7 +80,7 @@ def test_functions_agree_with_those_on_plain_tensors(
     assert torch.equal(yp.data, native_layout.to_native(y, (1, 2, 0, 1)).data)
     gxp = native_layout.conv2d_input_grad(gyp, values, indices, transposed, geometry, (11, 9), halo=(0, 1, 0, 0))
     assert torch.equal(gxp.data, native_layout.to_native(gx, (0, 1, 0, 0)).data)
-    assert torch.equal(native_layout.conv2d_weight_grad(xp, gyp, indices, geometry), gvalues)
+    assert torch.equal(conv2d_weight_grad(xp, gyp, indices, geometry), gvalues)
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -168,7 +169,7 @@ def test_results_do_not_depend_on_threads() -> None:
         torch.set_num_threads(count)
         totals = torch.empty(96, 2, dtype=torch.float64)
         y = native_layout.conv2d_output(x, values, indices, geometry, totals=totals)
-        results.append((y.data, totals, native_layout.conv2d_weight_grad(x, y, indices, geometry)))
+        results.append((y.data, totals, conv2d_weight_grad(x, y, indices, geometry)))
     torch.set_num_threads(threads)
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
