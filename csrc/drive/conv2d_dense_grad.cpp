@@ -4,6 +4,7 @@
 
 #include "core/divide.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/sums.hpp"
 #include "plan/dense_grad.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
@@ -27,12 +28,7 @@ class DenseSums {
   [[nodiscard]] float* at(std::int64_t chunk, std::int64_t group) const {
     return sums_.get() + (chunk * conv_.groups + group) * group_;
   }
-  void clear(int threads) const {
-    const std::int64_t count = chunks_ * conv_.groups * group_;
-    parallel_ranges(count, useful_threads(count / 16, threads), [&](std::int64_t begin, std::int64_t end) {
-      std::fill(sums_.get() + begin, sums_.get() + end, 0.0f);
-    });
-  }
+  void clear(int threads) const { clear_sums(sums_.get(), chunks_ * conv_.groups * group_, threads); }
   // [out][tap of the window], chunks added in their order.
   void finish(float* gradient, int threads) const {
     parallel_for(conv_.groups * taps_, useful_threads(chunks_ * conv_.groups * group_ / 4, threads),

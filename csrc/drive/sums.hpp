@@ -12,6 +12,11 @@
 
 namespace mezzotint {
 
+inline void clear_sums(float* sums, std::int64_t count, int threads) {
+  parallel_ranges(count, useful_threads(count / 16, threads),
+                  [&](std::int64_t begin, std::int64_t end) { std::fill(sums + begin, sums + end, 0.0f); });
+}
+
 // FP32 sums of the nonzeros, one row for each chunk of the images: the first is the result itself where that is
 // contiguous FP32 and there is no other, else scratch that is added up and converted at the end.
 class SumsOf {
@@ -23,9 +28,7 @@ class SumsOf {
       scratch_ = Scratch<float>(chunks * result.size);
       sums_ = scratch_.get();
     }
-    const std::int64_t count = chunks * result.size;
-    parallel_ranges(count, useful_threads(count / 16, threads),
-                    [&](std::int64_t begin, std::int64_t end) { std::fill(sums_ + begin, sums_ + end, 0.0f); });
+    clear_sums(sums_, chunks * result.size, threads);
   }
   [[nodiscard]] float* get() const { return sums_; }
   [[nodiscard]] float* chunk(std::int64_t number) const { return sums_ + number * result_.size; }

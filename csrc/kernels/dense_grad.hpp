@@ -27,7 +27,7 @@ struct DenseBlock {
 };
 
 // How output gradients and the inputs that they meet are walked, side by side.
-struct Walk {
+struct DenseWalk {
   std::int64_t blocks, rows, columns;
   std::int64_t gy_block, gy_row, gy_column;
   std::int64_t x_block, x_row, x_column;
@@ -46,7 +46,7 @@ inline MEZZOTINT_INLINE void add_some(Vec4 total, int first, float* sums) {
 
 // The first `taps` taps; there are more in a block only at the end.
 template <class T>
-void multiply(const Walk& walk, const Cell* const* gy, const Cell* const* x, std::int64_t taps, float* sums,
+void multiply(const DenseWalk& walk, const Cell* const* gy, const Cell* const* x, std::int64_t taps, float* sums,
               std::int64_t outs) {
   constexpr int kOuts = DenseBlock<T>::kOuts, kTaps = DenseBlock<T>::kTaps;
   Vec sum[kTaps][kOuts][1] = {};
@@ -98,7 +98,7 @@ struct Taps2d {
 // All taps with output channels [0, count), whose gradients begin at `gy`. A block beyond the last channel or tap
 // repeats it.
 template <class T>
-void multiply_all(const Walk& walk, const Taps2d& of, const Cell* gy, std::int64_t gy_channel, std::int64_t count,
+void multiply_all(const DenseWalk& walk, const Taps2d& of, const Cell* gy, std::int64_t gy_channel, std::int64_t count,
                   float* sums, std::int64_t outs) {
   constexpr int kOuts = DenseBlock<T>::kOuts, kTaps = DenseBlock<T>::kTaps;
   const std::int64_t taps = of.channels * of.kernel_h * of.kernel_w;
@@ -211,7 +211,7 @@ void pair_band(const DenseGradJob& job, const DenseBand& band, const Cell* gy, s
     for (int m = 0; m < kPairParts; ++m) {
       const Taps2d taps{combined + m * channels * inputs, channels, job.kernel_h, 1, inputs, job.dilation_h * pairs, 0};
       float* to = sums + (m * job.channels + channel) * job.kernel_h * job.outs + first;
-      Walk walk{band.blocks, band.rows, pairs, job.gy_block, job.gy_row, 2, rows * pairs, job.stride_h * pairs, 1};
+      DenseWalk walk{band.blocks, band.rows, pairs, job.gy_block, job.gy_row, 2, rows * pairs, job.stride_h * pairs, 1};
       if (m == 1 || m == 2) {
         walk.gy_block = band.rows * pairs;
         walk.gy_row = pairs;
@@ -234,9 +234,9 @@ void dense_bands(const DenseGradJob& job, std::int64_t first_band, std::int64_t 
     if (job.in_pairs) {
       pair_band<T>(job, band, gy, first, last - first, scratch, sums);
     } else {
-      const Walk walk{band.blocks, band.rows, band.columns, job.gy_block,
-                      job.gy_row,  1,         job.x_block,  job.x_row * job.stride_h,
-                      job.stride_w};
+      const DenseWalk walk{band.blocks, band.rows, band.columns, job.gy_block,
+                           job.gy_row,  1,         job.x_block,  job.x_row * job.stride_h,
+                           job.stride_w};
       const Cell* x =
           job.x + band.block * job.x_block + band.row * job.stride_h * job.x_row + band.column * job.stride_w;
       const Taps2d taps{

@@ -11,6 +11,16 @@ namespace {
 // Vectors of sums that leave room for what is multiplied.
 constexpr int kSumVecs = MEZZOTINT_REGISTERS == 32 ? 24 : 10;
 
+// Calls use(first cell, last cell) for tiles [first_tile, last_tile) of the planes, which are cut evenly.
+template <class Use>
+inline MEZZOTINT_INLINE void each_tile(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile,
+                                       Use use) {
+  const std::int64_t cells = plane_cells(job.y), tiles = (cells + job.tile - 1) / job.tile;
+  for (std::int64_t t = first_tile; t < last_tile; ++t) {
+    use(t * cells / tiles, (t + 1) * cells / tiles);
+  }
+}
+
 inline MEZZOTINT_INLINE Cell* cell_of(const std::uint8_t* pixels, std::int64_t cell) {
   return reinterpret_cast<Cell*>(const_cast<std::uint8_t*>(pixels)) + cell;
 }

@@ -168,16 +168,14 @@ std::int64_t plane_tile_cells(Dtype dtype, Summing summing) {
   }
 }
 
-// Tiles are cut evenly, as in gather.hpp. Channels run fastest: all of them read the same input.
+// Channels run fastest: all of them read the same input.
 template <class T>
 void plane_gather_tiles(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                         std::int64_t last) {
-  const std::int64_t cells = plane_cells(job.y);
-  const std::int64_t tiles = (cells + job.tile - 1) / job.tile;
-  for (std::int64_t t = first_tile; t < last_tile; ++t) {
-    const std::int64_t begin = t * cells / tiles, count = (t + 1) * cells / tiles - begin;
+  each_tile(job, first_tile, last_tile, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
+    const std::int64_t count = end - begin;
     (job.summing == Summing::kGroups ? find_group<T>(count) : find_cells<T>(count))(job, begin, first, last);
-  }
+  });
 }
 
 void plane_gather(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,

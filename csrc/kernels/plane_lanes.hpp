@@ -168,14 +168,12 @@ void gather_lanes(const PlaneGatherJob& job, const TilePixels& tile, std::int64_
 
 void plane_gather_lanes(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                         std::int64_t last) {
-  const std::int64_t cells = plane_cells(job.y);
-  const std::int64_t tiles = (cells + job.tile - 1) / job.tile;
   const std::int64_t blocks = (job.y.channels + kLaneChannels - 1) / kLaneChannels;
-  const std::int64_t end = last * kLaneBlocks < blocks ? last * kLaneBlocks : blocks;
-  for (std::int64_t t = first_tile; t < last_tile; ++t) {
-    const TilePixels tile(job.inside, t * cells / tiles, (t + 1) * cells / tiles);
-    gather_lanes(job, tile, first * kLaneBlocks, end);
-  }
+  const std::int64_t end_block = last * kLaneBlocks < blocks ? last * kLaneBlocks : blocks;
+  each_tile(job, first_tile, last_tile, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
+    const TilePixels tile(job.inside, begin, end);
+    gather_lanes(job, tile, first * kLaneBlocks, end_block);
+  });
 }
 
 }  // namespace

@@ -9,34 +9,28 @@
 namespace mezzotint {
 namespace {
 
-// Elements (of 32 bits) one place on or back, across two vectors.
-template <class V>
-inline MEZZOTINT_INLINE V one_back(V before, V here) {
-#if MEZZOTINT_VECTOR_FLOATS == 16
-#ifdef __AVX512F__
-  return (V)_mm512_alignr_epi32((__m512i)here, (__m512i)before, 15);
-#else
-  return __builtin_shufflevector(before, here, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30);
-#endif
+// Elements (of 32 bits) kFrom and following of two vectors side by side.
+template <int kFrom, class V>
+inline MEZZOTINT_INLINE V across(V one, V other) {
+  constexpr int k = kFrom;
+#if defined(__AVX512F__) && MEZZOTINT_VECTOR_FLOATS == 16
+  return (V)_mm512_alignr_epi32((__m512i)other, (__m512i)one, k);
+#elif MEZZOTINT_VECTOR_FLOATS == 16
+  return __builtin_shufflevector(one, other, k, k + 1, k + 2, k + 3, k + 4, k + 5, k + 6, k + 7, k + 8, k + 9, k + 10,
+                                 k + 11, k + 12, k + 13, k + 14, k + 15);
 #elif MEZZOTINT_VECTOR_FLOATS == 8
-  return __builtin_shufflevector(before, here, 7, 8, 9, 10, 11, 12, 13, 14);
+  return __builtin_shufflevector(one, other, k, k + 1, k + 2, k + 3, k + 4, k + 5, k + 6, k + 7);
 #else
-  return __builtin_shufflevector(before, here, 3, 4, 5, 6);
+  return __builtin_shufflevector(one, other, k, k + 1, k + 2, k + 3);
 #endif
 }
 template <class V>
+inline MEZZOTINT_INLINE V one_back(V before, V here) {
+  return across<MEZZOTINT_VECTOR_FLOATS - 1>(before, here);
+}
+template <class V>
 inline MEZZOTINT_INLINE V one_on(V here, V behind) {
-#if MEZZOTINT_VECTOR_FLOATS == 16
-#ifdef __AVX512F__
-  return (V)_mm512_alignr_epi32((__m512i)behind, (__m512i)here, 1);
-#else
-  return __builtin_shufflevector(here, behind, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
-#endif
-#elif MEZZOTINT_VECTOR_FLOATS == 8
-  return __builtin_shufflevector(here, behind, 1, 2, 3, 4, 5, 6, 7, 8);
-#else
-  return __builtin_shufflevector(here, behind, 1, 2, 3, 4);
-#endif
+  return across<1>(here, behind);
 }
 
 // One row of a window: its weights, and what three vectors of the input add to vector `i` of a cell's sums.
@@ -185,19 +179,16 @@ inline MEZZOTINT_INLINE void window_cells(const PlaneGatherJob& job, std::int64_
 template <class T>
 constexpr int kWindowCells = MEZZOTINT_REGISTERS == 32 ? 8 / kVecsOf<T> : 1;
 
-// Tiles are cut evenly, as those of other kernels.
 template <class T>
 void window_tiles(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
                   std::int64_t last) {
-  const std::int64_t cells = plane_cells(job.y), tiles = (cells + job.tile - 1) / job.tile;
-  for (std::int64_t t = first_tile; t < last_tile; ++t) {
+  each_tile(job, first_tile, last_tile, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
     for (std::int64_t channel = first; channel < last; ++channel) {
-      const std::int64_t begin = t * cells / tiles;
       WindowRows<T> rows(pixels_of(job.x, 0, 0) + begin * kCellBytes,
                          static_cast<const typename WindowRow<T>::Entry*>(job.entries)[channel]);
-      window_cells<T, kWindowCells<T>>(job, channel, begin, (t + 1) * cells / tiles, rows);
+      window_cells<T, kWindowCells<T>>(job, channel, begin, end, rows);
     }
-  }
+  });
 }
 
 void plane_gather_windows(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile,

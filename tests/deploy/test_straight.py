@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from deploy_networks import DESCRIPTION, resnet20
+from deploy_networks import DESCRIPTION, images, resnet20
 from torch import Tensor, nn
 
 from mezzotint.deploy import Session
@@ -17,10 +17,6 @@ from mezzotint.errors import InputError, ShapeError
 from mezzotint.kernels import native
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
-
-
-def images(*shape: int) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
 
 
 def by_the_long_way(session: Session, *arrays: Any) -> list[np.ndarray]:

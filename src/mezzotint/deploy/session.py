@@ -228,9 +228,9 @@ class Session:
 
     def _straight_call(self) -> StraightCall | None:
         batches = {info.shape[0] if info.shape else None for info in self._inputs}
-        if not isinstance(self._model, EngineModel) or len(batches) > 1:
+        if not isinstance(self._model, EngineModel) or len(batches) != 1:
             return None
-        return self._model.straight_call(lambda: native_threads(self._threads), *batches)
+        return self._model.straight_call(lambda: native_threads(self._threads), batches.pop())
 
     def _casting(self) -> torch.autocast:
         """The session's own precision, whatever the caller's surroundings say."""

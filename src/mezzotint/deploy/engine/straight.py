@@ -12,12 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import fx
 
+from mezzotint.deploy.arrays import Array
 from mezzotint.deploy.engine.compile import Compiled
-
-Array = NDArray[Any]
 
 
 def is_straight(graph: fx.Graph, outputs: int) -> bool:
