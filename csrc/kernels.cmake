@@ -28,6 +28,7 @@ add_library(
   csrc/plan/expand_columns.cpp
   csrc/plan/expand_rows.cpp
   csrc/plan/join.cpp
+  csrc/plan/matrices.cpp
   csrc/plan/taps.cpp
   csrc/plan/tiles.cpp
   csrc/runtime/handover.cpp
@@ -41,11 +42,14 @@ set(MEZZOTINT_ISA_UNITS csrc/isa/portable.cpp)
 set(MEZZOTINT_PLATFORM)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(MEZZOTINT_PLATFORM MEZZOTINT_X86)
-  list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/avx2.cpp csrc/isa/avx512.cpp csrc/isa/avx512_bf16.cpp)
+  list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/avx2.cpp csrc/isa/avx512.cpp csrc/isa/avx512_bf16.cpp
+       csrc/isa/amx_bf16.cpp)
   set_source_files_properties(csrc/isa/avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
   set(MEZZOTINT_AVX512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
   set_source_files_properties(csrc/isa/avx512.cpp PROPERTIES COMPILE_OPTIONS "${MEZZOTINT_AVX512}")
   set_source_files_properties(csrc/isa/avx512_bf16.cpp PROPERTIES COMPILE_OPTIONS "${MEZZOTINT_AVX512};-mavx512bf16")
+  set_source_files_properties(csrc/isa/amx_bf16.cpp PROPERTIES COMPILE_OPTIONS
+                                                               "${MEZZOTINT_AVX512};-mavx512bf16;-mamx-tile;-mamx-bf16")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(MEZZOTINT_PLATFORM MEZZOTINT_ARM64)
   list(APPEND MEZZOTINT_ISA_UNITS csrc/isa/neon.cpp csrc/isa/neon_bf16.cpp)

@@ -1,5 +1,6 @@
 // How is the input gradient of a sparse convolution computed? The gather kernel over the output gradient with the
 // transposed order of the nonzeros, once for every phase of the stride; see plan/phases.hpp.
+#include <optional>
 #include <vector>
 
 #include "drive/activations.hpp"
@@ -7,6 +8,7 @@
 #include "drive/run.hpp"
 #include "drive/totals.hpp"
 #include "plan/expand.hpp"
+#include "plan/matrices.hpp"
 #include "plan/phases.hpp"
 #include "plan/tiles.hpp"
 
@@ -27,23 +29,37 @@ Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
   return axes_of(conv, Size{gx.height, gx.width}, Size{gy.height, gy.width});
 }
 
-std::int64_t tile_cells(const SparseWeight& weight, const Axes& axes, const Conv& conv, bool totals, Dtype dtype,
-                        const Context& with) {
-  return tile_cells(conv, phase_of(axes.horizontal, 0).count, conv.in(), weight.nnz, totals, dtype, with);
+// The weight as its kernel takes it, one nonzero after the other or whole, and the cells of a tile that go with it.
+struct Plan {
+  std::int64_t cells = 0;
+  GatherList list;
+  std::optional<Matrices> matrices;
+
+  [[nodiscard]] TileShape tile(std::int64_t rows, std::int64_t columns) const {
+    return matrices ? matrix_tile(columns) : choose_tile(rows, columns, cells);
+  }
+};
+
+Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, bool totals,
+             const Context& with) {
+  Plan plan;
+  if (takes_matrices(conv, conv.in(), conv.out * conv.taps(), weight.nnz, gy.dtype, with)) {
+    plan.matrices = matrices_of_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, with.threads);
+    return plan;
+  }
+  const Phase rows = phase_of(axes.vertical, 0), columns = phase_of(axes.horizontal, 0);
+  plan.cells = tile_cells(conv, columns.count, conv.in(), weight.nnz, totals, gy.dtype, with);
+  const std::int64_t part =
+      gather_part(gy.dtype, conv, plan.tile(rows.count, columns.count), 1, 1,
+                  {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
+  plan.list = as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads),
+                       gy.dtype, with);
+  return plan;
 }
 
-GatherList expand(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, std::int64_t cells,
-                  const Context& with) {
-  const TileShape tile = choose_tile(phase_of(axes.vertical, 0).count, phase_of(axes.horizontal, 0).count, cells);
-  const std::int64_t part = gather_part(gy.dtype, conv, tile, 1, 1,
-                                        {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
-  return as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads), gy.dtype,
-                  with);
-}
-
-GatherJob phase_job(const Phase& vertical, const Phase& horizontal, const Packed& gy, const Packed& gx,
-                    const Conv& conv, std::int64_t cells) {
-  const TileShape tile = choose_tile(vertical.count, horizontal.count, cells);
+GatherJob phase_job(const Plan& plan, const Phase& vertical, const Phase& horizontal, const Packed& gy,
+                    const Packed& gx, const Conv& conv) {
+  const TileShape tile = plan.tile(vertical.count, horizontal.count);
   GatherJob job{};
   job.dtype = gy.dtype;
   job.x = cell_at(gy, 0, vertical.origin, 0, horizontal.origin);
@@ -81,16 +97,21 @@ Epilogue of_phase(Epilogue epilogue, const Phase& vertical, const Phase& horizon
   return epilogue;
 }
 
-std::vector<GatherJob> phase_jobs(const GatherList& list, const Epilogue& epilogue, const Packed& gy, const Packed& gx,
-                                  const Conv& conv, const Axes& axes, std::int64_t cells) {
+std::vector<GatherJob> phase_jobs(const Plan& plan, const Epilogue& epilogue, const Packed& gy, const Packed& gx,
+                                  const Conv& conv, const Axes& axes) {
   std::vector<GatherJob> jobs;
   for (std::int64_t i = 0; i < conv.stride_h; ++i) {
     for (std::int64_t j = 0; j < conv.stride_w; ++j) {
       const Phase vertical = phase_of(axes.vertical, i), horizontal = phase_of(axes.horizontal, j);
-      GatherJob job = phase_job(vertical, horizontal, gy, gx, conv, cells);
-      job.entries = list.entries.get();
-      job.segments = list.segments.data() + (i * conv.stride_w + j) * job.channels * list.parts;
-      job.parts = list.parts;
+      GatherJob job = phase_job(plan, vertical, horizontal, gy, gx, conv);
+      const std::int64_t phase = i * conv.stride_w + j;
+      if (plan.matrices) {
+        job.matrix = plan.matrices->of_phase(phase);
+      } else {
+        job.entries = plan.list.entries.get();
+        job.segments = plan.list.segments.data() + phase * job.channels * plan.list.parts;
+        job.parts = plan.list.parts;
+      }
       job.epilogue = of_phase(epilogue, vertical, horizontal, conv);
       job.stream = exceeds_caches(gx);
       if (exceeds_caches(gy)) {
@@ -111,9 +132,9 @@ std::vector<GatherJob> phase_jobs(const GatherList& list, const Epilogue& epilog
   return jobs;
 }
 
-void gather(const GatherList& list, const Epilogue& epilogue, const Packed& gy, const Packed& gx, const Conv& conv,
-            const Axes& axes, std::int64_t cells, double* totals, const Context& with) {
-  std::vector<GatherJob> jobs = phase_jobs(list, epilogue, gy, gx, conv, axes, cells);
+void gather(const Plan& plan, const Epilogue& epilogue, const Packed& gy, const Packed& gx, const Conv& conv,
+            const Axes& axes, double* totals, const Context& with) {
+  std::vector<GatherJob> jobs = phase_jobs(plan, epilogue, gy, gx, conv, axes);
   std::int64_t tiles = 0;
   for (const GatherJob& job : jobs) {
     tiles += tiles_of(job);
@@ -151,14 +172,13 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
   const Activations packed_gx(gx.dtype, linear, step, gx.c, gx.h, gx.w, {});
   const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, halo);
   const Axes axes_of_all = axes_of(conv, packed_gx.view, packed_gy.view);
-  const std::int64_t cells = tile_cells(weight, axes_of_all, conv, false, gy.dtype, with);
-  const GatherList list = expand(weight, conv, axes_of_all, packed_gy.view, cells, with);
+  const Plan plan = plan_of(weight, conv, axes_of_all, packed_gy.view, false, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     const Packed kernel_gx = packed_gx.for_kernels(count);
     const Packed kernel_gy = packed_gy.for_kernels(count);
     pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
-    gather(list, {}, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), cells, nullptr, with);
+    gather(plan, {}, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), nullptr, with);
     unpack(packed_gx.for_copies(count), images_of(gx, first, count), with);
   }
 }
@@ -166,8 +186,7 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
 void conv2d_input_grad_packed(const Packed& gy, const SparseWeight& weight, const Epilogue& epilogue, const Packed& gx,
                               const Conv& conv, double* totals, const Context& with) {
   const Axes axes = axes_of(conv, gx, gy);
-  const std::int64_t cells = tile_cells(weight, axes, conv, totals != nullptr, gy.dtype, with);
-  gather(expand(weight, conv, axes, gy, cells, with), epilogue, gy, gx, conv, axes, cells, totals, with);
+  gather(plan_of(weight, conv, axes, gy, totals != nullptr, with), epilogue, gy, gx, conv, axes, totals, with);
 }
 
 }  // namespace mezzotint

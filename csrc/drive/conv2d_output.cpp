@@ -1,28 +1,39 @@
 // How is the output of a sparse convolution computed? Pack a few blocks of images, gather, unpack.
+#include <optional>
+
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/run.hpp"
 #include "drive/totals.hpp"
 #include "drive/vectors.hpp"
 #include "plan/expand.hpp"
+#include "plan/matrices.hpp"
 #include "plan/tiles.hpp"
 
 namespace mezzotint {
 namespace {
 
-TileShape tile_of(const SparseWeight& weight, const Conv& conv, const Packed& y, bool totals, const Context& with) {
-  return choose_tile(y.height, y.width, tile_cells(conv, y.width, conv.out, weight.nnz, totals, y.dtype, with));
-}
+// The weight as its kernel takes it, one nonzero after the other or whole, and the tile that goes with it.
+struct Plan {
+  TileShape tile;
+  GatherList list;
+  std::optional<Matrices> matrices;
+};
 
-GatherList expand(const SparseWeight& weight, const Conv& conv, const Packed& x, const TileShape& tile,
-                  const Context& with) {
+Plan plan_of(const SparseWeight& weight, const Conv& conv, const Packed& x, const Packed& y, bool totals,
+             const Context& with) {
+  if (takes_matrices(conv, conv.out, conv.row(), weight.nnz, x.dtype, with)) {
+    return {matrix_tile(y.width), {}, matrices_of_output(weight, conv, x, with.threads)};
+  }
+  const std::int64_t cells = tile_cells(conv, y.width, conv.out, weight.nnz, totals, y.dtype, with);
+  const TileShape tile = choose_tile(y.height, y.width, cells);
   const std::int64_t part =
       gather_part(x.dtype, conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
-  return as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with);
+  return {tile, as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with), std::nullopt};
 }
 
-void gather(const GatherList& list, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,
-            const Conv& conv, const TileShape& tile, double* totals, const Context& with) {
+void gather(const Plan& plan, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,
+            const Conv& conv, double* totals, const Context& with) {
   GatherJob job{};
   job.dtype = x.dtype;
   job.x = cell_at(x, 0, -conv.top, 0, -conv.left);
@@ -38,11 +49,14 @@ void gather(const GatherList& list, const float* bias, const Epilogue& epilogue,
   job.rows = y.height;
   job.columns = y.width;
   job.channels = conv.out;
-  job.tile_rows = tile.rows;
-  job.tile_columns = tile.columns;
-  job.entries = list.entries.get();
-  job.segments = list.segments.data();
-  job.parts = list.parts;
+  job.tile_rows = plan.tile.rows;
+  job.tile_columns = plan.tile.columns;
+  job.entries = plan.list.entries.get();
+  job.segments = plan.list.segments.data();
+  job.parts = plan.list.parts;
+  if (plan.matrices) {
+    job.matrix = plan.matrices->of_phase(0);
+  }
   job.bias = bias;
   job.epilogue = epilogue;
   job.stream = exceeds_caches(y);
@@ -75,22 +89,19 @@ void conv2d_output(const Tensor& x, const SparseWeight& weight, const Vector& bi
   const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_y)) * kCellBytes);
   const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
   const Activations packed_y(y.dtype, linear, step, y.c, y.h, y.w, {});
-  const TileShape tile = tile_of(weight, conv, packed_y.view, false, with);
-  const GatherList list = expand(weight, conv, packed_x.view, tile, with);
+  const Plan plan = plan_of(weight, conv, packed_x.view, packed_y.view, false, with);
   const Floats bias_floats(bias);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     pack(images_of(x, first, count), packed_x.for_copies(count), with);
-    gather(list, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, tile, nullptr,
-           with);
+    gather(plan, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, nullptr, with);
     unpack(packed_y.for_copies(count), images_of(y, first, count), with);
   }
 }
 
 void conv2d_output_packed(const Packed& x, const SparseWeight& weight, const float* bias, const Epilogue& epilogue,
                           const Packed& y, const Conv& conv, double* totals, const Context& with) {
-  const TileShape tile = tile_of(weight, conv, y, totals != nullptr, with);
-  gather(expand(weight, conv, x, tile, with), bias, epilogue, x, y, conv, tile, totals, with);
+  gather(plan_of(weight, conv, x, y, totals != nullptr, with), bias, epilogue, x, y, conv, totals, with);
 }
 
 }  // namespace mezzotint

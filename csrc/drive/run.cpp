@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/divide.hpp"
+#include "plan/matrices.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
 
@@ -15,6 +16,8 @@ constexpr std::int64_t kTasksPerThread = 4;
 constexpr std::int64_t kSharesPerThread = 2;
 // What an output channel costs beside its nonzeros: filling and storing the tile, in nonzeros.
 constexpr std::int64_t kChannelCost = 2;
+// What a matrix unit takes for a cell, 32 outputs and 32 columns, in nonzeros.
+constexpr std::int64_t kMatrixProductCost = 32;
 
 bool takes_pairs(Dtype dtype, const Context& with) {
   return with.kernels.entries_at_once(dtype) == 2;
@@ -40,7 +43,33 @@ std::int64_t first_channel(const GatherJob& job, std::int64_t share, std::int64_
   return share == shares ? job.channels : low;
 }
 
+// Blocks of outputs are shared where there are few tiles; each share joins its inputs anew.
+void run_matrices(const GatherJob& job, const Context& with) {
+  const std::int64_t tiles = tiles_of(job), out_blocks = divide_up(job.channels, kMatrixOuts);
+  const std::int64_t products = out_blocks * std::max<std::int64_t>(1, job.matrix.column_blocks) * kMatrixProductCost;
+  const int team = useful_threads(products * job.blocks * job.rows * job.columns, with.threads);
+  const bool enough = team == 1 || tiles >= kTasksPerThread * team;
+  const std::int64_t shares = enough ? 1 : std::min(out_blocks, divide_up(kTasksPerThread * team, tiles));
+  const auto run = [&](std::int64_t begin, std::int64_t end, std::int64_t share) {
+    const Scratch<Cell> scratch(kMatrixScratchCells);
+    const std::int64_t first = out_blocks * share / shares * kMatrixOuts;
+    const std::int64_t last = std::min(job.channels, out_blocks * (share + 1) / shares * kMatrixOuts);
+    with.kernels.matrices->gather(job, begin, end, first, last, scratch.get());
+  };
+  if (enough) {
+    parallel_ranges(tiles, team, [&](std::int64_t begin, std::int64_t end) { run(begin, end, 0); });
+  } else {
+    parallel_for(tiles * shares, team,
+                 [&](std::int64_t task) { run(task / shares, task / shares + 1, task % shares); });
+  }
+}
+
 }  // namespace
+
+bool takes_matrices(const Conv& conv, std::int64_t outs, std::int64_t columns, std::int64_t nnz, Dtype dtype,
+                    const Context& with) {
+  return with.kernels.matrices && dtype == Dtype::kBFloat16 && conv.groups == 1 && matrix_pays(outs, columns, nnz);
+}
 
 GatherList as_taken(GatherList list, Dtype dtype, const Context& with) {
   if (takes_pairs(dtype, with)) {
@@ -68,6 +97,9 @@ void run_gather(GatherJob job, const Context& with) {
   const std::int64_t pixels = job.blocks * job.rows * job.columns;
   if (pixels == 0 || job.channels == 0) {
     return;
+  }
+  if (job.matrix.tiles) {
+    return run_matrices(job, with);
   }
   const auto gather = [&](std::int64_t first_tile, std::int64_t last_tile, std::int64_t first, std::int64_t last) {
     const Scratch<float> kept(kept_floats(job, last - first, with));

@@ -11,6 +11,10 @@ namespace mezzotint {
 // The nonzeros as the gather takes them: one by one, or joined in pairs.
 GatherList as_taken(GatherList list, Dtype dtype, const Context& with);
 
+// Whether a matrix unit takes the weight whole, whose `nnz` nonzeros are sums of `outs` channels over `columns` inputs.
+bool takes_matrices(const Conv& conv, std::int64_t outs, std::int64_t columns, std::int64_t nnz, Dtype dtype,
+                    const Context& with);
+
 // Cells of a gather's register tile, at most. `columns`, `channels`: of the result, which shares `nnz` nonzeros;
 // `totals`: whether each tile leaves its totals.
 std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t channels, std::int64_t nnz, bool totals,

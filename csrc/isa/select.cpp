@@ -2,6 +2,10 @@
 
 #ifdef MEZZOTINT_X86
 #include <cpuid.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 #if defined(MEZZOTINT_ARM64) && defined(__linux__)
 #include <sys/auxv.h>
@@ -29,6 +33,19 @@ bool has_bf16_dot() {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16);
 }
 
+// Whether there is a matrix unit, and leave to use it: Linux keeps its registers only for processes that ask.
+bool has_amx_bf16() {
+#ifdef __linux__
+  constexpr unsigned kBf16 = 1U << 22, kTile = 1U << 24;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM of <asm/prctl.h>, XTILEDATA
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kBf16) && (d & kTile) &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // Where a BF16 dot product takes as long as four multiply-adds (Intel's cores), a gather that makes FP32 numbers of its
 // inputs is faster than one that joins them to pairs. All else is taken from the variant with dot products.
 const Kernels& avx512_bf16_fma() {
@@ -43,6 +60,16 @@ const Kernels& avx512_bf16_fma() {
     return kernels;
   }();
   return mixed;
+}
+
+const Kernels& amx_bf16(const Kernels& vectors) {
+  static const Kernels both = [&] {
+    Kernels kernels = vectors;
+    kernels.name = "amx_bf16";
+    kernels.matrices = &kAmxBf16;
+    return kernels;
+  }();
+  return both;
 }
 #endif
 
@@ -69,6 +96,9 @@ std::vector<const Kernels*> detect() {
     found = {&kAvx512Bf16, &avx512_bf16_fma()};
     if (gathers_faster(avx512_bf16_fma(), kAvx512Bf16)) {
       std::swap(found[0], found[1]);
+    }
+    if (has_amx_bf16()) {
+      found.insert(found.begin(), &amx_bf16(*found[0]));
     }
   }
   if (avx512) {

@@ -9,8 +9,17 @@
 
 namespace mezzotint {
 
+// What a matrix unit does.
+struct MatrixKernels {
+  // As Kernels::gather, for a job with a matrix. first_channel is a multiple of kMatrixOuts; scratch:
+  // kMatrixScratchCells.
+  void (*gather)(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
+                 std::int64_t last_channel, Cell* scratch);
+};
+
 struct Kernels {
   const char* name;
+  const MatrixKernels* matrices;  // null where there is no matrix unit
   // Cells of the output that the gather kernel keeps in registers at most.
   std::int64_t (*tile_cells)(Dtype dtype);
   // Entries that it takes at a time: 1, or 2 whose weights are joined.
@@ -66,6 +75,7 @@ extern const Kernels kPortable;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
 extern const Kernels kAvx512Bf16;
+extern const MatrixKernels kAmxBf16;
 #endif
 #ifdef MEZZOTINT_ARM64
 extern const Kernels kNeon;

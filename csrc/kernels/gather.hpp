@@ -7,6 +7,7 @@
 
 #include "kernels/cell.hpp"
 #include "kernels/epilogue.hpp"
+#include "kernels/grid.hpp"
 #include "kernels/jobs.hpp"
 #include "kernels/tile.hpp"
 
@@ -93,35 +94,6 @@ inline MEZZOTINT_INLINE void accumulate(Tile<T, kRows, kColumns>& tile, const Ga
   }
 }
 
-// Asks for the input cells of the next tile, channels [first, last): gathers jump between channels, which no hardware
-// prefetcher foresees. Only the rows that the row of tiles above did not read.
-template <int kRows, int kColumns>
-inline MEZZOTINT_INLINE void fetch_ahead(const GatherJob& job, const Cell* next_x, std::int64_t first,
-                                         std::int64_t last) {
-  const Window& window = job.window;
-  const std::int64_t rows = (kRows - 1) * window.row_step + window.rows;
-  const std::int64_t fresh = kRows * window.row_step < rows ? kRows * window.row_step : rows;
-  const std::int64_t columns = (kColumns - 1) * job.x_column + window.columns;
-  const Cell* begin = next_x + (window.top + rows - fresh) * window.row + window.left;
-  for (std::int64_t c = first; c < last; ++c) {
-    for (std::int64_t r = 0; r < fresh; ++r) {
-      const Cell* at = begin + c * window.channel + r * window.row;
-      for (std::int64_t w = 0; w < columns; ++w) {
-        __builtin_prefetch(at + w, 0, 2);
-      }
-    }
-  }
-}
-
-// Channels [first, last) of what is read next.
-inline MEZZOTINT_INLINE void fetch(const Ahead& ahead, std::int64_t first, std::int64_t last) {
-  for (std::int64_t c = first; c < last; ++c) {
-    for (std::int64_t i = 0; i < ahead.columns; ++i) {
-      __builtin_prefetch(ahead.at + c * ahead.channel + i, 0, 2);
-    }
-  }
-}
-
 // What the next row of nonzeros will read: where a channel has parts, no hardware prefetcher sees it coming.
 inline MEZZOTINT_INLINE void fetch_entries(const GatherJob& job, const std::int32_t* segment) {
   constexpr std::int64_t kLine = kCellBytes / sizeof(Entry);
@@ -129,27 +101,6 @@ inline MEZZOTINT_INLINE void fetch_entries(const GatherJob& job, const std::int3
     __builtin_prefetch(at, 0, 3);
   }
 }
-
-// Hands out a range evenly over a number of steps, without a division at each.
-class Evenly {
- public:
-  Evenly(std::int64_t first, std::int64_t last, std::int64_t steps) : at_(first), items_(last - first), steps_(steps) {}
-  // Calls use(first, last) with the share of one step.
-  template <class Use>
-  inline MEZZOTINT_INLINE void step(Use use) {
-    const std::int64_t first = at_;
-    for (due_ += items_; due_ >= steps_; due_ -= steps_) {
-      ++at_;
-    }
-    use(first, at_);
-  }
-
- private:
-  std::int64_t at_, items_, steps_, due_ = 0;
-};
-
-// How many channels ahead what lies beside a tile is asked for: a memory's latency, counted in short sums.
-constexpr std::int64_t kChannelsAhead = 4;
 
 template <class T, int kRows, int kColumns, int kStep>
 void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t first_channel, std::int64_t last_channel) {
@@ -165,7 +116,7 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
       Cell* y = place.y + channel * job.y_channel;
       if (place.next_x) {
         next.step([&](std::int64_t first, std::int64_t last)
-                      MEZZOTINT_INLINE { fetch_ahead<kRows, kColumns>(job, place.next_x, first, last); });
+                      MEZZOTINT_INLINE { fetch_ahead(job, place.next_x, kRows, kColumns, first, last); });
       }
       if (job.ahead.at) {
         ahead.step([&](std::int64_t first, std::int64_t last) MEZZOTINT_INLINE { fetch(job.ahead, first, last); });
@@ -198,6 +149,12 @@ void gather_tile(const GatherJob& job, const TilePlace& place, std::int64_t firs
       }
     }
   }
+}
+
+std::int64_t tile_cells(Dtype dtype) {
+  return dtype == Dtype::kBFloat16  ? kTileCells<BFloat16>
+         : dtype == Dtype::kFloat16 ? kTileCells<Float16>
+                                    : kTileCells<float>;
 }
 
 std::int64_t entries_at_once(Dtype dtype) {
@@ -236,25 +193,6 @@ TileFunction find_tile(std::int64_t rows, std::int64_t columns, std::int64_t ste
     }
   }
   return find_tile<T, 1>(columns, step);
-}
-
-// A tile of the grid: its number, its first position and its columns. Column tiles are cut evenly: 16 columns in tiles
-// of at most 7 become 6, 5 and 5, not 7, 7 and 2.
-struct GridTile {
-  std::int64_t number, block, row, column, columns;
-};
-
-GridTile grid_tile(const GatherJob& job, std::int64_t number) {
-  const std::int64_t column_tiles = (job.columns + job.tile_columns - 1) / job.tile_columns;
-  const std::int64_t row_tiles = (job.rows + job.tile_rows - 1) / job.tile_rows;
-  const std::int64_t t = number % column_tiles;
-  const std::int64_t column = t * job.columns / column_tiles;
-  return {number, number / column_tiles / row_tiles, number / column_tiles % row_tiles * job.tile_rows, column,
-          (t + 1) * job.columns / column_tiles - column};
-}
-
-const Cell* input_of(const GatherJob& job, const GridTile& tile) {
-  return job.x + tile.block * job.x_block + tile.row * job.x_row + tile.column * job.x_column;
 }
 
 // A tile at the lower edge is cut into tiles of 4, 2 and 1 rows.

@@ -56,6 +56,22 @@ struct Ahead {
   std::int64_t channels = 0, channel = 0, columns = 0;
 };
 
+// A weight laid out whole, zeros included, for a matrix unit (kernels/matrix.hpp): blocks of kMatrixOuts outputs, each
+// of blocks of kMatrixColumns columns, each of two tiles of 16 outputs. A column is an input channel and tap.
+constexpr std::int64_t kMatrixOuts = 32, kMatrixColumns = 32;
+struct WeightMatrix {
+  const Cell* tiles = nullptr;            // [blocks of outputs][column_blocks][2][16]; null: there is no such weight
+  const std::int32_t* offsets = nullptr;  // [column_blocks * kMatrixColumns]; where a column's input lies, in bytes
+  std::int64_t column_blocks = 0;
+};
+
+// Scratch of a gather by matrices: the joined inputs of so many pixels and column blocks, and the sums of so many
+// blocks of outputs. Inputs and sums share level 2; a part of a block's weights is a third of level 1.
+constexpr std::int64_t kMatrixPixels = 8, kMatrixPart = 8, kMatrixOutBlocks = 16;
+constexpr std::int64_t kMatrixInputCells = kMatrixPixels * kMatrixPart * kMatrixColumns;
+constexpr std::int64_t kMatrixSumCells = kMatrixPixels * kMatrixOutBlocks * kMatrixOuts * 2;
+constexpr std::int64_t kMatrixScratchCells = kMatrixInputCells + kMatrixSumCells;
+
 // y[block, row, o, col] = bias[o] + sum over the entries e of o of e.weight * x[block, row, col] at e.offset.
 // x_* is the step of the input for one step of the output, y_* that of the output itself.
 // The entries of (channel o, part p) are segments[o * parts + p] up to segments[o * parts + p + 1]. A part is a range
@@ -72,7 +88,8 @@ struct GatherJob {
   const Entry* entries;
   const std::int32_t* segments;
   std::int64_t parts;
-  const float* bias;  // [channels] or null
+  WeightMatrix matrix;  // instead of entries and segments; tiles are then rows of at most kMatrixPixels
+  const float* bias;    // [channels] or null
   Epilogue epilogue;
   bool stream;  // y is too large to stay in a cache: write around it
   Window window;

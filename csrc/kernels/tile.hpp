@@ -23,12 +23,6 @@ constexpr bool kRowsPay = true;
 template <>
 constexpr bool kRowsPay<Float16> = false;
 
-std::int64_t tile_cells(Dtype dtype) {
-  return dtype == Dtype::kBFloat16  ? kTileCells<BFloat16>
-         : dtype == Dtype::kFloat16 ? kTileCells<Float16>
-                                    : kTileCells<float>;
-}
-
 template <class T, int kRows, int kColumns>
 struct Tile {
   Wide<T> sum[kRows][kColumns];
