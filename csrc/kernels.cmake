@@ -10,6 +10,7 @@ add_library(
   csrc/drive/conv2d_weight_grad.cpp
   csrc/drive/batch_norm.cpp
   csrc/drive/levels.cpp
+  csrc/drive/matrix_grad.cpp
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp

@@ -4,8 +4,10 @@
 
 #include "core/divide.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/matrix_grad.hpp"
 #include "drive/sums.hpp"
 #include "plan/dense_grad.hpp"
+#include "plan/tiles.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
 
@@ -97,6 +99,21 @@ DenseGradJob job_of(const Packed& x, const Packed& gy, const Conv& conv, const D
   return job;
 }
 
+void whole_by_matrices(const Packed& x, const Packed& gy, float* gradient, const Conv& conv, const Context& with) {
+  const std::int64_t weights = conv.out * conv.row();
+  const MatrixGrad grad(x, gy, conv, chunks_of(gy.blocks * gy.height * gy.width, weights));
+  const SumsOf sums({gradient, Dtype::kFloat32, weights}, grad.chunks(), with.threads);
+  grad.run(with, [&](std::int64_t chunk, std::int64_t first, std::int64_t last, const MatrixGrad::Sums& found) {
+    for (std::int64_t out = first; out < last; ++out) {
+      float* const to = sums.chunk(chunk) + out * conv.row();
+      for (std::int64_t position = 0; position < conv.row(); ++position) {
+        to[position] = found.at(out - first, position);
+      }
+    }
+  });
+  sums.finish(with.threads);
+}
+
 }  // namespace
 
 void conv2d_dense_grad_packed(const Packed& x, const Packed& gy, float* gradient, const Conv& conv, bool paired,
@@ -105,6 +122,9 @@ void conv2d_dense_grad_packed(const Packed& x, const Packed& gy, float* gradient
   if (weights == 0 || positions == 0) {
     std::fill(gradient, gradient + weights, 0.0f);
     return;
+  }
+  if (MatrixGrad::takes(conv, x.dtype, with)) {
+    return whole_by_matrices(x, gy, gradient, conv, with);
   }
   const DenseGradCut cut = cut_dense_grad(conv, gy, paired);
   const DenseSums sums(conv, cut);

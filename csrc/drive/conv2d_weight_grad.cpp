@@ -4,13 +4,19 @@
 
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/matrix_grad.hpp"
 #include "drive/run.hpp"
 #include "drive/sums.hpp"
 #include "plan/expand.hpp"
+#include "plan/rows.hpp"
 #include "plan/tiles.hpp"
 
 namespace mezzotint {
 namespace {
+
+std::size_t z(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
 
 // How often an input that a stride leaves others beside must be read for a copy to pay.
 constexpr std::int64_t kReadsThatPay = 80;
@@ -48,6 +54,23 @@ void sample(const SampleList& list, const Packed& x, const Packed& gy, const Ban
   run_weight_grad(job, nnz, sums.chunks(), sums.get(), with);
 }
 
+// The same where a matrix unit sums the gradients of all weights: those at the nonzeros are taken.
+void sample_matrices(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
+                     const Conv& conv, const Context& with) {
+  const MatrixGrad grad(x, gy, conv, chunks_of(gy.blocks * gy.height * gy.width, weight.nnz));
+  const SumsOf sums(gvalues, grad.chunks(), with.threads);
+  const std::vector<std::int32_t> starts = starts_of_rows(weight, conv);
+  grad.run(with, [&](std::int64_t chunk, std::int64_t first, std::int64_t last, const MatrixGrad::Sums& found) {
+    float* const to = sums.chunk(chunk);
+    for (std::int64_t out = first; out < last; ++out) {
+      for (std::int64_t k = starts[z(out)]; k < starts[z(out + 1)]; ++k) {
+        to[k] = found.at(out - first, position_in_row(weight, conv, out, k));
+      }
+    }
+  });
+  sums.finish(with.threads);
+}
+
 }  // namespace
 
 void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues,
@@ -81,6 +104,9 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
                                const Conv& conv, const Context& with) {
   if (weight.nnz == 0) {
     return;
+  }
+  if (gy.blocks * gy.height * gy.width > 0 && MatrixGrad::pays(conv, weight.nnz, x.dtype, with)) {
+    return sample_matrices(x, gy, weight, gvalues, conv, with);
   }
   if (leaves_out(conv) && weight.nnz >= kReadsThatPay * conv.in()) {
     const Activations read = read_by(conv, x, gy.height, gy.width, with.threads);

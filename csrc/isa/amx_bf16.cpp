@@ -3,8 +3,7 @@
 #define MEZZOTINT_VECTOR_FLOATS 16
 #define MEZZOTINT_REGISTERS 32
 
-#include "isa/table.hpp"
-#include "kernels/matrix_gather.hpp"
+#include "kernels/matrices.hpp"
 
 namespace mezzotint {
 

@@ -15,6 +15,9 @@ struct MatrixKernels {
   // kMatrixScratchCells.
   void (*gather)(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
                  std::int64_t last_channel, Cell* scratch);
+  // Tiles [first_tile, last_tile) of the job: adds to sums, unless they are fresh. scratch: kMatrixPixels * outs.
+  void (*weight_grad)(const MatrixGradJob& job, std::int64_t first_tile, std::int64_t last_tile, bool fresh,
+                      Cell* scratch, float* sums);
 };
 
 struct Kernels {

@@ -21,7 +21,7 @@
 #include "kernels/resample.hpp"
 #include "kernels/weight_grad.hpp"
 #ifdef MEZZOTINT_MATRICES
-#include "kernels/matrix_gather.hpp"
+#include "kernels/matrices.hpp"
 #endif
 
 namespace mezzotint {

@@ -13,13 +13,21 @@ struct GridTile {
   std::int64_t number, block, row, column, columns;
 };
 
-GridTile grid_tile(const GatherJob& job, std::int64_t number) {
-  const std::int64_t column_tiles = (job.columns + job.tile_columns - 1) / job.tile_columns;
-  const std::int64_t row_tiles = (job.rows + job.tile_rows - 1) / job.tile_rows;
+struct Grid {
+  std::int64_t rows, columns, tile_rows, tile_columns;
+};
+
+GridTile grid_tile(const Grid& grid, std::int64_t number) {
+  const std::int64_t column_tiles = (grid.columns + grid.tile_columns - 1) / grid.tile_columns;
+  const std::int64_t row_tiles = (grid.rows + grid.tile_rows - 1) / grid.tile_rows;
   const std::int64_t t = number % column_tiles;
-  const std::int64_t column = t * job.columns / column_tiles;
-  return {number, number / column_tiles / row_tiles, number / column_tiles % row_tiles * job.tile_rows, column,
-          (t + 1) * job.columns / column_tiles - column};
+  const std::int64_t column = t * grid.columns / column_tiles;
+  return {number, number / column_tiles / row_tiles, number / column_tiles % row_tiles * grid.tile_rows, column,
+          (t + 1) * grid.columns / column_tiles - column};
+}
+
+inline GridTile grid_tile(const GatherJob& job, std::int64_t number) {
+  return grid_tile({job.rows, job.columns, job.tile_rows, job.tile_columns}, number);
 }
 
 const Cell* input_of(const GatherJob& job, const GridTile& tile) {

@@ -63,10 +63,11 @@ struct WeightMatrix {
   const Cell* tiles = nullptr;            // [blocks of outputs][column_blocks][2][16]; null: there is no such weight
   const std::int32_t* offsets = nullptr;  // [column_blocks * kMatrixColumns]; where a column's input lies, in bytes
   std::int64_t column_blocks = 0;
+  bool by_pixel = false;  // whether one pixel's inputs are joined at a time
 };
 
 // Scratch of a gather by matrices: the joined inputs of so many pixels and column blocks, and the sums of so many
-// blocks of outputs. Inputs and sums share level 2; a part of a block's weights is a third of level 1.
+// blocks of outputs. Inputs and sums share level 2; a part of a block's weights, or of a pixel's inputs, is a third of level 1.
 constexpr std::int64_t kMatrixPixels = 8, kMatrixPart = 8, kMatrixOutBlocks = 16;
 constexpr std::int64_t kMatrixInputCells = kMatrixPixels * kMatrixPart * kMatrixColumns;
 constexpr std::int64_t kMatrixSumCells = kMatrixPixels * kMatrixOutBlocks * kMatrixOuts * 2;
@@ -136,6 +137,21 @@ struct DenseGradJob {
   std::int64_t band_blocks, band_rows, band_columns;
   std::int64_t part_channels;  // whose inputs are combined at a time
   std::int64_t outs;           // of a tap in sums: the output channels, filled up to a multiple of kOutsTogether
+};
+
+// sums[tap][block of channels][block of outputs] (+)= sum over (block, row, column, image) of x of the channels at the
+// tap * gy of the outputs: a whole weight's gradient, for a matrix unit. Blocks are of kMatrixColumns channels and
+// kMatrixOuts outputs, their sums [2][2][16][16], channels before outputs.
+struct MatrixGradJob {
+  const Cell* x;   // what tap 0 reads for the first output position
+  const Cell* gy;  // of the first output
+  std::int64_t x_block, x_row, x_column, x_channel;
+  std::int64_t gy_block, gy_row, gy_channel;
+  std::int64_t blocks, rows, columns;
+  std::int64_t tile_columns;  // output positions of a row that are summed at a time, at most kMatrixPixels
+  std::int64_t channels, outs;
+  const std::int64_t* taps;  // in cells
+  std::int64_t tap_count;
 };
 
 // z = relu(x * scale[c] + shift[c] + other * other_scale[c] + other_shift[c] + addend); the halo of z and the lanes

@@ -1,8 +1,8 @@
 // How is a sparse convolution summed where its weights pay as a whole matrix? The gather of gather.hpp on a matrix unit.
 //
 // The inputs of a few pixels are joined to pairs of columns once, part by part, and every output channel's weights,
-// zeros included, pass over them while they lie in the level-2 cache: the weights of 32 channels and of a part in
-// level 1. A unit that multiplies sixteen times as fast as the vectors makes up for zeros at densities above some four
+// zeros included, pass over them. Either the joined inputs of all pixels lie in the level-2 cache meanwhile and the
+// weights of 32 channels in level 1; or, where a pixel is read for many taps, its inputs lie in level 1. A unit that multiplies sixteen times as fast as the vectors makes up for zeros at densities above some four
 // percent. An output is summed in the order of the columns whatever the tile.
 #pragma once
 
@@ -40,21 +40,26 @@ struct MatrixScratch {
   [[nodiscard]] Cell* inputs_of(std::int64_t pixel) const { return inputs + pixel * kMatrixPart * 2 * kTileRows; }
 };
 
-// Joins the columns of blocks [first, last) for all pixels of a tile.
-inline void join_inputs(const GatherJob& job, const GridTile& tile, std::int64_t first, std::int64_t last,
+// A range of column blocks, and of a tile's pixels.
+struct MatrixPart {
+  std::int64_t begin, end, first_pixel, last_pixel;
+};
+
+// Joins the columns of a part for its pixels.
+inline void join_inputs(const GatherJob& job, const GridTile& tile, const MatrixPart& part,
                         const MatrixScratch& scratch) {
   const char* origin = reinterpret_cast<const char*>(input_of(job, tile));
-  for (std::int64_t block = first; block < last; ++block) {
+  for (std::int64_t block = part.begin; block < part.end; ++block) {
     for (std::int64_t pair = 0; pair < kTileRows; ++pair) {
       const std::int32_t* offsets = job.matrix.offsets + block * kMatrixColumns + pair * 2;
       const auto* a = reinterpret_cast<const Cell*>(origin + offsets[0]);
       const auto* b = reinterpret_cast<const Cell*>(origin + offsets[1]);
-      Cell* to = scratch.inputs + (block - first) * 2 * kTileRows + pair;
-      for (std::int64_t pixel = 0; pixel < tile.columns; ++pixel) {
+      Cell* to = scratch.inputs + (block - part.begin) * 2 * kTileRows + pair;
+      for (std::int64_t pixel = part.first_pixel; pixel < part.last_pixel; ++pixel) {
         const Joined pairs = joined(a + pixel * job.x_column, b + pixel * job.x_column);
-        Cell* const at = to + pixel * kMatrixPart * 2 * kTileRows;
-        *reinterpret_cast<Bits*>(at) = pairs.v[0];
-        *reinterpret_cast<Bits*>(at + kTileRows) = pairs.v[1];
+        *reinterpret_cast<Bits*>(to) = pairs.v[0];
+        *reinterpret_cast<Bits*>(to + kTileRows) = pairs.v[1];
+        to += kMatrixPart * 2 * kTileRows;
       }
     }
   }
@@ -122,33 +127,39 @@ class FetchAhead {
 };
 
 // Output channels [first, last), at most kMatrixOuts * kMatrixOutBlocks of them, of one tile.
-void matrix_tile(const GatherJob& job, const GridTile& tile, std::int64_t first, std::int64_t last,
-                 FetchAhead& ahead, const MatrixScratch& scratch) {
-  const std::int64_t blocks = job.matrix.column_blocks;
+void matrix_tile(const GatherJob& job, const GridTile& tile, std::int64_t first, std::int64_t last, FetchAhead& ahead,
+                 const MatrixScratch& scratch) {
+  const std::int64_t blocks = job.matrix.column_blocks, pixels = job.matrix.by_pixel ? 1 : tile.columns;
   const FinishFunction finish_tile = find_finish(tile.columns);
-  for (std::int64_t begin = 0; begin == 0 || begin < blocks; begin += kMatrixPart) {
-    const std::int64_t end = blocks < begin + kMatrixPart ? blocks : begin + kMatrixPart;
-    const bool whole = begin == 0 && end == blocks;
-    join_inputs(job, tile, begin, end, scratch);
-    float* sums = scratch.sums;
-    for (std::int64_t channel = first; channel < last; channel += kMatrixOuts) {
-      const Cell* weights = job.matrix.tiles + (channel / kMatrixOuts * blocks + begin) * 2 * kTileRows;
-      for (std::int64_t pixel = 0; pixel < tile.columns; ++pixel) {
-        add_products(sums + pixel * kSumsTogether, begin == 0, weights, scratch.inputs_of(pixel), end - begin);
-        ahead.step();
+  MatrixPart part{};
+  do {
+    part.end = blocks < part.begin + kMatrixPart ? blocks : part.begin + kMatrixPart;
+    const bool whole = part.end - part.begin == blocks && pixels == tile.columns;
+    for (part.first_pixel = 0; part.first_pixel < tile.columns; part.first_pixel += pixels) {
+      part.last_pixel = part.first_pixel + pixels;
+      join_inputs(job, tile, part, scratch);
+      float* sums = scratch.sums;
+      for (std::int64_t channel = first; channel < last; channel += kMatrixOuts) {
+        const Cell* weights = job.matrix.tiles + (channel / kMatrixOuts * blocks + part.begin) * 2 * kTileRows;
+        for (std::int64_t pixel = part.first_pixel; pixel < part.last_pixel; ++pixel) {
+          add_products(sums + pixel * kSumsTogether, part.begin == 0, {weights, 1, 2 * kTileRows},
+                       scratch.inputs_of(pixel - part.first_pixel), part.end - part.begin);
+          ahead.step();
+        }
+        if (part.end == blocks && part.last_pixel == tile.columns) {
+          finish_tile(job, tile, channel, last < channel + kMatrixOuts ? last : channel + kMatrixOuts, sums);
+        }
+        sums += whole ? 0 : kMatrixPixels * kSumsTogether;  // sums that need not wait stay in level 1
       }
-      if (end == blocks) {
-        finish_tile(job, tile, channel, last < channel + kMatrixOuts ? last : channel + kMatrixOuts, sums);
-      }
-      sums += whole ? 0 : kMatrixPixels * kSumsTogether;  // sums that need not wait stay in level 1
     }
-  }
+    part.begin = part.end;
+  } while (part.begin < blocks);
 }
 
 void matrix_gather(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
                    std::int64_t last_channel, Cell* memory) {
   constexpr std::int64_t kTogether = kMatrixOuts * kMatrixOutBlocks;
-  const MatrixUnit unit;
+  begin_products();
   const MatrixScratch scratch(memory);
   const std::int64_t parts = (job.matrix.column_blocks + kMatrixPart - 1) / kMatrixPart;
   const std::int64_t out_blocks = (last_channel - first_channel + kMatrixOuts - 1) / kMatrixOuts;
@@ -162,12 +173,11 @@ void matrix_gather(const GatherJob& job, std::int64_t first_tile, std::int64_t l
                   scratch);
     }
   }
+  end_products();
   if (job.stream) {
     fence();
   }
 }
-
-constexpr MatrixKernels kMatrixKernels = {&matrix_gather};
 
 }  // namespace
 }  // namespace mezzotint

@@ -1,4 +1,5 @@
-// How is a small square of elements transposed? 4 x 4 and 8 x 8, of FP32 or of any 16-bit type, in registers.
+// How is a small square of elements transposed? 4 x 4 and 8 x 8, of FP32 or of any 16-bit type, or 16 x 16 words, in
+// registers.
 #pragma once
 
 #include "kernels/vector.hpp"
@@ -17,6 +18,11 @@ template <>
 struct RowType<float, 8> {
   typedef float Row __attribute__((vector_size(32), may_alias));
   typedef float Loose __attribute__((vector_size(32), may_alias, aligned(4)));
+};
+template <>
+struct RowType<float, 16> {
+  typedef float Row __attribute__((vector_size(64), may_alias));
+  typedef float Loose __attribute__((vector_size(64), may_alias, aligned(4)));
 };
 template <>
 struct RowType<std::uint16_t, 4> {
@@ -78,6 +84,24 @@ inline MEZZOTINT_INLINE void transpose(Square<float, 8>& m) {
   for (int i = 0; i < 4; ++i) {
     m.row[i] = __builtin_shufflevector(u[i], u[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
     m.row[i + 4] = __builtin_shufflevector(u[i], u[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+// Four rounds, each interleaving row i with row i + 8; see below.
+inline MEZZOTINT_INLINE void transpose(Square<float, 16>& m) {
+#pragma GCC unroll 4
+  for (int round = 0; round < 4; ++round) {
+    RowOf<float, 16> t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      t[2 * i] = __builtin_shufflevector(m.row[i], m.row[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      t[2 * i + 1] =
+          __builtin_shufflevector(m.row[i], m.row[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      m.row[i] = t[i];
+    }
   }
 }
 

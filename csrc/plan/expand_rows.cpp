@@ -3,6 +3,7 @@
 
 #include "plan/expand.hpp"
 #include "plan/read_value.hpp"
+#include "plan/rows.hpp"
 #include "runtime/threads.hpp"
 
 namespace mezzotint {
@@ -36,22 +37,6 @@ Table offsets_in_row(const Conv& conv, const Packed& x) {
   return offsets;
 }
 
-// The indices are ascending, so the start of each row is found by bisection.
-Table starts_of_rows(const SparseWeight& weight, const Conv& conv) {
-  Table starts;
-  starts.reserve(z(conv.out + 1));
-  const std::int32_t* at = weight.indices;
-  for (std::int64_t channel = 0; channel < conv.out; ++channel) {
-    at = std::lower_bound(at, weight.indices + weight.nnz, channel * conv.row());
-    starts.push_back(static_cast<std::int32_t>(at - weight.indices));
-  }
-  starts.push_back(static_cast<std::int32_t>(weight.nnz));
-  if (starts.front() != 0) {
-    refuse_indices();  // a negative one; all others are found by the walk, which covers every nonzero
-  }
-  return starts;
-}
-
 Rows rows_of(const SparseWeight& weight, const Conv& conv, const Packed& x, std::int64_t part) {
   return {parts_of(conv.in_per_group, part), part * conv.taps(), offsets_in_row(conv, x), starts_of_rows(weight, conv)};
 }
@@ -60,17 +45,13 @@ Rows rows_of(const SparseWeight& weight, const Conv& conv, const Packed& x, std:
 template <class Put>
 void walk_row(const SparseWeight& weight, const Conv& conv, const Packed& x, const Rows& rows, std::int64_t channel,
               Table& segments, const Put& put) {
-  const std::int64_t first = channel * conv.row();
   const auto base = static_cast<std::int32_t>(channel / conv.out_per_group() * conv.in_per_group * x.channel);
   const std::int64_t end = rows.first_of_row[z(channel + 1)];
   std::int64_t segment = channel * rows.parts;
   std::int64_t boundary = 0;  // the position at which `segment` begins
   std::int64_t k = rows.first_of_row[z(channel)];
   for (; k < end; ++k) {
-    const std::int64_t position = weight.indices[k] - first;
-    if (position < 0 || position >= conv.row()) {
-      refuse_indices();
-    }
+    const std::int64_t position = position_in_row(weight, conv, channel, k);
     for (; position >= boundary; boundary += rows.part_positions) {
       segments[z(segment++)] = static_cast<std::int32_t>(k);
     }

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/divide.hpp"
-#include "plan/read_value.hpp"
+#include "plan/rows.hpp"
 #include "runtime/threads.hpp"
 
 namespace mezzotint {
@@ -27,28 +27,12 @@ std::uint16_t upper_half(float value) {
   return static_cast<std::uint16_t>(bits_of(value) >> 16);
 }
 
-// The first nonzero of a row of the weight.
-std::int64_t start_of_row(const SparseWeight& weight, const Conv& conv, std::int64_t row) {
-  const std::int32_t* end = weight.indices + weight.nnz;
-  return std::lower_bound(weight.indices, end, row * conv.row()) - weight.indices;
-}
-
 // Calls put(position in its row, value in BF16) for every nonzero of a row of the weight.
 template <class Value, class Put>
-void each_nonzero(const SparseWeight& weight, const Conv& conv, std::int64_t row, const Value value, const Put& put) {
-  const std::int64_t end = start_of_row(weight, conv, row + 1), first = row * conv.row();
-  for (std::int64_t k = start_of_row(weight, conv, row); k < end; ++k) {
-    const std::int64_t position = weight.indices[k] - first;
-    if (position < 0 || position >= conv.row()) {
-      refuse_indices();
-    }
-    put(position, upper_half(value(k)));
-  }
-}
-
-void check_range(const SparseWeight& weight, const Conv& conv) {
-  if (weight.nnz > 0 && (weight.indices[0] < 0 || start_of_row(weight, conv, conv.out) < weight.nnz)) {
-    refuse_indices();
+void each_nonzero(const SparseWeight& weight, const Conv& conv, const Table& starts, std::int64_t row,
+                  const Value value, const Put& put) {
+  for (std::int64_t k = starts[z(row)]; k < starts[z(row + 1)]; ++k) {
+    put(position_in_row(weight, conv, row, k), upper_half(value(k)));
   }
 }
 
@@ -120,7 +104,7 @@ void find_places(const Conv& conv, const Matrices& matrices, Columns& columns) {
 
 }  // namespace
 
-Matrices::Matrices(std::int64_t outs, const std::vector<Table>& offsets) {
+Matrices::Matrices(std::int64_t outs, const std::vector<Table>& offsets, bool by_pixel) {
   const std::int64_t out_blocks = divide_up(outs, kMatrixOuts);
   std::int64_t columns = 0;
   for (const Table& phase : offsets) {
@@ -132,7 +116,7 @@ Matrices::Matrices(std::int64_t outs, const std::vector<Table>& offsets) {
   Cell* tiles = tiles_.get();
   for (const Table& phase : offsets) {
     const std::int64_t blocks = divide_up(static_cast<std::int64_t>(phase.size()), kMatrixColumns);
-    views_.push_back({tiles, offsets_.data() + offsets_.size(), blocks});
+    views_.push_back({tiles, offsets_.data() + offsets_.size(), blocks, by_pixel});
     tiles += blocks * out_blocks * kBlockCells;
     offsets_.insert(offsets_.end(), phase.begin(), phase.end());
     const std::size_t filled = z(divide_up(static_cast<std::int64_t>(offsets_.size()), kMatrixColumns)) * kMatrixColumns;
@@ -157,8 +141,8 @@ Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const 
       }
     }
   }
-  Matrices matrices(conv.out, {offsets});
-  check_range(weight, conv);
+  Matrices matrices(conv.out, {offsets}, conv.taps() > 1);
+  const Table starts = starts_of_rows(weight, conv);
   const std::int64_t column_blocks = matrices.of_phase(0).column_blocks, cells = column_blocks * kBlockCells;
   const int team = useful_threads(weight.nnz * kNonzeroCost + matrices.cells(), threads);
   with_reader(weight, [&](auto value) {
@@ -166,7 +150,7 @@ Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const 
       clear(matrices.tiles() + block * cells, cells);
       for (std::int64_t out = block * kMatrixOuts; out < std::min(conv.out, (block + 1) * kMatrixOuts); ++out) {
         std::uint16_t* const row = numbers(matrices.tiles()) + place_of_out(out, column_blocks);
-        each_nonzero(weight, conv, out, value, [row](std::int64_t position, std::uint16_t bits) {
+        each_nonzero(weight, conv, starts, out, value, [row](std::int64_t position, std::uint16_t bits) {
           row[place_of_column(position)] = bits;
         });
       }
@@ -178,9 +162,9 @@ Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const 
 Matrices matrices_of_input_grad(const SparseWeight& weight, const Conv& conv, const Axis& vertical,
                                 const Axis& horizontal, const Packed& gy, int threads) {
   Columns columns = columns_of(conv, vertical, horizontal, gy);
-  Matrices matrices(conv.in(), offsets_of(conv, columns, gy));
+  Matrices matrices(conv.in(), offsets_of(conv, columns, gy), conv.taps() > 1);
   find_places(conv, matrices, columns);
-  check_range(weight, conv);
+  const Table starts = starts_of_rows(weight, conv);
   parallel_ranges(matrices.cells(), useful_threads(matrices.cells(), threads),
                   [&](std::int64_t begin, std::int64_t end) { clear(matrices.tiles() + begin, end - begin); });
   std::uint16_t* const all = numbers(matrices.tiles());
@@ -195,7 +179,7 @@ Matrices matrices_of_input_grad(const SparseWeight& weight, const Conv& conv, co
           of_tap[i] = place_of_column(out * columns.taps_of_phase[z(tap.phase)] + tap.rank);
         }
         const std::int64_t* const column = of_tap.data();
-        each_nonzero(weight, conv, out, value, [=](std::int64_t position, std::uint16_t bits) {
+        each_nonzero(weight, conv, starts, out, value, [=](std::int64_t position, std::uint16_t bits) {
           all[of_position[position] + column[tap_of_position[position]]] = bits;
         });
       }

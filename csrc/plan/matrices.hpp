@@ -17,8 +17,8 @@ namespace mezzotint {
 // A weight as matrices: one for an output, one for each phase of an input gradient.
 class Matrices {
  public:
-  // A matrix of `outs` rows for each list of offsets.
-  Matrices(std::int64_t outs, const std::vector<std::vector<std::int32_t>>& offsets);
+  // A matrix of `outs` rows for each list of offsets. `by_pixel`: see WeightMatrix.
+  Matrices(std::int64_t outs, const std::vector<std::vector<std::int32_t>>& offsets, bool by_pixel);
 
   [[nodiscard]] std::int64_t phases() const { return static_cast<std::int64_t>(views_.size()); }
   [[nodiscard]] const WeightMatrix& of_phase(std::int64_t phase) const {

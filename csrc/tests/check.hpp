@@ -33,6 +33,7 @@ void test_packed(const Kernels& kernels);
 void test_dense_grad(const Kernels& kernels);
 void test_pool(const Kernels& kernels);
 void test_levels(const Kernels& kernels);
+void test_matrices(const Kernels& kernels);
 void test_planes(const Kernels& kernels);
 void test_halves(const Kernels& kernels);
 void test_jpeg_without_library();

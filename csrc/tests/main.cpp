@@ -38,6 +38,7 @@ int main(int count, char** arguments) {
     test_dense_grad(*kernels);
     test_pool(*kernels);
     test_levels(*kernels);
+    test_matrices(*kernels);
     test_planes(*kernels);
     test_halves(*kernels);
     std::printf("%-16s %s\n", kernels->name, failures == before ? "passed" : "FAILED");

@@ -1,0 +1,74 @@
+#include "drive/matrix_grad.hpp"
+
+#include <algorithm>
+
+#include "core/divide.hpp"
+#include "plan/matrices.hpp"
+
+namespace mezzotint {
+namespace {
+
+constexpr std::int64_t kSumsBytes = 1 << 20;  // of level 2
+constexpr std::int64_t kOuts = 256;           // whose turned gradients lie beside them
+constexpr std::int64_t kTasks = 16;           // enough for the threads that share a memory
+
+}  // namespace
+
+bool MatrixGrad::takes(const Conv& conv, Dtype dtype, const Context& with) {
+  return with.kernels.matrices && dtype == Dtype::kBFloat16 && conv.groups == 1 && conv.out % kMatrixOuts == 0 &&
+         conv.in_per_group % kMatrixColumns == 0;
+}
+
+bool MatrixGrad::pays(const Conv& conv, std::int64_t nnz, Dtype dtype, const Context& with) {
+  return takes(conv, dtype, with) && matrix_pays(conv.out, conv.row(), nnz);
+}
+
+MatrixGrad::MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std::int64_t most_chunks)
+    : outs_(conv.out) {
+  job_.x = cell_at(x, 0, -conv.top, 0, -conv.left);
+  job_.x_block = x.block;
+  job_.x_row = x.row * conv.stride_h;
+  job_.x_column = conv.stride_w;
+  job_.x_channel = x.channel;
+  job_.gy = cell_at(gy, 0, 0, 0, 0);
+  job_.gy_block = gy.block;
+  job_.gy_row = gy.row;
+  job_.gy_channel = gy.channel;
+  job_.blocks = gy.blocks;
+  job_.rows = gy.height;
+  job_.columns = gy.width;
+  job_.tile_columns = matrix_tile(gy.width).columns;
+  job_.channels = conv.in_per_group;
+  for (std::int64_t ky = 0; ky < conv.kernel_h; ++ky) {
+    for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
+      taps_.push_back(ky * conv.dilation_h * x.row + kx * conv.dilation_w);
+    }
+  }
+  job_.taps = taps_.data();
+  job_.tap_count = conv.taps();
+  const std::int64_t channel_blocks = conv.in_per_group / kMatrixColumns;
+  for (std::int64_t channel = 0; channel < conv.in_per_group; ++channel) {
+    const std::int64_t within = channel / 16 % 2 * 512 + channel % 16 * 16;
+    for (std::int64_t tap = 0; tap < conv.taps(); ++tap) {
+      places_.push_back({static_cast<std::int32_t>(tap * channel_blocks + channel / kMatrixColumns),
+                         static_cast<std::int32_t>(within)});
+    }
+  }
+  const std::int64_t fitting = kSumsBytes / (conv.row() * static_cast<std::int64_t>(sizeof(float)));
+  passes_ = divide_up(outs_, std::clamp(fitting / kMatrixOuts * kMatrixOuts, kMatrixOuts, kOuts));
+  tiles_ = gy.blocks * gy.height * divide_up(gy.width, job_.tile_columns);
+  chunks_ = std::clamp<std::int64_t>(divide_up(kTasks, passes_), 1, std::min(tiles_, most_chunks));
+}
+
+void MatrixGrad::compute(const Context& with, std::int64_t first, std::int64_t last, std::int64_t chunk,
+                         float* sums) const {
+  const Scratch<Cell> turned(kMatrixPixels * (last - first));
+  MatrixGradJob job = job_;
+  job.taps = taps_.data();
+  job.gy += first * job.gy_channel;
+  job.outs = last - first;
+  with.kernels.matrices->weight_grad(job, tiles_ * chunk / chunks_, tiles_ * (chunk + 1) / chunks_, true, turned.get(),
+                                     sums);
+}
+
+}  // namespace mezzotint
