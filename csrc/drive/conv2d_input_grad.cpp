@@ -1,14 +1,13 @@
 // How is the input gradient of a sparse convolution computed? The gather kernel over the output gradient with the
 // transposed order of the nonzeros, once for every phase of the stride; see plan/phases.hpp.
-#include <optional>
 #include <vector>
 
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/gathering.hpp"
 #include "drive/run.hpp"
 #include "drive/totals.hpp"
 #include "plan/expand.hpp"
-#include "plan/matrices.hpp"
 #include "plan/phases.hpp"
 #include "plan/tiles.hpp"
 
@@ -29,22 +28,20 @@ Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
   return axes_of(conv, Size{gx.height, gx.width}, Size{gy.height, gy.width});
 }
 
-// The weight as its kernel takes it, one nonzero after the other or whole, and the cells of a tile that go with it.
 struct Plan {
-  std::int64_t cells = 0;
-  GatherList list;
-  std::optional<Matrices> matrices;
+  std::int64_t cells = 0;  // of a tile, at most
+  Gathering weight;
 
   [[nodiscard]] TileShape tile(std::int64_t rows, std::int64_t columns) const {
-    return matrices ? matrix_tile(columns) : choose_tile(rows, columns, cells);
+    return weight.matrices ? matrix_tile(columns) : choose_tile(rows, columns, cells);
   }
 };
 
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, bool totals,
              const Context& with) {
   Plan plan;
-  if (takes_matrices(conv, conv.in(), conv.out * conv.taps(), weight.nnz, gy.dtype, with)) {
-    plan.matrices = matrices_of_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, with.threads);
+  if (Gathering::by_matrices(conv, conv.in(), conv.out * conv.taps(), weight.nnz, gy.dtype, with)) {
+    plan.weight.matrices = matrices_of_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, with.threads);
     return plan;
   }
   const Phase rows = phase_of(axes.vertical, 0), columns = phase_of(axes.horizontal, 0);
@@ -52,8 +49,8 @@ Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, con
   const std::int64_t part =
       gather_part(gy.dtype, conv, plan.tile(rows.count, columns.count), 1, 1,
                   {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
-  plan.list = as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads),
-                       gy.dtype, with);
+  plan.weight.list = as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads),
+                              gy.dtype, with);
   return plan;
 }
 
@@ -104,14 +101,7 @@ std::vector<GatherJob> phase_jobs(const Plan& plan, const Epilogue& epilogue, co
     for (std::int64_t j = 0; j < conv.stride_w; ++j) {
       const Phase vertical = phase_of(axes.vertical, i), horizontal = phase_of(axes.horizontal, j);
       GatherJob job = phase_job(plan, vertical, horizontal, gy, gx, conv);
-      const std::int64_t phase = i * conv.stride_w + j;
-      if (plan.matrices) {
-        job.matrix = plan.matrices->of_phase(phase);
-      } else {
-        job.entries = plan.list.entries.get();
-        job.segments = plan.list.segments.data() + phase * job.channels * plan.list.parts;
-        job.parts = plan.list.parts;
-      }
+      plan.weight.attach(job, i * conv.stride_w + j);
       job.epilogue = of_phase(epilogue, vertical, horizontal, conv);
       job.stream = exceeds_caches(gx);
       if (exceeds_caches(gy)) {

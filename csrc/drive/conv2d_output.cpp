@@ -1,35 +1,31 @@
 // How is the output of a sparse convolution computed? Pack a few blocks of images, gather, unpack.
-#include <optional>
-
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
+#include "drive/gathering.hpp"
 #include "drive/run.hpp"
 #include "drive/totals.hpp"
 #include "drive/vectors.hpp"
 #include "plan/expand.hpp"
-#include "plan/matrices.hpp"
 #include "plan/tiles.hpp"
 
 namespace mezzotint {
 namespace {
 
-// The weight as its kernel takes it, one nonzero after the other or whole, and the tile that goes with it.
 struct Plan {
   TileShape tile;
-  GatherList list;
-  std::optional<Matrices> matrices;
+  Gathering weight;
 };
 
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Packed& x, const Packed& y, bool totals,
              const Context& with) {
-  if (takes_matrices(conv, conv.out, conv.row(), weight.nnz, x.dtype, with)) {
-    return {matrix_tile(y.width), {}, matrices_of_output(weight, conv, x, with.threads)};
+  if (Gathering::by_matrices(conv, conv.out, conv.row(), weight.nnz, x.dtype, with)) {
+    return {matrix_tile(y.width), {{}, matrices_of_output(weight, conv, x, with.threads)}};
   }
   const std::int64_t cells = tile_cells(conv, y.width, conv.out, weight.nnz, totals, y.dtype, with);
   const TileShape tile = choose_tile(y.height, y.width, cells);
   const std::int64_t part =
       gather_part(x.dtype, conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
-  return {tile, as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with), std::nullopt};
+  return {tile, {as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with), std::nullopt}};
 }
 
 void gather(const Plan& plan, const float* bias, const Epilogue& epilogue, const Packed& x, const Packed& y,
@@ -51,12 +47,7 @@ void gather(const Plan& plan, const float* bias, const Epilogue& epilogue, const
   job.channels = conv.out;
   job.tile_rows = plan.tile.rows;
   job.tile_columns = plan.tile.columns;
-  job.entries = plan.list.entries.get();
-  job.segments = plan.list.segments.data();
-  job.parts = plan.list.parts;
-  if (plan.matrices) {
-    job.matrix = plan.matrices->of_phase(0);
-  }
+  plan.weight.attach(job);
   job.bias = bias;
   job.epilogue = epilogue;
   job.stream = exceeds_caches(y);

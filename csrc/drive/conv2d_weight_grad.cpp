@@ -14,10 +14,6 @@
 namespace mezzotint {
 namespace {
 
-std::size_t z(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 // How often an input that a stride leaves others beside must be read for a copy to pay.
 constexpr std::int64_t kReadsThatPay = 80;
 
@@ -61,12 +57,7 @@ void sample_matrices(const Packed& x, const Packed& gy, const SparseWeight& weig
   const SumsOf sums(gvalues, grad.chunks(), with.threads);
   const std::vector<std::int32_t> starts = starts_of_rows(weight, conv);
   grad.run(with, [&](std::int64_t chunk, std::int64_t first, std::int64_t last, const MatrixGrad::Sums& found) {
-    float* const to = sums.chunk(chunk);
-    for (std::int64_t out = first; out < last; ++out) {
-      for (std::int64_t k = starts[z(out)]; k < starts[z(out + 1)]; ++k) {
-        to[k] = found.at(out - first, position_in_row(weight, conv, out, k));
-      }
-    }
+    found.take(weight, conv, starts, first, last, sums.chunk(chunk));
   });
   sums.finish(with.threads);
 }

@@ -4,6 +4,7 @@
 
 #include "core/divide.hpp"
 #include "plan/matrices.hpp"
+#include "plan/rows.hpp"
 
 namespace mezzotint {
 namespace {
@@ -11,6 +12,11 @@ namespace {
 constexpr std::int64_t kSumsBytes = 1 << 20;  // of level 2
 constexpr std::int64_t kOuts = 256;           // whose turned gradients lie beside them
 constexpr std::int64_t kTasks = 16;           // enough for the threads that share a memory
+
+std::int64_t outs_at_once(const Conv& conv) {
+  const std::int64_t fitting = kSumsBytes / (conv.row() * static_cast<std::int64_t>(sizeof(float)));
+  return std::clamp(fitting / kMatrixOuts * kMatrixOuts, kMatrixOuts, kOuts);
+}
 
 }  // namespace
 
@@ -23,8 +29,21 @@ bool MatrixGrad::pays(const Conv& conv, std::int64_t nnz, Dtype dtype, const Con
   return takes(conv, dtype, with) && matrix_pays(conv.out, conv.row(), nnz);
 }
 
-MatrixGrad::MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std::int64_t most_chunks)
-    : outs_(conv.out) {
+bool MatrixGrad::at_once(const Conv& conv) {
+  return outs_at_once(conv) >= conv.out;
+}
+
+void MatrixGrad::Sums::take(const SparseWeight& weight, const Conv& conv, const std::vector<std::int32_t>& starts,
+                            std::int64_t first, std::int64_t last, float* values) const {
+  for (std::int64_t out = first; out < last; ++out) {
+    const std::int64_t end = starts[static_cast<std::size_t>(out + 1)];
+    for (std::int64_t k = starts[static_cast<std::size_t>(out)]; k < end; ++k) {
+      values[k] = at(out - first, position_in_row(weight, conv, out, k));
+    }
+  }
+}
+
+MatrixGrad::MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std::int64_t most_chunks) {
   job_.x = cell_at(x, 0, -conv.top, 0, -conv.left);
   job_.x_block = x.block;
   job_.x_row = x.row * conv.stride_h;
@@ -39,6 +58,7 @@ MatrixGrad::MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std:
   job_.columns = gy.width;
   job_.tile_columns = matrix_tile(gy.width).columns;
   job_.channels = conv.in_per_group;
+  job_.outs = conv.out;
   for (std::int64_t ky = 0; ky < conv.kernel_h; ++ky) {
     for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
       taps_.push_back(ky * conv.dilation_h * x.row + kx * conv.dilation_w);
@@ -54,8 +74,7 @@ MatrixGrad::MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std:
                          static_cast<std::int32_t>(within)});
     }
   }
-  const std::int64_t fitting = kSumsBytes / (conv.row() * static_cast<std::int64_t>(sizeof(float)));
-  passes_ = divide_up(outs_, std::clamp(fitting / kMatrixOuts * kMatrixOuts, kMatrixOuts, kOuts));
+  passes_ = divide_up(conv.out, outs_at_once(conv));
   tiles_ = gy.blocks * gy.height * divide_up(gy.width, job_.tile_columns);
   chunks_ = std::clamp<std::int64_t>(divide_up(kTasks, passes_), 1, std::min(tiles_, most_chunks));
 }
@@ -64,7 +83,6 @@ void MatrixGrad::compute(const Context& with, std::int64_t first, std::int64_t l
                          float* sums) const {
   const Scratch<Cell> turned(kMatrixPixels * (last - first));
   MatrixGradJob job = job_;
-  job.taps = taps_.data();
   job.gy += first * job.gy_channel;
   job.outs = last - first;
   with.kernels.matrices->weight_grad(job, tiles_ * chunk / chunks_, tiles_ * (chunk + 1) / chunks_, true, turned.get(),

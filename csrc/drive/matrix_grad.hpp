@@ -26,10 +26,19 @@ class MatrixGrad {
   // Whether that saves time where only the gradients at `nnz` nonzeros are wanted.
   static bool pays(const Conv& conv, std::int64_t nnz, Dtype dtype, const Context& with);
 
+  // Whether the sums of all outputs are one task's.
+  static bool at_once(const Conv& conv);
+
   // `most_chunks`: of the images, whose sums are kept apart.
+  MatrixGrad(const MatrixGrad&) = delete;
+  MatrixGrad& operator=(const MatrixGrad&) = delete;
   MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std::int64_t most_chunks);
 
   [[nodiscard]] std::int64_t chunks() const { return chunks_; }
+  // Of all outputs.
+  [[nodiscard]] const MatrixGradJob& job() const { return job_; }
+  [[nodiscard]] std::int64_t sums() const { return job_.channels * job_.tap_count * job_.outs; }
+  [[nodiscard]] std::int64_t scratch_cells() const { return kMatrixPixels * job_.outs; }
 
   // The sums of a task: gradients of some outputs, over some of the images.
   class Sums {
@@ -43,6 +52,10 @@ class MatrixGrad {
       return sums_[(place.block * out_blocks_ + out / kMatrixOuts) * 1024 + place.within + half + out % 16];
     }
 
+    // Takes those at the nonzeros of output channels [first, last), the task's, to their places in `values`.
+    void take(const SparseWeight& weight, const Conv& conv, const std::vector<std::int32_t>& starts, std::int64_t first,
+              std::int64_t last, float* values) const;
+
    private:
     const Place* places_;
     const float* sums_;
@@ -52,26 +65,26 @@ class MatrixGrad {
   // Calls use(chunk, first output, last output, sums) for every task.
   template <class Use>
   void run(const Context& with, const Use& use) const {
-    const std::int64_t work = job_.blocks * job_.rows * job_.columns * job_.channels * job_.tap_count;
+    const std::int64_t work = job_.blocks * job_.rows * job_.columns * sums();
     parallel_for(passes_ * chunks_, useful_threads(work, with.threads), [&](std::int64_t task) {
       const std::int64_t pass = task / chunks_, chunk = task % chunks_;
       const std::int64_t first = first_out(pass), last = first_out(pass + 1);
-      const Scratch<float> sums(job_.channels * job_.tap_count * (last - first));
-      compute(with, first, last, chunk, sums.get());
-      use(chunk, first, last, Sums(*this, sums.get(), last - first));
+      const Scratch<float> memory(sums() / job_.outs * (last - first));
+      compute(with, first, last, chunk, memory.get());
+      use(chunk, first, last, Sums(*this, memory.get(), last - first));
     });
   }
 
  private:
   [[nodiscard]] std::int64_t first_out(std::int64_t pass) const {
-    return outs_ / kMatrixOuts * pass / passes_ * kMatrixOuts;
+    return job_.outs / kMatrixOuts * pass / passes_ * kMatrixOuts;
   }
   void compute(const Context& with, std::int64_t first, std::int64_t last, std::int64_t chunk, float* sums) const;
 
-  MatrixGradJob job_{};
   std::vector<std::int64_t> taps_;
+  MatrixGradJob job_{};
   std::vector<Place> places_;
-  std::int64_t outs_, tiles_, passes_, chunks_;
+  std::int64_t tiles_, passes_, chunks_;
 };
 
 }  // namespace mezzotint

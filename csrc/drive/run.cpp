@@ -43,32 +43,44 @@ std::int64_t first_channel(const GatherJob& job, std::int64_t share, std::int64_
   return share == shares ? job.channels : low;
 }
 
-// Blocks of outputs are shared where there are few tiles; each share joins its inputs anew.
-void run_matrices(const GatherJob& job, const Context& with) {
-  const std::int64_t tiles = tiles_of(job), out_blocks = divide_up(job.channels, kMatrixOuts);
-  const std::int64_t products = out_blocks * std::max<std::int64_t>(1, job.matrix.column_blocks) * kMatrixProductCost;
-  const int team = useful_threads(products * job.blocks * job.rows * job.columns, with.threads);
-  const bool enough = team == 1 || tiles >= kTasksPerThread * team;
-  const std::int64_t shares = enough ? 1 : std::min(out_blocks, divide_up(kTasksPerThread * team, tiles));
-  const auto run = [&](std::int64_t begin, std::int64_t end, std::int64_t share) {
-    const Scratch<Cell> scratch(kMatrixScratchCells);
-    const std::int64_t first = out_blocks * share / shares * kMatrixOuts;
-    const std::int64_t last = std::min(job.channels, out_blocks * (share + 1) / shares * kMatrixOuts);
-    with.kernels.matrices->gather(job, begin, end, first, last, scratch.get());
-  };
-  if (enough) {
-    parallel_ranges(tiles, team, [&](std::int64_t begin, std::int64_t end) { run(begin, end, 0); });
-  } else {
-    parallel_for(tiles * shares, team,
-                 [&](std::int64_t task) { run(task / shares, task / shares + 1, task % shares); });
+// How a gather is cut into shares of its channels, and what they cost.
+class Shares {
+ public:
+  explicit Shares(const GatherJob& job) : job_(job), blocks_(divide_up(job.channels, kMatrixOuts)) {}
+  // Of all channels of one position, in nonzeros.
+  [[nodiscard]] std::int64_t cost() const {
+    const std::int64_t products = blocks_ * std::max<std::int64_t>(1, job_.matrix.column_blocks);
+    return job_.matrix.tiles ? products * kMatrixProductCost : cost_before(job_, job_.channels);
   }
+  [[nodiscard]] std::int64_t most() const { return job_.matrix.tiles ? blocks_ : job_.channels; }
+  [[nodiscard]] std::int64_t first(std::int64_t share, std::int64_t shares) const {
+    return job_.matrix.tiles ? std::min(job_.channels, blocks_ * share / shares * kMatrixOuts)
+                             : first_channel(job_, share, shares);
+  }
+
+ private:
+  const GatherJob& job_;
+  std::int64_t blocks_;
+};
+
+std::int64_t kept_cells(const GatherJob& job, std::int64_t channels, const Context& with) {
+  if (job.matrix.tiles) {
+    return kMatrixScratchCells;
+  }
+  // FP32 sums take twice the room of a cell in a 16-bit type.
+  const std::int64_t floats = channels * with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype);
+  return job.parts > 1 ? floats * static_cast<std::int64_t>(sizeof(float)) / kCellBytes : 0;
 }
 
 }  // namespace
 
-bool takes_matrices(const Conv& conv, std::int64_t outs, std::int64_t columns, std::int64_t nnz, Dtype dtype,
-                    const Context& with) {
-  return with.kernels.matrices && dtype == Dtype::kBFloat16 && conv.groups == 1 && matrix_pays(outs, columns, nnz);
+GatherScratch::GatherScratch(const GatherJob& job, std::int64_t channels, const Context& with)
+    : cells_(kept_cells(job, channels, with)) {}
+
+void GatherScratch::run(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
+                        std::int64_t last, const Context& with) const {
+  const auto gather = job.matrix.tiles ? with.kernels.matrices->gather : with.kernels.gather;
+  gather(job, first_tile, last_tile, first, last, cells_.get());
 }
 
 GatherList as_taken(GatherList list, Dtype dtype, const Context& with) {
@@ -89,33 +101,26 @@ std::int64_t tiles_of(const GatherJob& job) {
   return job.blocks * divide_up(job.rows, job.tile_rows) * divide_up(job.columns, job.tile_columns);
 }
 
-std::int64_t kept_floats(const GatherJob& job, std::int64_t channels, const Context& with) {
-  return job.parts > 1 ? channels * with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype) : 0;
-}
-
 void run_gather(GatherJob job, const Context& with) {
   const std::int64_t pixels = job.blocks * job.rows * job.columns;
   if (pixels == 0 || job.channels == 0) {
     return;
   }
-  if (job.matrix.tiles) {
-    return run_matrices(job, with);
-  }
+  const Shares of(job);
   const auto gather = [&](std::int64_t first_tile, std::int64_t last_tile, std::int64_t first, std::int64_t last) {
-    const Scratch<float> kept(kept_floats(job, last - first, with));
-    with.kernels.gather(job, first_tile, last_tile, first, last, kept.get());
+    GatherScratch(job, last - first, with).run(job, first_tile, last_tile, first, last, with);
   };
   const std::int64_t tiles = tiles_of(job);
-  const int team = useful_threads(cost_before(job, job.channels) * pixels, with.threads);
+  const int team = useful_threads(of.cost() * pixels, with.threads);
   if (team == 1 || tiles >= kTasksPerThread * team) {
     parallel_ranges(tiles, team, [&](std::int64_t begin, std::int64_t end) { gather(begin, end, 0, job.channels); });
     return;
   }
-  const std::int64_t shares = std::min(job.channels, divide_up(kTasksPerThread * team, tiles));
+  const std::int64_t shares = std::min(of.most(), divide_up(kTasksPerThread * team, tiles));
   parallel_for(tiles * shares, team, [&](std::int64_t task) {
     const std::int64_t tile = task / shares;
     const std::int64_t share = task % shares;
-    gather(tile, tile + 1, first_channel(job, share, shares), first_channel(job, share + 1, shares));
+    gather(tile, tile + 1, of.first(share, shares), of.first(share + 1, shares));
   });
 }
 

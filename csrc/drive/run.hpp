@@ -5,15 +5,12 @@
 #include "kernels/jobs.hpp"
 #include "plan/expand.hpp"
 #include "plan/tiles.hpp"
+#include "runtime/scratch.hpp"
 
 namespace mezzotint {
 
 // The nonzeros as the gather takes them: one by one, or joined in pairs.
 GatherList as_taken(GatherList list, Dtype dtype, const Context& with);
-
-// Whether a matrix unit takes the weight whole, whose `nnz` nonzeros are sums of `outs` channels over `columns` inputs.
-bool takes_matrices(const Conv& conv, std::int64_t outs, std::int64_t columns, std::int64_t nnz, Dtype dtype,
-                    const Context& with);
 
 // Cells of a gather's register tile, at most. `columns`, `channels`: of the result, which shares `nnz` nonzeros;
 // `totals`: whether each tile leaves its totals.
@@ -23,8 +20,18 @@ std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t cha
 // The tiles of a gather: its epilogue leaves so many sums a channel.
 std::int64_t tiles_of(const GatherJob& job);
 
-// Floats that sums of so many channels need while they wait for their next part.
-std::int64_t kept_floats(const GatherJob& job, std::int64_t channels, const Context& with);
+// What a thread needs while it runs a gather: sums that wait for their next part, or a matrix unit's inputs.
+class GatherScratch {
+ public:
+  // For so many channels of the job.
+  GatherScratch(const GatherJob& job, std::int64_t channels, const Context& with);
+  // Tiles [first_tile, last_tile) for the channels [first, last).
+  void run(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
+           std::int64_t last, const Context& with) const;
+
+ private:
+  Scratch<Cell> cells_;
+};
 
 // Runs all tiles and channels; chooses the share of a thread.
 void run_gather(GatherJob job, const Context& with);

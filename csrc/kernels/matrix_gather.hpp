@@ -157,10 +157,10 @@ void matrix_tile(const GatherJob& job, const GridTile& tile, std::int64_t first,
 }
 
 void matrix_gather(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
-                   std::int64_t last_channel, Cell* memory) {
+                   std::int64_t last_channel, void* memory) {
   constexpr std::int64_t kTogether = kMatrixOuts * kMatrixOutBlocks;
   begin_products();
-  const MatrixScratch scratch(memory);
+  const MatrixScratch scratch(static_cast<Cell*>(memory));
   const std::int64_t parts = (job.matrix.column_blocks + kMatrixPart - 1) / kMatrixPart;
   const std::int64_t out_blocks = (last_channel - first_channel + kMatrixOuts - 1) / kMatrixOuts;
   for (std::int64_t number = first_tile; number < last_tile; ++number) {

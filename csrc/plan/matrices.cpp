@@ -14,7 +14,7 @@ using Table = std::vector<std::int32_t>;
 
 // What a gather by vectors takes for a nonzero, and what joining a column's inputs takes, in the time that the matrix
 // unit takes for a weight, zero or not (measured; see docs/decisions/0045).
-constexpr std::int64_t kNonzeroTime = 22;
+constexpr std::int64_t kNonzeroTime = 16;
 constexpr std::int64_t kJoinTime = 14;
 
 constexpr std::int64_t kBlockCells = 2 * 16;  // of 32 outputs and 32 columns
