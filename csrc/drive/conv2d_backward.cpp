@@ -84,7 +84,7 @@ struct Plan {
 
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Packed& layout, bool totals, const Context& with) {
   const Axis axis{layout.width, layout.width, 1, 1, 1, 0};
-  if (Gathering::by_matrices(conv, conv.in(), conv.out, weight.nnz, layout.dtype, with)) {
+  if (Gathering::input_grad_by_matrices(conv, weight.nnz, layout.dtype, with)) {
     return {matrix_tile(layout.width), {{}, matrices_of_input_grad(weight, conv, axis, axis, layout, with.threads)}};
   }
   const std::int64_t cells = tile_cells(conv, layout.width, conv.in(), weight.nnz, totals, layout.dtype, with);

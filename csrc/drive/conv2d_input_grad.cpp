@@ -40,7 +40,7 @@ struct Plan {
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, bool totals,
              const Context& with) {
   Plan plan;
-  if (Gathering::by_matrices(conv, conv.in(), conv.out * conv.taps(), weight.nnz, gy.dtype, with)) {
+  if (Gathering::input_grad_by_matrices(conv, weight.nnz, gy.dtype, with)) {
     plan.weight.matrices = matrices_of_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, with.threads);
     return plan;
   }

@@ -18,8 +18,8 @@ struct Plan {
 
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Packed& x, const Packed& y, bool totals,
              const Context& with) {
-  if (Gathering::by_matrices(conv, conv.out, conv.row(), weight.nnz, x.dtype, with)) {
-    return {matrix_tile(y.width), {{}, matrices_of_output(weight, conv, x, with.threads)}};
+  if (Gathering::output_by_matrices(conv, weight.nnz, x.dtype, with)) {
+    return {matrix_tile(y.width), {{}, matrices_of_output(weight, conv, x, y.width, with.threads)}};
   }
   const std::int64_t cells = tile_cells(conv, y.width, conv.out, weight.nnz, totals, y.dtype, with);
   const TileShape tile = choose_tile(y.height, y.width, cells);

@@ -16,6 +16,8 @@ constexpr std::int64_t kTasksPerThread = 4;
 constexpr std::int64_t kSharesPerThread = 2;
 // What an output channel costs beside its nonzeros: filling and storing the tile, in nonzeros.
 constexpr std::int64_t kChannelCost = 2;
+// Rows that share the joined rows of a window, and the pieces of so many rows that each thread should find at least.
+constexpr std::int64_t kRowsOfPiece = 8, kPiecesPerThread = 2;
 // What a matrix unit takes for a cell, 32 outputs and 32 columns, in nonzeros.
 constexpr std::int64_t kMatrixProductCost = 32;
 
@@ -63,9 +65,18 @@ class Shares {
   std::int64_t blocks_;
 };
 
+// Tiles that one thread should do together: some rows of an image where each piece begins by joining a window's.
+std::int64_t tiles_of_piece(const GatherJob& job, int team) {
+  if (job.matrix.window.rows <= 1) {
+    return 1;
+  }
+  const std::int64_t rows = std::min(kRowsOfPiece, divide_up(job.blocks * job.rows, kPiecesPerThread * team));
+  return rows * divide_up(job.columns, job.tile_columns);
+}
+
 std::int64_t kept_cells(const GatherJob& job, std::int64_t channels, const Context& with) {
   if (job.matrix.tiles) {
-    return kMatrixScratchCells;
+    return kMatrixSumCells + (job.matrix.window.rows > 0 ? places_cells(job.matrix.column_blocks) + joined_cells(job.matrix.window, job.columns, job.x_column) : kMatrixInputCells);
   }
   // FP32 sums take twice the room of a cell in a 16-bit type.
   const std::int64_t floats = channels * with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype);
@@ -113,7 +124,10 @@ void run_gather(GatherJob job, const Context& with) {
   const std::int64_t tiles = tiles_of(job);
   const int team = useful_threads(of.cost() * pixels, with.threads);
   if (team == 1 || tiles >= kTasksPerThread * team) {
-    parallel_ranges(tiles, team, [&](std::int64_t begin, std::int64_t end) { gather(begin, end, 0, job.channels); });
+    const std::int64_t piece = tiles_of_piece(job, team);
+    parallel_ranges(divide_up(tiles, piece), team, [&](std::int64_t begin, std::int64_t end) {
+      gather(begin * piece, std::min(tiles, end * piece), 0, job.channels);
+    });
     return;
   }
   const std::int64_t shares = std::min(of.most(), divide_up(kTasksPerThread * team, tiles));

@@ -11,8 +11,8 @@ namespace mezzotint {
 
 // What a matrix unit does.
 struct MatrixKernels {
-  // As Kernels::gather, for a job with a matrix. first_channel is a multiple of kMatrixOuts; scratch: for
-  // kMatrixScratchCells cells.
+  // As Kernels::gather, for a job with a matrix. first_channel is a multiple of kMatrixOuts; scratch: see
+  // kMatrixSumCells.
   void (*gather)(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
                  std::int64_t last_channel, void* scratch);
   // Tiles [first_tile, last_tile) of the job: adds to sums, unless they are fresh. scratch: kMatrixPixels * outs.

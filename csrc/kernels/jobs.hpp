@@ -56,6 +56,21 @@ struct Ahead {
   std::int64_t channels = 0, channel = 0, columns = 0;
 };
 
+// A tap of a window: stored rows and columns from the first output position's place in the input.
+struct MatrixTap {
+  std::int32_t row, column;
+};
+
+// A window whose inputs are joined once, a stored row of the input at a time, for all taps; rows = 0: there is none, or
+// too much of it. A matrix's columns are then its taps, one after the other, with all `channels` of each.
+struct MatrixWindow {
+  const MatrixTap* taps = nullptr;
+  std::int64_t first_row = 0, rows = 0, first_column = 0, columns = 0;  // that the taps span
+  std::int64_t channels = 0;                                            // a multiple of kMatrixColumns
+  std::int64_t row = 0, channel = 0;                                    // cells between them
+  std::int64_t row_step = 0;                                            // stored rows for an output row
+};
+
 // A weight laid out whole, zeros included, for a matrix unit (kernels/matrix.hpp): blocks of kMatrixOuts outputs, each
 // of blocks of kMatrixColumns columns, each of two tiles of 16 outputs. A column is an input channel and tap.
 constexpr std::int64_t kMatrixOuts = 32, kMatrixColumns = 32;
@@ -64,14 +79,21 @@ struct WeightMatrix {
   const std::int32_t* offsets = nullptr;  // [column_blocks * kMatrixColumns]; where a column's input lies, in bytes
   std::int64_t column_blocks = 0;
   bool by_pixel = false;  // whether one pixel's inputs are joined at a time
+  MatrixWindow window;
 };
 
-// Scratch of a gather by matrices: the joined inputs of so many pixels and column blocks, and the sums of so many
-// blocks of outputs. Inputs and sums share level 2; a part of a block's weights, or of a pixel's inputs, is a third of level 1.
+// Scratch of a gather by matrices: the sums of so many blocks of outputs, and the joined inputs of so many pixels and
+// column blocks, or of a window's rows behind the places in them. Inputs and sums share level 2; a part of a block's weights, or of a pixel's inputs, is a third of
+// level 1.
 constexpr std::int64_t kMatrixPixels = 8, kMatrixPart = 8, kMatrixOutBlocks = 16;
 constexpr std::int64_t kMatrixInputCells = kMatrixPixels * kMatrixPart * kMatrixColumns;
 constexpr std::int64_t kMatrixSumCells = kMatrixPixels * kMatrixOutBlocks * kMatrixOuts * 2;
-constexpr std::int64_t kMatrixScratchCells = kMatrixInputCells + kMatrixSumCells;
+
+// Cells for the places of so many steps' tiles among the joined rows of a window.
+[[maybe_unused]] static std::int64_t places_cells(std::int64_t column_blocks) {
+  constexpr std::int64_t kPlaces = kCellBytes / sizeof(std::int32_t);
+  return (column_blocks + kPlaces - 1) / kPlaces;
+}
 
 // y[block, row, o, col] = bias[o] + sum over the entries e of o of e.weight * x[block, row, col] at e.offset.
 // x_* is the step of the input for one step of the output, y_* that of the output itself.

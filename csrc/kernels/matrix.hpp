@@ -27,6 +27,16 @@ struct Left {
   std::int64_t row, step;
 };
 
+// Where the right ones lie, each two tiles of a step one after the other: at their places, in cells from `at`.
+struct Right {
+  const Cell* at;
+  const std::int32_t* places;
+};
+
+// Of steps whose tiles follow each other.
+constexpr std::int32_t kInTurn[] = {0, 32, 64, 96, 128, 160, 192, 224};
+static_assert(kMatrixPart <= 8 && kMatrixPixels <= 8, "there are no more steps in turn");
+
 #ifdef __AMX_BF16__
 
 // Between these two, this thread's matrix unit has eight tiles of full size. (No object sees to it: what clears up
@@ -47,8 +57,8 @@ inline void end_products() {
   _tile_release();
 }
 
-// sums (+)= left * right over `steps` steps, each of two tiles of either side. `right` is [steps][2][kTileRows] cells.
-inline MEZZOTINT_INLINE void add_products(float* sums, bool fresh, Left left, const Cell* right, std::int64_t steps) {
+// sums (+)= left * right over `steps` steps, each of two tiles of either side.
+inline MEZZOTINT_INLINE void add_products(float* sums, bool fresh, Left left, Right right, std::int64_t steps) {
   __asm__ volatile("" ::: "memory");  // what the tiles read has been written: the intrinsics do not tell the compiler
   if (fresh) {
     _tile_zero(0);
@@ -63,15 +73,15 @@ inline MEZZOTINT_INLINE void add_products(float* sums, bool fresh, Left left, co
   }
   for (std::int64_t step = 0; step < steps; ++step) {
     _tile_loadd(4, left.at, left.row * kCellBytes);
-    _tile_loadd(6, right, kCellBytes);
+    const Cell* const columns = right.at + right.places[step];
+    _tile_loadd(6, columns, kCellBytes);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, right + kTileRows, kCellBytes);
+    _tile_loadd(7, columns + kTileRows, kCellBytes);
     _tile_dpbf16ps(1, 4, 7);
     _tile_loadd(5, left.at + kTileRows * left.row, left.row * kCellBytes);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
     left.at += left.step;
-    right += 2 * kTileRows;
   }
   _tile_stored(0, sums, kCellBytes);
   _tile_stored(1, sums + kSumsOfTile, kCellBytes);
@@ -96,14 +106,14 @@ inline void add_tile(float* sums, const Cell* left, std::int64_t row, const Cell
   }
 }
 
-inline void add_products(float* sums, bool fresh, Left left, const Cell* right, std::int64_t steps) {
+inline void add_products(float* sums, bool fresh, Left left, Right right, std::int64_t steps) {
   for (std::int64_t i = 0; fresh && i < kSumsTogether; ++i) {
     sums[i] = 0.0f;
   }
   for (std::int64_t step = 0; step < steps; ++step) {
     for (int tile = 0; tile < 4; ++tile) {
       const Cell* from = left.at + step * left.step + tile / 2 * kTileRows * left.row;
-      add_tile(sums + tile * kSumsOfTile, from, left.row, right + (step * 2 + tile % 2) * kTileRows);
+      add_tile(sums + tile * kSumsOfTile, from, left.row, right.at + right.places[step] + tile % 2 * kTileRows);
     }
   }
 }

@@ -49,7 +49,8 @@ void matrix_weight_grad(const MatrixGradJob& job, std::int64_t first_tile, std::
       for (std::int64_t channel = 0; channel < job.channels; channel += kMatrixColumns) {
         const Left inputs{x + job.taps[tap] + channel * job.x_channel, job.x_channel, job.x_column};
         for (std::int64_t out = 0; out < job.outs; out += kMatrixOuts, to += kSumsTogether) {
-          add_products(to, fresh, inputs, turned + out / kMatrixOuts * kMatrixPixels * 2 * kTileRows, tile.columns);
+          const Cell* const gradients = turned + out / kMatrixOuts * kMatrixPixels * 2 * kTileRows;
+          add_products(to, fresh, inputs, {gradients, kInTurn}, tile.columns);
         }
       }
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/divide.hpp"
 #include "plan/rows.hpp"
@@ -16,6 +17,8 @@ using Table = std::vector<std::int32_t>;
 // unit takes for a weight, zero or not (measured; see docs/decisions/0045).
 constexpr std::int64_t kNonzeroTime = 16;
 constexpr std::int64_t kJoinTime = 14;
+
+constexpr std::int64_t kJoinedBytes = 1 << 20;  // of level 2
 
 constexpr std::int64_t kBlockCells = 2 * 16;  // of 32 outputs and 32 columns
 
@@ -52,97 +55,118 @@ std::uint16_t* numbers(Cell* cells) {
   return reinterpret_cast<std::uint16_t*>(cells);
 }
 
-// A tap of an input gradient: its phase, its place among the phase's taps, and how far before the phase's origin it
-// reads.
-struct PhaseTap {
-  std::int64_t phase, rank;
-  std::int32_t shift;
+// In which order a matrix has its columns: tap by tap where a window's joined rows may serve, else channel by channel.
+struct Order {
+  std::int64_t channels;
+  bool by_taps;
+
+  Order(std::int64_t summed, std::int64_t taps) : channels(summed), by_taps(taps > 1 && summed % kMatrixColumns == 0) {}
+  // Of a channel and of a tap, of so many in the phase.
+  [[nodiscard]] std::int64_t column(std::int64_t channel, std::int64_t tap, std::int64_t taps) const {
+    return by_taps ? tap * channels + channel : channel * taps + tap;
+  }
 };
 
-// Where the nonzeros of an input gradient's matrices go: those of a position in a row to `of_position`, the input
-// channel's place in the matrix of the tap's phase, and from there to the place of the column.
-struct Columns {
-  std::vector<PhaseTap> taps;
-  std::vector<std::int64_t> taps_of_phase;
-  std::vector<std::int64_t> of_position;
-  Table tap_of_position;
-};
-
-Columns columns_of(const Conv& conv, const Axis& vertical, const Axis& horizontal, const Packed& gy) {
-  Columns columns;
-  columns.taps_of_phase.assign(z(conv.stride_h * conv.stride_w), 0);
-  for (std::int64_t ky = 0; ky < conv.kernel_h; ++ky) {
-    for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
-      const std::int64_t phase = vertical.phase_of_tap(ky) * conv.stride_w + horizontal.phase_of_tap(kx);
-      const std::int64_t shift = vertical.shift_of_tap(ky) * gy.row + horizontal.shift_of_tap(kx);
-      columns.taps.push_back({phase, columns.taps_of_phase[z(phase)]++, as_offset(shift)});
+// The columns of a matrix whose taps and channels read `cells(channel, tap)` cells from a position's place.
+template <class Cells>
+MatrixColumns columns_of(const Order& order, std::vector<MatrixTap> taps, const Cells& cells) {
+  MatrixColumns columns;
+  const auto count = static_cast<std::int64_t>(taps.size());
+  columns.offsets.resize(z(order.channels * count));
+  for (std::int64_t channel = 0; channel < order.channels; ++channel) {
+    for (std::int64_t tap = 0; tap < count; ++tap) {
+      columns.offsets[z(order.column(channel, tap, count))] = as_offset(cells(channel, taps[z(tap)]) * kCellBytes);
     }
+  }
+  if (order.by_taps) {
+    columns.taps = std::move(taps);
   }
   return columns;
 }
 
-std::vector<Table> offsets_of(const Conv& conv, const Columns& columns, const Packed& gy) {
-  std::vector<Table> offsets(columns.taps_of_phase.size());
-  for (std::int64_t out = 0; out < conv.out; ++out) {
-    for (const PhaseTap& tap : columns.taps) {
-      offsets[z(tap.phase)].push_back(as_offset((out * gy.channel - tap.shift) * kCellBytes));
-    }
-  }
-  return offsets;
+// Sets what taps span.
+MatrixWindow spanned(MatrixWindow window, const std::vector<MatrixTap>& taps) {
+  const auto by_row = [](const MatrixTap& a, const MatrixTap& b) { return a.row < b.row; };
+  const auto by_column = [](const MatrixTap& a, const MatrixTap& b) { return a.column < b.column; };
+  const auto rows = std::minmax_element(taps.begin(), taps.end(), by_row);
+  const auto columns = std::minmax_element(taps.begin(), taps.end(), by_column);
+  window.taps = taps.data();
+  window.first_row = rows.first->row;
+  window.rows = rows.second->row - rows.first->row + 1;
+  window.first_column = columns.first->column;
+  window.columns = columns.second->column - columns.first->column + 1;
+  return window;
 }
 
-void find_places(const Conv& conv, const Matrices& matrices, Columns& columns) {
-  for (std::int64_t in = 0; in < conv.in_per_group; ++in) {
-    for (std::int64_t i = 0; i < conv.taps(); ++i) {
-      const WeightMatrix& matrix = matrices.of_phase(columns.taps[z(i)].phase);
-      const std::int64_t start = (matrix.tiles - matrices.tiles()) * kMatrixColumns;
-      columns.of_position.push_back(start + place_of_out(in, matrix.column_blocks));
-      columns.tap_of_position.push_back(static_cast<std::int32_t>(i));
-    }
-  }
-}
+// A tap of an input gradient: its phase, and its place among the phase's taps.
+struct PhaseTap {
+  std::int64_t phase, rank;
+};
 
 }  // namespace
 
-Matrices::Matrices(std::int64_t outs, const std::vector<Table>& offsets, bool by_pixel) {
+Matrices::Matrices(std::int64_t outs, std::vector<MatrixColumns> phases, const MatrixWindow& window)
+    : phases_(std::move(phases)) {
   const std::int64_t out_blocks = divide_up(outs, kMatrixOuts);
-  std::int64_t columns = 0;
-  for (const Table& phase : offsets) {
-    columns += divide_up(static_cast<std::int64_t>(phase.size()), kMatrixColumns) * kMatrixColumns;
+  for (MatrixColumns& phase : phases_) {
+    const std::int64_t blocks = divide_up(static_cast<std::int64_t>(phase.offsets.size()), kMatrixColumns);
+    // Weights of zero: any input that is there.
+    phase.offsets.resize(z(blocks * kMatrixColumns), phase.offsets.empty() ? 0 : phase.offsets.back());
+    cells_ += blocks * out_blocks * kBlockCells;
   }
-  cells_ = columns / kMatrixColumns * out_blocks * kBlockCells;
   tiles_ = Scratch<Cell>(cells_);
-  offsets_.reserve(z(columns));
   Cell* tiles = tiles_.get();
-  for (const Table& phase : offsets) {
-    const std::int64_t blocks = divide_up(static_cast<std::int64_t>(phase.size()), kMatrixColumns);
-    views_.push_back({tiles, offsets_.data() + offsets_.size(), blocks, by_pixel});
-    tiles += blocks * out_blocks * kBlockCells;
-    offsets_.insert(offsets_.end(), phase.begin(), phase.end());
-    const std::size_t filled = z(divide_up(static_cast<std::int64_t>(offsets_.size()), kMatrixColumns)) * kMatrixColumns;
-    offsets_.resize(filled, offsets_.empty() ? 0 : offsets_.back());  // weights of zero: any input that is there
-  }
-}
-
-bool matrix_pays(std::int64_t outs, std::int64_t columns, std::int64_t nnz) {
-  const std::int64_t filled_outs = divide_up(outs, kMatrixOuts) * kMatrixOuts;
-  const std::int64_t filled_columns = divide_up(columns, kMatrixColumns) * kMatrixColumns;
-  return nnz * kNonzeroTime > (filled_outs + kJoinTime) * filled_columns;
-}
-
-Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const Packed& x, int threads) {
-  Table offsets;
-  offsets.reserve(z(conv.row()));
-  for (std::int64_t channel = 0; channel < conv.in_per_group; ++channel) {
-    for (std::int64_t ky = 0; ky < conv.kernel_h; ++ky) {
-      for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
-        const std::int64_t cells = channel * x.channel + ky * conv.dilation_h * x.row + kx * conv.dilation_w;
-        offsets.push_back(as_offset(cells * kCellBytes));
+  for (const MatrixColumns& phase : phases_) {
+    const std::int64_t blocks = static_cast<std::int64_t>(phase.offsets.size()) / kMatrixColumns;
+    WeightMatrix view{tiles, phase.offsets.data(), blocks, false, {}};
+    view.by_pixel = static_cast<std::int64_t>(phase.offsets.size()) >= 2 * window.channels;  // of several taps
+    if (!phase.taps.empty()) {
+      const MatrixWindow all = spanned(window, phase.taps);
+      if (joined_cells(all, phase.positions, phase.step) * kCellBytes <= kJoinedBytes) {
+        view.window = all;
       }
     }
+    views_.push_back(view);
+    tiles += blocks * out_blocks * kBlockCells;
   }
-  Matrices matrices(conv.out, {offsets}, conv.taps() > 1);
+}
+
+std::int64_t joined_cells(const MatrixWindow& window, std::int64_t positions, std::int64_t step) {
+  return window.rows * ((positions - 1) * step + window.columns) * window.channels;
+}
+
+bool matrix_pays(std::int64_t outs, std::int64_t columns, std::int64_t nnz, std::int64_t joins) {
+  const std::int64_t filled_outs = divide_up(outs, kMatrixOuts) * kMatrixOuts;
+  const std::int64_t filled_columns = divide_up(columns, kMatrixColumns) * kMatrixColumns;
+  return nnz * kNonzeroTime > (filled_outs + joins * kJoinTime) * filled_columns;
+}
+
+Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const Packed& x, std::int64_t width,
+                            int threads) {
+  const Order order(conv.in_per_group, conv.taps());
+  std::vector<MatrixTap> taps;
+  for (std::int64_t ky = 0; ky < conv.kernel_h; ++ky) {
+    for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
+      taps.push_back({as_offset(ky * conv.dilation_h), as_offset(kx * conv.dilation_w)});
+    }
+  }
+  MatrixColumns columns = columns_of(order, std::move(taps), [&](std::int64_t channel, const MatrixTap& tap) {
+    return channel * x.channel + tap.row * x.row + tap.column;
+  });
+  columns.positions = width;
+  columns.step = conv.stride_w;
+  std::vector<MatrixColumns> phases;
+  phases.push_back(std::move(columns));
+  Matrices matrices(conv.out, std::move(phases),
+                    {.channels = conv.in_per_group, .row = x.row, .channel = x.channel, .row_step = conv.stride_h});
+
   const Table starts = starts_of_rows(weight, conv);
+  std::vector<std::int64_t> places;
+  for (std::int64_t position = 0; position < conv.row(); ++position) {
+    const std::int64_t channel = position / conv.taps();
+    places.push_back(place_of_column(order.column(channel, position - channel * conv.taps(), conv.taps())));
+  }
+  const std::int64_t* const place = places.data();
   const std::int64_t column_blocks = matrices.of_phase(0).column_blocks, cells = column_blocks * kBlockCells;
   const int team = useful_threads(weight.nnz * kNonzeroCost + matrices.cells(), threads);
   with_reader(weight, [&](auto value) {
@@ -150,8 +174,8 @@ Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const 
       clear(matrices.tiles() + block * cells, cells);
       for (std::int64_t out = block * kMatrixOuts; out < std::min(conv.out, (block + 1) * kMatrixOuts); ++out) {
         std::uint16_t* const row = numbers(matrices.tiles()) + place_of_out(out, column_blocks);
-        each_nonzero(weight, conv, starts, out, value, [row](std::int64_t position, std::uint16_t bits) {
-          row[place_of_column(position)] = bits;
+        each_nonzero(weight, conv, starts, out, value, [=](std::int64_t position, std::uint16_t bits) {
+          row[place[position]] = bits;
         });
       }
     });
@@ -161,26 +185,55 @@ Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const 
 
 Matrices matrices_of_input_grad(const SparseWeight& weight, const Conv& conv, const Axis& vertical,
                                 const Axis& horizontal, const Packed& gy, int threads) {
-  Columns columns = columns_of(conv, vertical, horizontal, gy);
-  Matrices matrices(conv.in(), offsets_of(conv, columns, gy), conv.taps() > 1);
-  find_places(conv, matrices, columns);
+  const Order order(conv.out, conv.taps());
+  std::vector<std::vector<MatrixTap>> taps_of_phase(z(conv.stride_h * conv.stride_w));
+  std::vector<PhaseTap> taps;
+  for (std::int64_t ky = 0; ky < conv.kernel_h; ++ky) {
+    for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
+      const std::int64_t phase = vertical.phase_of_tap(ky) * conv.stride_w + horizontal.phase_of_tap(kx);
+      taps.push_back({phase, static_cast<std::int64_t>(taps_of_phase[z(phase)].size())});
+      taps_of_phase[z(phase)].push_back({as_offset(-vertical.shift_of_tap(ky)), as_offset(-horizontal.shift_of_tap(kx))});
+    }
+  }
+  std::vector<MatrixColumns> phases;
+  std::vector<std::int64_t> count_of_phase;
+  for (std::int64_t phase = 0; phase < conv.stride_h * conv.stride_w; ++phase) {
+    count_of_phase.push_back(static_cast<std::int64_t>(taps_of_phase[z(phase)].size()));
+    phases.push_back(columns_of(order, std::move(taps_of_phase[z(phase)]), [&](std::int64_t out, const MatrixTap& tap) {
+      return out * gy.channel + tap.row * gy.row + tap.column;
+    }));
+    phases.back().positions = phase_of(horizontal, phase % conv.stride_w).count;
+  }
+  Matrices matrices(conv.in(), std::move(phases),
+                    {.channels = conv.out, .row = gy.row, .channel = gy.channel, .row_step = 1});
+
   const Table starts = starts_of_rows(weight, conv);
+  // Where a nonzero goes: to the place of its input channel in the matrix of its tap's phase, and of its column there.
+  std::vector<std::int64_t> place_of_position;
+  Table tap_of_position;
+  for (std::int64_t in = 0; in < conv.in_per_group; ++in) {
+    for (std::size_t i = 0; i < taps.size(); ++i) {
+      const WeightMatrix& matrix = matrices.of_phase(taps[i].phase);
+      const std::int64_t begin = (matrix.tiles - matrices.tiles()) * kMatrixColumns;
+      place_of_position.push_back(begin + place_of_out(in, matrix.column_blocks));
+      tap_of_position.push_back(static_cast<std::int32_t>(i));
+    }
+  }
   parallel_ranges(matrices.cells(), useful_threads(matrices.cells(), threads),
                   [&](std::int64_t begin, std::int64_t end) { clear(matrices.tiles() + begin, end - begin); });
   std::uint16_t* const all = numbers(matrices.tiles());
-  const std::int64_t* const of_position = columns.of_position.data();
-  const std::int32_t* const tap_of_position = columns.tap_of_position.data();
+  const std::int64_t* const place = place_of_position.data();
+  const std::int32_t* const tap = tap_of_position.data();
   with_reader(weight, [&](auto value) {
     parallel_ranges(conv.out, useful_threads(weight.nnz * kNonzeroCost, threads), [&](auto begin, auto end) {
-      std::vector<std::int64_t> of_tap(columns.taps.size());
+      std::vector<std::int64_t> place_of_tap(taps.size());
       for (std::int64_t out = begin; out < end; ++out) {
-        for (std::size_t i = 0; i < of_tap.size(); ++i) {
-          const PhaseTap& tap = columns.taps[i];
-          of_tap[i] = place_of_column(out * columns.taps_of_phase[z(tap.phase)] + tap.rank);
+        for (std::size_t i = 0; i < taps.size(); ++i) {
+          place_of_tap[i] = place_of_column(order.column(out, taps[i].rank, count_of_phase[z(taps[i].phase)]));
         }
-        const std::int64_t* const column = of_tap.data();
+        const std::int64_t* const column = place_of_tap.data();
         each_nonzero(weight, conv, starts, out, value, [=](std::int64_t position, std::uint16_t bits) {
-          all[of_position[position] + column[tap_of_position[position]]] = bits;
+          all[place[position] + column[tap[position]]] = bits;
         });
       }
     });
