@@ -115,7 +115,7 @@ class PythonProgram {
       throw InvalidInput("convolution of a program: received phases of another size; allowed: those of its result");
     }
     program_.add(make_conv({planes(x), to, keeps_y, halves ? &phases : nullptr, residual ? &beside : nullptr, weight,
-                            conv, tap_offsets, bias, activation(after)}));
+                            conv, tap_offsets, bias, activation(after), active().matrices != nullptr}));
   }
 
   void max(const PlanesArgument& x, const PlanesArgument& y, bool halved, const Ints& tap_offsets) {

@@ -46,11 +46,10 @@ Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, con
   }
   const Phase rows = phase_of(axes.vertical, 0), columns = phase_of(axes.horizontal, 0);
   plan.cells = tile_cells(conv, columns.count, conv.in(), weight.nnz, totals, gy.dtype, with);
-  const std::int64_t part =
-      gather_part(gy.dtype, conv, plan.tile(rows.count, columns.count), 1, 1,
-                  {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
-  plan.weight.list = as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads),
-                              gy.dtype, with);
+  const std::int64_t part = gather_part(gy.dtype, conv, plan.tile(rows.count, columns.count), 1, 1,
+                                        {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
+  plan.weight.list =
+      as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads), gy.dtype, with);
   return plan;
 }
 

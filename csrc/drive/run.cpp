@@ -76,7 +76,10 @@ std::int64_t tiles_of_piece(const GatherJob& job, int team) {
 
 std::int64_t kept_cells(const GatherJob& job, std::int64_t channels, const Context& with) {
   if (job.matrix.tiles) {
-    return kMatrixSumCells + (job.matrix.window.rows > 0 ? places_cells(job.matrix.column_blocks) + joined_cells(job.matrix.window, job.columns, job.x_column) : kMatrixInputCells);
+    return kMatrixSumCells +
+           (job.matrix.window.rows > 0
+                ? places_cells(job.matrix.column_blocks) + joined_cells(job.matrix.window, job.columns, job.x_column)
+                : kMatrixInputCells);
   }
   // FP32 sums take twice the room of a cell in a 16-bit type.
   const std::int64_t floats = channels * with.kernels.tile_cells(job.dtype) * lanes_of(job.dtype);

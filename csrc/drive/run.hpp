@@ -26,8 +26,8 @@ class GatherScratch {
   // For so many channels of the job.
   GatherScratch(const GatherJob& job, std::int64_t channels, const Context& with);
   // Tiles [first_tile, last_tile) for the channels [first, last).
-  void run(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
-           std::int64_t last, const Context& with) const;
+  void run(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first, std::int64_t last,
+           const Context& with) const;
 
  private:
   Scratch<Cell> cells_;

@@ -19,6 +19,8 @@ namespace {
 constexpr std::int64_t kChannelCost = 3;
 // From this density on, all weights of a group of channels may cost less than the nonzeros: it is a choice.
 constexpr double kLeastShared = 0.25;
+// From this density on, all weights by a matrix unit may cost less.
+constexpr double kLeastMatrix = 0.02;
 // The input channels are summed in parts, if what a tile reads of a part fills level 1 of the cache to such a degree.
 constexpr std::int64_t kLeastPart = std::int64_t{12} << 10, kMostPart = std::int64_t{40} << 10;
 constexpr std::int64_t kMostParts = 16;
@@ -53,6 +55,10 @@ class ConvOf final : public Step {
       windows_ = windows_of<T, Window>(s, starts);
     }
     inputs_ = s.conv.row();
+    if (s.matrices && std::is_same_v<T, BFloat16> && s.conv.groups == 1 && density >= kLeastMatrix) {
+      matrices_ = in_matrices(s, starts);
+      one_cell_ = s.conv.taps() > 1;
+    }
     channels_ = s.conv.in_per_group;
     most_parts_ = s.conv.groups == 1 ? std::min(kMostParts, channels_) : 1;
     if (!s.tap_offsets.empty()) {
@@ -87,7 +93,10 @@ class ConvOf final : public Step {
   }
 
   [[nodiscard]] std::int64_t kept_floats(const Kernels& kernels) const override {
-    const std::int64_t tile = std::min(choice_.tile, kernels.plane_tile_cells(y_.shape.dtype, choice_.summing));
+    const std::int64_t tile = std::min(choice_.tile, most_cells(choice_.summing, kernels));
+    if (choice_.summing == Summing::kMatrices) {
+      return (kMatrixSumCells + kMatrixInputCells) * kLaneChannels;
+    }
     if (choice_.summing == Summing::kLanes) {
       return tile * kLaneChannels * kLaneBlocks * kLaneChannels;
     }
@@ -99,7 +108,8 @@ class ConvOf final : public Step {
       return {choice_};
     }
     std::vector<Choice> found;
-    for (const Summing summing : {Summing::kPairs, Summing::kGroups, Summing::kLanes, Summing::kWindows}) {
+    for (std::int32_t code = 0; code < kSummings; ++code) {
+      const auto summing = static_cast<Summing>(code);
       for (const std::int64_t tile : tiles_for(summing, kernels)) {
         found.push_back({summing, tile, 1});
         for (std::int64_t parts = 2; summing == Summing::kPairs && parts <= most_parts_; parts *= 2) {
@@ -127,6 +137,9 @@ class ConvOf final : public Step {
     ordered_ = {};
     if (choice.summing == Summing::kLanes) {
       put_in_lanes();
+    } else if (choice.summing == Summing::kMatrices) {
+      lanes_ = matrices_;
+      use_cells(kMatrixOuts * static_cast<std::int64_t>(lanes_.offsets.size()) / kMatrixColumns);
     } else if (choice.summing == Summing::kGroups) {
       use(groups_.entries, groups_.segments);
     } else if (choice.summing == Summing::kWindows) {
@@ -145,19 +158,33 @@ class ConvOf final : public Step {
     pairs_ = {};
     groups_ = {};
     windows_ = {};
+    matrices_ = {};
     ordered_ = {};
     lanes_.cells = {};
   }
 
  private:
   [[nodiscard]] std::int64_t tile_of(const RunPlace& place) const {
-    return std::min(choice_.tile, place.kernels->plane_tile_cells(y_.shape.dtype, choice_.summing));
+    const std::int64_t most = most_cells(choice_.summing, *place.kernels);
+    if (most == 0) {
+      throw InvalidInput(
+          "kernel of a convolution: received one for a matrix unit, and the instruction set in use has none; allowed: "
+          "one of choices()");
+    }
+    return std::min(choice_.tile, most);
+  }
+  // Cells that are summed at once, at most; 0 where the kernels cannot sum so.
+  [[nodiscard]] std::int64_t most_cells(Summing summing, const Kernels& kernels) const {
+    if (summing == Summing::kMatrices) {
+      return kernels.matrices ? kMatrixPixels : 0;
+    }
+    return kernels.plane_tile_cells(y_.shape.dtype, summing);
   }
   // Tiles that cut the planes differently, up to the largest one.
   [[nodiscard]] std::vector<std::int64_t> tiles_for(Summing summing, const Kernels& kernels) const {
     const std::int64_t cells = plane_cells(y_.shape);
-    const std::int64_t most = has(summing) ? std::min(kernels.plane_tile_cells(y_.shape.dtype, summing), cells) : 0;
-    const std::int64_t step = summing == Summing::kLanes || summing == Summing::kWindows ? kTileStep : 1;
+    const std::int64_t most = has(summing) ? std::min(most_cells(summing, kernels), cells) : 0;
+    const std::int64_t step = summing == Summing::kPairs || summing == Summing::kGroups ? 1 : kTileStep;
     std::vector<std::int64_t> found;
     const auto add = [&](std::int64_t tile) {
       const auto cut = [cells](std::int64_t of) { return (cells + of - 1) / of; };
@@ -193,20 +220,26 @@ class ConvOf final : public Step {
         return std::is_same_v<Group, GroupEntry> && !groups_.segments.empty();
       case Summing::kWindows:
         return !windows_.segments.empty();
+      case Summing::kMatrices:
+        return !matrices_.cells.empty();
     }
     return false;
   }
   void put_in_lanes() {
     if constexpr (std::is_same_v<Group, GroupEntry>) {
       lanes_ = in_lanes(groups_, inputs_);
-      std::vector<std::int32_t> segments;  // as if each cell of weights were an entry
-      const auto cells = static_cast<std::int64_t>(lanes_.cells.size());
-      for (std::int64_t at = 0; at < cells; at += kLaneBlocks * inputs_) {
-        segments.push_back(static_cast<std::int32_t>(at));
-      }
-      segments.push_back(static_cast<std::int32_t>(cells));
-      use(lanes_.cells, std::move(segments));
+      use_cells(kLaneBlocks * inputs_);
     }
+  }
+  // Cells of weights, so many a unit, as if each were an entry.
+  void use_cells(std::int64_t of_unit) {
+    std::vector<std::int32_t> segments;
+    const auto cells = static_cast<std::int64_t>(lanes_.cells.size());
+    for (std::int64_t at = 0; at < cells; at += of_unit) {
+      segments.push_back(static_cast<std::int32_t>(at));
+    }
+    segments.push_back(static_cast<std::int32_t>(cells));
+    use(lanes_.cells, std::move(segments));
   }
   // All pairs of the first part of the input channels, then those of the second one: in the order in which they are
   // read.
@@ -267,7 +300,8 @@ class ConvOf final : public Step {
     job.entries = entries_;
     job.segments = segments_.data();
     job.offsets = lanes_.offsets.data();
-    job.inputs = inputs_;
+    job.inputs = choice_.summing == Summing::kMatrices ? static_cast<std::int64_t>(lanes_.offsets.size()) : inputs_;
+    job.one_cell = one_cell_;
     job.units = this->units();
     job.parts = choice_.parts;
     job.kept = kept;
@@ -275,7 +309,9 @@ class ConvOf final : public Step {
     job.after = after_;
     job.inside = inside_->view();
     job.tile = tile_of(place);
-    place.kernels->plane_gather(job, tiles.first, tiles.last, units.first, units.last);
+    const bool matrices = choice_.summing == Summing::kMatrices;
+    const auto run = matrices ? place.kernels->matrices->plane_gather : place.kernels->plane_gather;
+    run(job, tiles.first, tiles.last, units.first, units.last);
   }
 
   ArenaPlanes x_, y_;
@@ -285,6 +321,8 @@ class ConvOf final : public Step {
   EntryList<Pair> pairs_;    // empty: not a choice
   EntryList<Group> groups_;  // the same
   EntryList<Window> windows_;
+  LaneWeights matrices_;
+  bool one_cell_ = false;
   // Made for a choice, of the former.
   std::vector<Pair> ordered_;
   LaneWeights lanes_;

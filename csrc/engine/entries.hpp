@@ -1,5 +1,5 @@
 // How do a convolution's weights become what its kernels read? Pairs of nonzeros of each output channel, all weights of
-// groups of output channels, or those with output channels in the lanes.
+// groups of output channels, those with output channels in the lanes, or all as a matrix.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/divide.hpp"
 #include "core/error.hpp"
 #include "engine/steps.hpp"
 #include "kernels/plane_jobs.hpp"
@@ -160,7 +161,7 @@ EntryList<Entry> windows_of(const ConvStep& s, const std::vector<std::int64_t>& 
   return list;
 }
 
-// All weights with output channels in the lanes.
+// All weights with output channels in the lanes, or for a matrix unit.
 struct LaneWeights {
   std::vector<Cell> cells;            // [blocks][inputs]
   std::vector<std::int32_t> offsets;  // of the inputs, in bytes
@@ -184,6 +185,27 @@ inline LaneWeights in_lanes(const EntryList<GroupEntry>& groups, std::int64_t in
       Cell& cell = found.cells[static_cast<std::size_t>(group / kGroups * inputs + i)];
       std::memcpy(cell.bytes + group % kGroups * static_cast<std::int64_t>(sizeof(float) * kGroup), from,
                   sizeof(float) * kGroup);
+    }
+  }
+  return found;
+}
+
+// All weights for a matrix unit: [blocks of outputs][blocks of inputs][2][16] cells.
+inline LaneWeights in_matrices(const ConvStep& s, const std::vector<std::int64_t>& starts) {
+  const std::int64_t row = s.conv.row(), blocks = divide_up(row, kMatrixColumns);
+  LaneWeights found;
+  for (std::int64_t i = 0; i < blocks * kMatrixColumns; ++i) {
+    found.offsets.push_back(offset_of(s, std::min(i, row - 1), sizeof(BFloat16)));  // beyond the last, weights are zero
+  }
+  found.cells.resize(static_cast<std::size_t>(divide_up(s.conv.out, kMatrixOuts) * blocks * kMatrixOuts));
+  for (std::int64_t out = 0; out < s.conv.out; ++out) {
+    const auto at = static_cast<std::size_t>(out);
+    for (std::int64_t k = starts[at]; k < starts[at + 1]; ++k) {
+      const std::int64_t input = s.weight.indices[k] % row;
+      const std::int64_t cell = (out / kMatrixOuts * blocks + input / kMatrixColumns) * kMatrixOuts + out % kMatrixOuts;
+      BFloat16 value;
+      narrow(value_at(s.weight, k), value);
+      std::memcpy(found.cells[static_cast<std::size_t>(cell)].bytes + input % kMatrixColumns * 2, &value, sizeof value);
     }
   }
   return found;

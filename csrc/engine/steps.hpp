@@ -91,6 +91,7 @@ struct ConvStep {
   std::vector<std::int64_t> tap_offsets;
   std::vector<float> bias;
   Activation after;
+  bool matrices;  // whether there is a matrix unit
 };
 std::unique_ptr<Step> make_conv(const ConvStep& conv);
 

@@ -83,8 +83,8 @@ struct WeightMatrix {
 };
 
 // Scratch of a gather by matrices: the sums of so many blocks of outputs, and the joined inputs of so many pixels and
-// column blocks, or of a window's rows behind the places in them. Inputs and sums share level 2; a part of a block's weights, or of a pixel's inputs, is a third of
-// level 1.
+// column blocks, or of a window's rows behind the places in them. Inputs and sums share level 2; a part of a block's
+// weights, or of a pixel's inputs, is a third of level 1.
 constexpr std::int64_t kMatrixPixels = 8, kMatrixPart = 8, kMatrixOutBlocks = 16;
 constexpr std::int64_t kMatrixInputCells = kMatrixPixels * kMatrixPart * kMatrixColumns;
 constexpr std::int64_t kMatrixSumCells = kMatrixPixels * kMatrixOutBlocks * kMatrixOuts * 2;

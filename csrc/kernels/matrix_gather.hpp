@@ -1,13 +1,16 @@
-// How is a sparse convolution summed where its weights pay as a whole matrix? The gather of gather.hpp on a matrix unit.
+// How is a sparse convolution summed where its weights pay as a whole matrix? The gather of gather.hpp on a matrix
+// unit.
 //
-// Inputs are joined to pairs of columns (matrix_join.hpp), and every output channel's weights, zeros included, pass over
-// those of a few pixels, part by part: either the weights of 32 channels lie in level 1 meanwhile and the inputs in
-// level 2, or the inputs of one pixel lie in level 1. A unit that multiplies sixteen times as fast as the vectors makes
-// up for zeros at densities above some six percent. An output is summed in the order of the columns whatever the tile.
+// Inputs are joined to pairs of columns (matrix_join.hpp), and every output channel's weights, zeros included, pass
+// over those of a few pixels, part by part: either the weights of 32 channels lie in level 1 meanwhile and the inputs
+// in level 2, or the inputs of one pixel lie in level 1. A unit that multiplies sixteen times as fast as the vectors
+// makes up for zeros at densities above some six percent. An output is summed in the order of the columns whatever the
+// tile.
 #pragma once
 
 #include "kernels/matrix_finish.hpp"
 #include "kernels/matrix_join.hpp"
+#include "kernels/matrix_sum.hpp"
 
 namespace mezzotint {
 namespace {
@@ -52,67 +55,47 @@ inline FetchAhead next_tile(const GatherJob& job, const GridTile& tile, bool is_
   return {{at + window.left, window.channels, window.channel, columns}, 0, 1, steps};
 }
 
-// The right tiles of a part's steps, for some pixels of a tile.
-struct PartInputs {
-  Right first;
-  std::int64_t pixel;  // cells from one pixel to the next
+// Sums of outputs [first, last) of one tile, and what becomes of them.
+class TileSums {
+ public:
+  TileSums(const GatherJob& job, const GridTile& tile, std::int64_t first, std::int64_t last, float* sums)
+      : job_(job), tile_(tile), sums_{job.matrix.tiles, job.matrix.column_blocks, first, last, tile.columns, sums} {}
+
+  void add(const MatrixPart& part, const PartInputs& inputs, Fetching& ahead) const {
+    sum_part(
+        sums_, part, inputs, [&]() MEZZOTINT_INLINE { ahead.step(); },
+        [&](std::int64_t first, std::int64_t last, const float* sums)
+            MEZZOTINT_INLINE { find_finish(tile_.columns)(job_, tile_, first, last, sums); });
+  }
+
+ private:
+  const GatherJob& job_;
+  const GridTile& tile_;
+  MatrixSums sums_;
 };
 
-// The sums of output channels [first, last) over a part of the columns, and what follows the last part.
-inline void sum_part(const GatherJob& job, const GridTile& tile, const MatrixPart& part, const PartInputs& inputs,
-                     std::int64_t first, std::int64_t last, float* sums, Fetching& ahead) {
-  const std::int64_t blocks = job.matrix.column_blocks;
-  const bool finishes = part.end == blocks && part.last_pixel == tile.columns;
-  const bool waits = part.end - part.begin < blocks || part.last_pixel - part.first_pixel < tile.columns;
-  for (std::int64_t channel = first; channel < last; channel += kMatrixOuts) {
-    const Cell* weights = job.matrix.tiles + (channel / kMatrixOuts * blocks + part.begin) * 2 * kTileRows;
-    Right right = inputs.first;
-    for (std::int64_t pixel = part.first_pixel; pixel < part.last_pixel; ++pixel, right.at += inputs.pixel) {
-      add_products(sums + pixel * kSumsTogether, part.begin == 0, {weights, 1, 2 * kTileRows}, right,
-                   part.end - part.begin);
-      ahead.step();
-    }
-    if (finishes) {
-      find_finish(tile.columns)(job, tile, channel, last < channel + kMatrixOuts ? last : channel + kMatrixOuts, sums);
-    }
-    sums += waits ? kMatrixPixels * kSumsTogether : 0;  // sums that need not wait stay in level 1
-  }
-}
-
-// Calls use(begin, end) for parts of the columns, once if there are none.
-template <class Use>
-inline MEZZOTINT_INLINE void each_part(std::int64_t blocks, Use use) {
-  const std::int64_t parts = blocks > 0 ? (blocks + kMatrixPart - 1) / kMatrixPart : 1;
-  for (std::int64_t part = 0; part < parts; ++part) {
-    use(blocks * part / parts, blocks * (part + 1) / parts);
-  }
-}
-
-// Output channels [first, last), at most kMatrixOuts * kMatrixOutBlocks of them, of one tile.
-void sum_columns(const GatherJob& job, const GridTile& tile, std::int64_t first, std::int64_t last, Cell* inputs,
-                 float* sums, Fetching& ahead) {
+void sum_columns(const GatherJob& job, const GridTile& tile, const TileSums& sums, Cell* inputs, Fetching& ahead) {
   const std::int64_t pixels = job.matrix.by_pixel ? 1 : tile.columns;
   each_part(job.matrix.column_blocks, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
     for (std::int64_t pixel = 0; pixel < tile.columns; pixel += pixels) {
       const MatrixPart part{begin, end, pixel, pixel + pixels};
       join_inputs(job, tile, part, inputs);
-      sum_part(job, tile, part, {{inputs, kInTurn}, kMatrixPart * 2 * kTileRows}, first, last, sums, ahead);
+      sums.add(part, {{inputs, kInTurn}, kMatrixPart * 2 * kTileRows}, ahead);
     }
   });
 }
 
 // The same where the window's rows are joined.
-void sum_window(const GatherJob& job, const GridTile& tile, std::int64_t first, std::int64_t last,
-                const JoinedRows& rows, float* sums, Fetching& ahead) {
+void sum_window(const GatherJob& job, const GridTile& tile, const TileSums& sums, const JoinedRows& rows,
+                Fetching& ahead) {
   each_part(job.matrix.column_blocks, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
-    const PartInputs inputs{{rows.inputs_of(tile), rows.places() + begin}, job.x_column * rows.pixel()};
-    sum_part(job, tile, {begin, end, 0, tile.columns}, inputs, first, last, sums, ahead);
+    sums.add({begin, end, 0, tile.columns},
+             {{rows.inputs_of(tile), rows.places() + begin}, job.x_column * rows.pixel()}, ahead);
   });
 }
 
 void matrix_gather(const GatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first_channel,
                    std::int64_t last_channel, void* memory) {
-  constexpr std::int64_t kTogether = kMatrixOuts * kMatrixOutBlocks;
   const bool window = job.matrix.window.rows > 0;
   auto* const sums = static_cast<float*>(memory);
   Cell* const inputs = static_cast<Cell*>(memory) + kMatrixSumCells;
@@ -127,15 +110,12 @@ void matrix_gather(const GatherJob& job, std::int64_t first_tile, std::int64_t l
     }
     const std::int64_t steps = (parts > 0 ? parts : 1) * out_blocks * tile.columns;
     const FetchAhead named(job.ahead, number - first_tile, last_tile - first_tile, steps);
-    Fetching ahead{named, window ? next_row(job, tile, rows, steps) : next_tile(job, tile, number + 1 < last_tile, steps)};
-    for (std::int64_t first = first_channel; first < last_channel; first += kTogether) {
-      const std::int64_t last = last_channel < first + kTogether ? last_channel : first + kTogether;
-      if (window) {
-        sum_window(job, tile, first, last, rows, sums, ahead);
-      } else {
-        sum_columns(job, tile, first, last, inputs, sums, ahead);
-      }
-    }
+    Fetching ahead{named,
+                   window ? next_row(job, tile, rows, steps) : next_tile(job, tile, number + 1 < last_tile, steps)};
+    each_pass(first_channel, last_channel, [&](std::int64_t first, std::int64_t last) MEZZOTINT_INLINE {
+      const TileSums of_tile(job, tile, first, last, sums);
+      window ? sum_window(job, tile, of_tile, rows, ahead) : sum_columns(job, tile, of_tile, inputs, ahead);
+    });
   }
   end_products();
   if (job.stream) {

@@ -6,7 +6,7 @@
 
 #include "kernels/cell.hpp"
 #include "kernels/grid.hpp"
-#include "kernels/matrix.hpp"
+#include "kernels/matrix_sum.hpp"
 
 namespace mezzotint {
 namespace {
@@ -17,9 +17,9 @@ static_assert(kVecsOf<BFloat16> == 2, "a cell of BF16 is the two halves of a til
 struct Joined {
   Bits v[2];
 };
-inline MEZZOTINT_INLINE Joined joined(const Cell* first, const Cell* second) {
-  const Bits a = once(*reinterpret_cast<const Bits*>(first));
-  const Bits b = once(*reinterpret_cast<const Bits*>(second));
+inline MEZZOTINT_INLINE Joined joined(const void* first, const void* second) {
+  const Bits a = once(*static_cast<const LooseBits*>(first));
+  const Bits b = once(*static_cast<const LooseBits*>(second));
 #ifdef __AVX512BF16__
   return {{(Bits)_mm512_unpacklo_epi16((__m512i)a, (__m512i)b), (Bits)_mm512_unpackhi_epi16((__m512i)a, (__m512i)b)}};
 #else
@@ -27,17 +27,12 @@ inline MEZZOTINT_INLINE Joined joined(const Cell* first, const Cell* second) {
 #endif
 }
 
-// Joins two cells into the same row of both tiles.
-inline MEZZOTINT_INLINE void join(const Cell* first, const Cell* second, Cell* to) {
+// Joins two cells, aligned or not, into the same row of both tiles.
+inline MEZZOTINT_INLINE void join(const void* first, const void* second, Cell* to) {
   const Joined pairs = joined(first, second);
   *reinterpret_cast<Bits*>(to) = pairs.v[0];
   *reinterpret_cast<Bits*>(to + kTileRows) = pairs.v[1];
 }
-
-// A range of column blocks, and of a tile's pixels.
-struct MatrixPart {
-  std::int64_t begin, end, first_pixel, last_pixel;
-};
 
 // Joins the columns of a part for its pixels, to [pixel][kMatrixPart][2][kTileRows].
 inline void join_inputs(const GatherJob& job, const GridTile& tile, const MatrixPart& part, Cell* inputs) {

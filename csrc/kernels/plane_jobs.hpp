@@ -51,10 +51,10 @@ struct HalfWindowEntry {
 };
 
 // How a convolution is summed: the nonzeros of each output channel in pairs; all weights, of a group of output channels
-// at once; those with output channels in the lanes; or, depthwise, whole rows of windows. A linear layer: its nonzeros,
-// or all weights of a group.
-enum class Summing : std::int32_t { kPairs, kGroups, kLanes, kWindows };
-constexpr std::int32_t kSummings = 4;
+// at once; those with output channels in the lanes; depthwise, whole rows of windows; or all weights, by a matrix unit.
+// A linear layer: its nonzeros, or all weights of a group.
+enum class Summing : std::int32_t { kPairs, kGroups, kLanes, kWindows, kMatrices };
+constexpr std::int32_t kSummings = 5;
 
 // Which numbers of a plane are pixels: 1 or 0 in the type of the plane, and a bit for each.
 struct InsideView {
@@ -95,9 +95,11 @@ struct PlaneGatherJob {
   // input channels small enough that what a tile reads of it stays in level 1 while all output channels pass over it;
   // their sums wait in `kept` in between, kCells cells in FP32 for each. Groups have one part.
   const std::int32_t* segments;
-  // With channels in the lanes instead: where each input lies, in bytes; its sums are `kept`, too.
+  // With channels in the lanes, or for a matrix unit, instead: where each input lies, in bytes; its sums are `kept`,
+  // too. A matrix unit's inputs are whole blocks of columns, joined for one cell at a time or for a tile.
   const std::int32_t* offsets;
   std::int64_t inputs;
+  bool one_cell;
   std::int64_t units, parts;
   float* kept;
   const float* bias;  // [channels], or whole groups, or whole and aligned blocks

@@ -8,7 +8,6 @@
 namespace mezzotint {
 namespace {
 
-typedef std::uint32_t LooseBits __attribute__((vector_size(sizeof(Bits)), aligned(2), may_alias));
 typedef float LooseVec __attribute__((vector_size(sizeof(Vec)), aligned(4), may_alias));
 
 // What one step along the entries adds to a tile.

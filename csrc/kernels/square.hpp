@@ -94,7 +94,8 @@ inline MEZZOTINT_INLINE void transpose(Square<float, 16>& m) {
     RowOf<float, 16> t[16];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
-      t[2 * i] = __builtin_shufflevector(m.row[i], m.row[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      t[2 * i] =
+          __builtin_shufflevector(m.row[i], m.row[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
       t[2 * i + 1] =
           __builtin_shufflevector(m.row[i], m.row[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     }

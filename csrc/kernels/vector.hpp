@@ -44,6 +44,7 @@ struct VectorOf<16> {
 using Vec = VectorOf<kVecFloats>::Float;
 using Bits = VectorOf<kVecFloats>::Bits;
 using Vec4 = VectorOf<4>::Float;
+typedef std::uint32_t LooseBits __attribute__((vector_size(sizeof(Bits)), aligned(2), may_alias));
 
 inline MEZZOTINT_INLINE Vec broadcast(float value) {
   return value - Vec{};

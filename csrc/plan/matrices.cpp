@@ -174,9 +174,8 @@ Matrices matrices_of_output(const SparseWeight& weight, const Conv& conv, const 
       clear(matrices.tiles() + block * cells, cells);
       for (std::int64_t out = block * kMatrixOuts; out < std::min(conv.out, (block + 1) * kMatrixOuts); ++out) {
         std::uint16_t* const row = numbers(matrices.tiles()) + place_of_out(out, column_blocks);
-        each_nonzero(weight, conv, starts, out, value, [=](std::int64_t position, std::uint16_t bits) {
-          row[place[position]] = bits;
-        });
+        each_nonzero(weight, conv, starts, out, value,
+                     [=](std::int64_t position, std::uint16_t bits) { row[place[position]] = bits; });
       }
     });
   });
@@ -192,7 +191,8 @@ Matrices matrices_of_input_grad(const SparseWeight& weight, const Conv& conv, co
     for (std::int64_t kx = 0; kx < conv.kernel_w; ++kx) {
       const std::int64_t phase = vertical.phase_of_tap(ky) * conv.stride_w + horizontal.phase_of_tap(kx);
       taps.push_back({phase, static_cast<std::int64_t>(taps_of_phase[z(phase)].size())});
-      taps_of_phase[z(phase)].push_back({as_offset(-vertical.shift_of_tap(ky)), as_offset(-horizontal.shift_of_tap(kx))});
+      taps_of_phase[z(phase)].push_back(
+          {as_offset(-vertical.shift_of_tap(ky)), as_offset(-horizontal.shift_of_tap(kx))});
     }
   }
   std::vector<MatrixColumns> phases;

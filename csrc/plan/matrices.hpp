@@ -44,8 +44,8 @@ class Matrices {
 // Cells that the joined rows of a window take, for so many positions of a row of the result, `step` input cells apart.
 std::int64_t joined_cells(const MatrixWindow& window, std::int64_t positions, std::int64_t step);
 
-// Whether `nnz` nonzeros of a matrix unit's `outs` rows and `columns` columns take longer one by one. `joins`: how often
-// a column's inputs are joined, for phases of their own.
+// Whether `nnz` nonzeros of a matrix unit's `outs` rows and `columns` columns take longer one by one. `joins`: how
+// often a column's inputs are joined, for phases of their own.
 bool matrix_pays(std::int64_t outs, std::int64_t columns, std::int64_t nnz, std::int64_t joins = 1);
 
 // For y, whose rows are `width` positions: offsets lead into the packed x.

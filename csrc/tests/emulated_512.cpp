@@ -1,4 +1,5 @@
-// The widths of AVX-512 and of a matrix unit, for any CPU; see tables.hpp. Emulated code is large, so the tiles are small.
+// The widths of AVX-512 and of a matrix unit, for any CPU; see tables.hpp. Emulated code is large, so the tiles are
+// small.
 #define MEZZOTINT_UNIT_NAME "emulated avx512"
 #define MEZZOTINT_UNIT_TABLE kEmulated512
 #define MEZZOTINT_VECTOR_FLOATS 16

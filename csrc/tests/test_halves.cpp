@@ -75,7 +75,8 @@ void check_phases(const Kernels& kernels, const Image& image, Random& random) {
                                problem.conv,
                                {0},
                                std::vector<float>(static_cast<std::size_t>(image.channels)),
-                               Activation{}});
+                               Activation{},
+                               kernels.matrices != nullptr});
   const std::vector<Choice> choices = conv->choices(kernels);
   conv->choose(choices[static_cast<std::size_t>(pick(random, 0, static_cast<std::int64_t>(choices.size()) - 1))]);
   run(*conv, place);

@@ -24,13 +24,13 @@ struct Shape {
 
 // The comments say what is special.
 constexpr Shape kShapes[] = {
-    {32, 32, 1, 1, 1, 0, 0.5, 65},    // blocks of images
-    {40, 70, 3, 1, 1, 1, 0.3, 33},    // ragged on either side
-    {64, 32, 3, 2, 1, 1, 0.4, 33},    // phases of 4, 2, 2 and 1 taps
-    {32, 64, 1, 2, 1, 0, 0.7, 32},    // phases without taps
-    {32, 320, 1, 1, 1, 0, 0.2, 7},    // two parts
-    {544, 32, 1, 1, 1, 0, 0.2, 7},    // two passes over the outputs, and over the inputs of the gradient
-    {96, 64, 3, 1, 2, 2, 0.2, 5},     //
+    {32, 32, 1, 1, 1, 0, 0.5, 65},   // blocks of images
+    {40, 70, 3, 1, 1, 1, 0.3, 33},   // ragged on either side
+    {64, 32, 3, 2, 1, 1, 0.4, 33},   // phases of 4, 2, 2 and 1 taps
+    {32, 64, 1, 2, 1, 0, 0.7, 32},   // phases without taps
+    {32, 320, 1, 1, 1, 0, 0.2, 7},   // two parts
+    {544, 32, 1, 1, 1, 0, 0.2, 7},   // two passes over the outputs, and over the inputs of the gradient
+    {96, 64, 3, 1, 2, 2, 0.2, 5},    //
     {64, 288, 5, 1, 1, 1, 0.15, 1},  // a gradient of two tasks
 };
 
@@ -59,8 +59,7 @@ OwnedTensor tensor(std::int64_t batch, std::int64_t channels, std::int64_t heigh
 }
 
 bool same_bits(const Activations& one, const Activations& other) {
-  return std::memcmp(one.view.data, other.view.data,
-                     static_cast<std::size_t>(cells_of(one.view) * kCellBytes)) == 0;
+  return std::memcmp(one.view.data, other.view.data, static_cast<std::size_t>(cells_of(one.view) * kCellBytes)) == 0;
 }
 
 // What beside the sums a result has been asked for.
@@ -122,8 +121,8 @@ void check_shape(const Shape& shape, std::int64_t size, const Kernels& kernels, 
   const Activations packed_gy = packed(gy, grad_halo(conv, {height, width}, {out_h, out_w}), one);
   const auto output = [&](const Context& with) {
     Found found{packed(gy, {}, with), std::vector<double>(static_cast<std::size_t>(conv.out * 2))};
-    conv2d_output_packed(packed_x.view, weight, nullptr, after_y.epilogue, found.result.view, conv,
-                         found.totals.data(), with);
+    conv2d_output_packed(packed_x.view, weight, nullptr, after_y.epilogue, found.result.view, conv, found.totals.data(),
+                         with);
     return found;
   };
   check_found(output(one), output(plain), output(three), gy, "output of " + what);
@@ -137,7 +136,8 @@ void check_shape(const Shape& shape, std::int64_t size, const Kernels& kernels, 
 
   const std::int64_t weights = conv.out * conv.row();
   const auto sums = reference_weight_grad(x, gy, problem);
-  std::vector<float> whole(static_cast<std::size_t>(weights)), again = whole, values(sums.size()), values_again = values;
+  std::vector<float> whole(static_cast<std::size_t>(weights)), again = whole, values(sums.size()),
+                                                               values_again = values;
   conv2d_dense_grad_packed(packed_x.view, packed_gy.view, whole.data(), conv, false, one);
   conv2d_dense_grad_packed(packed_x.view, packed_gy.view, again.data(), conv, false, three);
   conv2d_weight_grad_packed(packed_x.view, packed_gy.view, weight, {values.data(), Dtype::kFloat32, weight.nnz}, conv,

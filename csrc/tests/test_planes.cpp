@@ -79,7 +79,7 @@ void check_conv(const Case& c, Random& random) {
   run(*make_split({0, {}, conv.in(), c.height, c.width}, conv.stride_h, conv.stride_w, in.x, 0.0f), place);
   run(*make_split({1, {}, conv.out, out_h, out_w}, 1, 1, beside, 0.0f), place);
   const auto step = make_conv({in.x, y, true, nullptr, adds ? &beside : nullptr, c.problem.weight(Dtype::kFloat32),
-                               conv, in.offsets, bias, clamp});
+                               conv, in.offsets, bias, clamp, c.kernels.matrices != nullptr});
   const auto flatten = make_flatten(y, {{}, 0, conv.out * out_h * out_w});
   for (std::size_t i = 0; i < sums.size() && adds; ++i) {
     sums[i].value += added[i];
@@ -89,7 +89,7 @@ void check_conv(const Case& c, Random& random) {
   for (Sum& sum : sums) {
     sum.value = std::clamp(sum.value, static_cast<double>(clamp.low), static_cast<double>(clamp.high));
   }
-  const char* const names[] = {"pairs", "groups", "lanes", "windows"};
+  const char* const names[] = {"pairs", "groups", "lanes", "windows", "matrices"};
   for (const Choice choice : step->choices(c.kernels)) {
     const std::string what = std::string(names[static_cast<std::size_t>(choice.summing)]) + ", tile " +
                              std::to_string(choice.tile) + ", parts " + std::to_string(choice.parts) + ": " +

@@ -46,6 +46,8 @@ class Summing(IntEnum):
     """All weights, output channels in the lanes of a vector."""
     WINDOWS = 3
     """Windows of three rows and columns on single channels, whole rows of them."""
+    MATRICES = 4
+    """All weights, by a matrix unit."""
 
 
 Choice = tuple[Summing, int, int]

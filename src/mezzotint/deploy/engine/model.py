@@ -37,6 +37,7 @@ _KERNELS: Final = {
     Summing.GROUPS: f"{GROUP} output channels at once, all weights",
     Summing.LANES: f"{LANES} output channels side by side, all weights",
     Summing.WINDOWS: "three columns at once",
+    Summing.MATRICES: "all weights, on the matrix unit",
 }
 #: Programs that are kept, the newest ones.
 _SIZES_KEPT = 8

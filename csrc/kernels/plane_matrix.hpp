@@ -1,0 +1,81 @@
+// How does a matrix unit sum a convolution where neighbours are pixels? As matrix_gather.hpp does: cells of 32 pixels
+// are joined to pairs of columns, and all weights pass over them.
+#pragma once
+
+#include "kernels/matrix_join.hpp"
+#include "kernels/plane_finish.hpp"
+
+namespace mezzotint {
+namespace {
+
+// Joins the columns of a part for its cells, to [cell][kMatrixPart][2][kTileRows].
+inline void join_cells(const PlaneGatherJob& job, std::int64_t first_cell, const MatrixPart& part, Cell* inputs) {
+  const std::uint8_t* const x = pixels_of(job.x, 0, 0) + (first_cell + part.first_pixel) * kCellBytes;
+  const std::int64_t cells = part.last_pixel - part.first_pixel;
+  for (std::int64_t block = part.begin; block < part.end; ++block) {
+    for (std::int64_t pair = 0; pair < kTileRows; ++pair) {
+      const std::int32_t* offsets = job.offsets + block * kMatrixColumns + pair * 2;
+      Cell* to = inputs + (block - part.begin) * 2 * kTileRows + pair;
+      for (std::int64_t cell = 0; cell < cells; ++cell, to += kMatrixPart * 2 * kTileRows) {
+        join(x + offsets[0] + cell * kCellBytes, x + offsets[1] + cell * kCellBytes, to);
+      }
+    }
+  }
+}
+
+// Output channels [first, last) of so many cells, whose sums begin at `sums`.
+template <int kCells>
+void finish_plane(const PlaneGatherJob& job, std::int64_t first_cell, std::int64_t first, std::int64_t last,
+                  const float* sums) {
+  for (std::int64_t channel = first; channel < last; ++channel) {
+    const Vec bias = broadcast(job.bias[channel]);
+    const std::int64_t row = channel - first;
+    const float* from = sums + row / kTileRows * 2 * kSumsOfTile + row % kTileRows * 16;
+    Wide<BFloat16> found[kCells];
+#pragma GCC unroll 8
+    for (int cell = 0; cell < kCells; ++cell, from += kSumsTogether) {
+      found[cell].v[0] = bias + *reinterpret_cast<const Vec*>(from);
+      found[cell].v[1] = bias + *reinterpret_cast<const Vec*>(from + kSumsOfTile);
+    }
+    finish_cells<BFloat16, kCells>(job, channel, first_cell, found);
+  }
+}
+
+using FinishPlane = void (*)(const PlaneGatherJob&, std::int64_t, std::int64_t, std::int64_t, const float*);
+
+template <int kCells = kMatrixPixels>
+FinishPlane find_finish_plane(std::int64_t cells) {
+  if constexpr (kCells == 1) {
+    return &finish_plane<1>;
+  } else {
+    return cells == kCells ? &finish_plane<kCells> : find_finish_plane<kCells - 1>(cells);
+  }
+}
+
+void plane_gather_matrices(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile,
+                           std::int64_t first, std::int64_t last) {
+  Cell* const inputs = reinterpret_cast<Cell*>(job.kept) + kMatrixSumCells;
+  const std::int64_t blocks = job.inputs / kMatrixColumns;
+  const std::int64_t outs = last * kMatrixOuts < job.y.channels ? last * kMatrixOuts : job.y.channels;
+  begin_products();
+  each_tile(job, first_tile, last_tile, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
+    const std::int64_t cells = job.one_cell ? 1 : end - begin;
+    each_pass(first * kMatrixOuts, outs, [&](std::int64_t first_out, std::int64_t last_out) MEZZOTINT_INLINE {
+      const MatrixSums sums{static_cast<const Cell*>(job.entries), blocks, first_out, last_out, end - begin, job.kept};
+      each_part(blocks, [&](std::int64_t first_block, std::int64_t last_block) MEZZOTINT_INLINE {
+        for (std::int64_t cell = 0; cell < end - begin; cell += cells) {
+          const MatrixPart part{first_block, last_block, cell, cell + cells};
+          join_cells(job, begin, part, inputs);
+          sum_part(
+              sums, part, {{inputs, kInTurn}, kMatrixPart * 2 * kTileRows}, []() MEZZOTINT_INLINE {},
+              [&](std::int64_t out, std::int64_t end_out, const float* found)
+                  MEZZOTINT_INLINE { find_finish_plane(end - begin)(job, begin, out, end_out, found); });
+        }
+      });
+    });
+  });
+  end_products();
+}
+
+}  // namespace
+}  // namespace mezzotint
