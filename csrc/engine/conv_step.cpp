@@ -94,6 +94,11 @@ class ConvOf final : public Step {
 
   [[nodiscard]] std::int64_t kept_floats(const Kernels& kernels) const override {
     const std::int64_t tile = std::min(choice_.tile, most_cells(choice_.summing, kernels));
+    if (tile == 0) {
+      throw InvalidInput(
+          "kernel of a convolution: received one for a matrix unit, and the instruction set in use has none; allowed: "
+          "one of choices()");
+    }
     if (choice_.summing == Summing::kMatrices) {
       return (kMatrixSumCells + kMatrixInputCells) * kLaneChannels;
     }
@@ -165,13 +170,7 @@ class ConvOf final : public Step {
 
  private:
   [[nodiscard]] std::int64_t tile_of(const RunPlace& place) const {
-    const std::int64_t most = most_cells(choice_.summing, *place.kernels);
-    if (most == 0) {
-      throw InvalidInput(
-          "kernel of a convolution: received one for a matrix unit, and the instruction set in use has none; allowed: "
-          "one of choices()");
-    }
-    return std::min(choice_.tile, most);
+    return std::min(choice_.tile, most_cells(choice_.summing, *place.kernels));
   }
   // Cells that are summed at once, at most; 0 where the kernels cannot sum so.
   [[nodiscard]] std::int64_t most_cells(Summing summing, const Kernels& kernels) const {

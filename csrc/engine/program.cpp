@@ -124,21 +124,23 @@ void Program::settle() {
 
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::vector<StepTime>* times) {
+  const std::int64_t floats = kept_floats();  // or nothing has begun
   Turnstile::instance().run(threads, [&] {
     const bool alone = threads > 1 && !times && threads * arena_bytes_ <= kArenasBytes;
     const std::int64_t apart = alone ? batch - batch % threads : 0;
     const std::int64_t most = images_ * kRoundsAtOnce;
     for (std::int64_t first = 0; first < apart; first += most) {
-      run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), threads);
+      run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), threads, floats);
     }
     for (std::int64_t first = apart; first < batch; first += most) {
-      run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, times);
+      run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, floats,
+                 times);
     }
   });
 }
 
 void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                        int threads) {
+                        int threads, std::int64_t floats) {
   const std::int64_t share =
       std::clamp<std::int64_t>(batch / (threads * kRoundsAThread), 1, std::max<std::int64_t>(1, images_ / threads));
   Rounds rounds(inputs, outputs, batch, share, 1);
@@ -148,7 +150,7 @@ void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Nu
   }
   std::atomic<std::int64_t> next_round{0};
   std::atomic<int> joined{0};
-  on_team(threads, kept_floats(), [&](float* kept) {
+  on_team(threads, floats, [&](float* kept) {
     const int self = joined.fetch_add(1, std::memory_order_relaxed);
     if (self >= threads) {
       return;
@@ -169,7 +171,7 @@ void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Nu
 }
 
 void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                         int threads, std::vector<StepTime>* times) {
+                         int threads, std::int64_t floats, std::vector<StepTime>* times) {
   Rounds rounds(inputs, outputs, batch, images_, threads);
   Scratch<std::uint8_t> arena = take_arena();
   for (std::int64_t round = 0; round < rounds.count(); ++round) {
@@ -183,14 +185,14 @@ void Program::run_rounds(const std::vector<Numbers>& inputs, const std::vector<N
   };
   if (times) {
     Stopwatch watch(size(), *times);
-    on_team(threads, kept_floats(), [&](float* kept) {
+    on_team(threads, floats, [&](float* kept) {
       Stopwatch::Hand hand(watch);
       walk.join([&](std::int64_t item, std::int64_t task) { work(item, task, kept); },
                 [&](std::int64_t item) { hand.left(item); }, [&](std::int64_t item) { hand.over(item); });
     });
   } else {
     const auto nothing = [](std::int64_t) {};
-    on_team(threads, kept_floats(), [&](float* kept) {
+    on_team(threads, floats, [&](float* kept) {
       walk.join([&](std::int64_t item, std::int64_t task) { work(item, task, kept); }, nothing, nothing);
     });
   }

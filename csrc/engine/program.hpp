@@ -46,10 +46,11 @@ class Program {
  private:
   // Each thread does images of its own from the first step to the last, so that no core reads what another one wrote.
   void run_apart(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                 int threads);
+                 int threads, std::int64_t floats);
   // All threads do the same images together, step by step.
   void run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                  int threads, std::vector<StepTime>* times);
+                  int threads, std::int64_t floats, std::vector<StepTime>* times);
+  // That each thread needs for itself.
   [[nodiscard]] std::int64_t kept_floats() const;
   // Memory of one run, or of one thread of it. The next run takes it again.
   Scratch<std::uint8_t> take_arena();

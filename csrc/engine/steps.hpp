@@ -57,7 +57,7 @@ class Step {
   virtual ~Step() = default;
   // Independent parts of the work; depends on the place's images and threads, results do not.
   [[nodiscard]] virtual std::int64_t tasks(const RunPlace& place) const = 0;
-  // kept: memory of the thread, kept_floats() of them.
+  // kept: memory of the thread, kept_floats() of them, which throws where the kernels cannot do what was chosen.
   virtual void work(const RunPlace& place, std::int64_t task, float* kept) const = 0;
   [[nodiscard]] virtual std::int64_t kept_floats(const Kernels& /*kernels*/) const { return 0; }
   // The kernels that can do it, where there are several; not to be changed while it runs.

@@ -11,10 +11,17 @@ from deploy_networks import choosing
 from torch import Tensor, nn
 
 from mezzotint.deploy import Description, Session
+from mezzotint.errors import InputError
 from mezzotint.kernels import native
 from mezzotint.kernels.native_program import Choice, Summing
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+
+def has_matrices() -> bool:
+    """Whether the instruction set in use has a matrix unit."""
+    return native.unavailable() is None and native.isa().startswith("amx")
+
 
 WORDS = {Summing.GROUPS: "4 output channels at once", Summing.LANES: "16 output channels side by side"}
 SHAPE = (3, 15, 13)
@@ -57,6 +64,21 @@ def test_each_way_to_sum_is_right_and_told(isa: str, summing: Summing, tile: Cal
     assert session.explain().count(WORDS[summing]) >= 4
 
 
+@pytest.mark.skipif(not has_matrices(), reason="this CPU has no matrix unit (csrc/tests emulates one)")
+@pytest.mark.parametrize("tile", [min, max])
+def test_a_matrix_unit_is_right_and_told(tile: Callable[[list[Choice]], Choice]) -> None:
+    torch.manual_seed(0)
+    model = Bottleneck().eval()
+    x = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        expected = model(x).numpy()
+    session = session_of(model, "bf16", lambda choices: tile([one for one in choices if one[0] == Summing.MATRICES]))
+    np.testing.assert_allclose(session.run([x.numpy()])[0], expected, rtol=2e-2, atol=2e-2)
+    assert session.explain().count("on the matrix unit") >= 4
+    with native.using_isa("avx512"), pytest.raises(InputError, match="the instruction set in use has none"):
+        session.run([x.numpy()])
+
+
 class Depthwise(nn.Module):
     """Windows of three columns side by side, and one that has a stride and reads phases."""
 
@@ -91,8 +113,14 @@ def test_depthwise_windows_may_go_row_by_row(
     assert session.explain().count("three columns at once,") == 2
 
 
-@pytest.mark.parametrize(("dtype", "kinds"), [("fp32", {Summing.GROUPS, Summing.LANES}), ("bf16", {Summing.GROUPS})])
-def test_channels_lie_in_lanes_in_fp32_alone(dtype: str, kinds: set[Summing]) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "kinds"),
+    [
+        ("fp32", {Summing.GROUPS, Summing.LANES}),
+        ("bf16", {Summing.GROUPS, *([Summing.MATRICES] if has_matrices() else [])}),
+    ],
+)
+def test_channels_lie_in_lanes_in_fp32_alone_and_matrices_are_of_bf16(dtype: str, kinds: set[Summing]) -> None:
     seen: set[Summing] = set()
 
     def note(choices: list[Choice]) -> Choice:
