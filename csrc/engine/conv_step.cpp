@@ -72,7 +72,11 @@ class ConvOf final : public Step {
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
     const std::int64_t tiles = tiles_of(place) * place.images;
     const std::int64_t shares = shares_of(place);
-    return shares > 1 ? tiles * shares : std::min(tiles, 2 * tasks_wanted(place.threads));
+    if (shares > 1) {
+      return tiles * shares;
+    }
+    const std::int64_t groups = tiles_of(place) == 1 ? divide_up(place.images, images_at_once(place)) : tiles;
+    return std::min(groups, 2 * tasks_wanted(place.threads));
   }
 
   void work(const RunPlace& place, std::int64_t task, float* kept) const override {
@@ -80,14 +84,21 @@ class ConvOf final : public Step {
     const std::int64_t shares = shares_of(place);
     if (shares > 1) {
       const std::int64_t tile = task / shares;
-      gather(place, tile / tiles, {tile % tiles, tile % tiles + 1}, units_of(task % shares, shares), kept);
+      const std::int64_t image = tile / tiles;
+      gather(place, {image, image + 1}, {tile % tiles, tile % tiles + 1}, units_of(task % shares, shares), kept);
       return;
     }
     Range all = share_of(tiles * place.images, task, tasks(place));
     while (all.first < all.last) {
       const std::int64_t image = all.first / tiles;
+      if (tiles == 1) {
+        const std::int64_t images = std::min(all.last - image, images_at_once(place));
+        gather(place, {image, image + images}, {0, 1}, {0, units()}, kept);
+        all.first += images;
+        continue;
+      }
       const std::int64_t last = std::min(all.last, (image + 1) * tiles);
-      gather(place, image, {all.first - image * tiles, last - image * tiles}, {0, units()}, kept);
+      gather(place, {image, image + 1}, {all.first - image * tiles, last - image * tiles}, {0, units()}, kept);
       all.first = last;
     }
   }
@@ -284,7 +295,27 @@ class ConvOf final : public Step {
     return {first(share), first(share + 1)};
   }
 
-  void gather(const RunPlace& place, std::int64_t image, Range tiles, Range units, float* kept) const {
+  // Images whose whole planes are summed at once, by one thread.
+  [[nodiscard]] std::int64_t images_at_once(const RunPlace& place) const {
+    const std::int64_t fitting = choice_.summing == Summing::kMatrices ? kMatrixPixels / plane_cells(y_.shape) : 1;
+    return std::clamp<std::int64_t>(divide_up(place.images, place.threads), 1, std::max<std::int64_t>(1, fitting));
+  }
+
+  // At most images_at_once() images.
+  void gather(const RunPlace& place, Range images, Range tiles, Range units, float* kept) const {
+    if (choice_.summing != Summing::kMatrices) {
+      place.kernels->plane_gather(job_of(place, images.first, kept), tiles.first, tiles.last, units.first, units.last);
+      return;
+    }
+    PlaneGatherJob jobs[kMatrixPixels];
+    for (std::int64_t image = images.first; image < images.last; ++image) {
+      jobs[image - images.first] = job_of(place, image, kept);
+    }
+    place.kernels->matrices->plane_gather(jobs, images.last - images.first, tiles.first, tiles.last, units.first,
+                                          units.last);
+  }
+
+  [[nodiscard]] PlaneGatherJob job_of(const RunPlace& place, std::int64_t image, float* kept) const {
     PlaneGatherJob job{};
     job.x = x_.at(place, image);
     job.y = keeps_y_ ? y_.at(place, image) : y_.shape;
@@ -308,9 +339,7 @@ class ConvOf final : public Step {
     job.after = after_;
     job.inside = inside_->view();
     job.tile = tile_of(place);
-    const bool matrices = choice_.summing == Summing::kMatrices;
-    const auto run = matrices ? place.kernels->matrices->plane_gather : place.kernels->plane_gather;
-    run(job, tiles.first, tiles.last, units.first, units.last);
+    return job;
   }
 
   ArenaPlanes x_, y_;

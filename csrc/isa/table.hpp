@@ -18,10 +18,10 @@ struct MatrixKernels {
   // Tiles [first_tile, last_tile) of the job: adds to sums, unless they are fresh. scratch: kMatrixPixels * outs.
   void (*weight_grad)(const MatrixGradJob& job, std::int64_t first_tile, std::int64_t last_tile, bool fresh,
                       Cell* scratch, float* sums);
-  // As Kernels::plane_gather, of blocks of kMatrixOuts output channels. job.kept: kMatrixSumCells and
-  // kMatrixInputCells.
-  void (*plane_gather)(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile, std::int64_t first,
-                       std::int64_t last);
+  // As Kernels::plane_gather, of blocks of kMatrixOuts output channels, for some images whose jobs differ in planes
+  // alone. kept: kMatrixSumCells and kMatrixInputCells; a tile of all images is at most kMatrixPixels cells.
+  void (*plane_gather)(const PlaneGatherJob* jobs, std::int64_t images, std::int64_t first_tile, std::int64_t last_tile,
+                       std::int64_t first, std::int64_t last);
 };
 
 struct Kernels {

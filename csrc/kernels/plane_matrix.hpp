@@ -8,16 +8,25 @@
 namespace mezzotint {
 namespace {
 
+// The cells [first, first + count) of each of some images.
+struct ImageCells {
+  const PlaneGatherJob* jobs;
+  std::int64_t images, first, count;
+};
+
 // Joins the columns of a part for its cells, to [cell][kMatrixPart][2][kTileRows].
-inline void join_cells(const PlaneGatherJob& job, std::int64_t first_cell, const MatrixPart& part, Cell* inputs) {
-  const std::uint8_t* const x = pixels_of(job.x, 0, 0) + (first_cell + part.first_pixel) * kCellBytes;
-  const std::int64_t cells = part.last_pixel - part.first_pixel;
+inline void join_cells(const ImageCells& cells, const MatrixPart& part, Cell* inputs) {
+  const PlaneGatherJob& job = cells.jobs[0];
+  const std::uint8_t* x[kMatrixPixels];
+  for (std::int64_t i = part.first_pixel; i < part.last_pixel; ++i) {
+    x[i] = pixels_of(cells.jobs[i / cells.count].x, 0, 0) + (cells.first + i % cells.count) * kCellBytes;
+  }
   for (std::int64_t block = part.begin; block < part.end; ++block) {
     for (std::int64_t pair = 0; pair < kTileRows; ++pair) {
       const std::int32_t* offsets = job.offsets + block * kMatrixColumns + pair * 2;
       Cell* to = inputs + (block - part.begin) * 2 * kTileRows + pair;
-      for (std::int64_t cell = 0; cell < cells; ++cell, to += kMatrixPart * 2 * kTileRows) {
-        join(x + offsets[0] + cell * kCellBytes, x + offsets[1] + cell * kCellBytes, to);
+      for (std::int64_t i = part.first_pixel; i < part.last_pixel; ++i, to += kMatrixPart * 2 * kTileRows) {
+        join(x[i] + offsets[0], x[i] + offsets[1], to);
       }
     }
   }
@@ -52,24 +61,29 @@ FinishPlane find_finish_plane(std::int64_t cells) {
   }
 }
 
-void plane_gather_matrices(const PlaneGatherJob& job, std::int64_t first_tile, std::int64_t last_tile,
-                           std::int64_t first, std::int64_t last) {
+// Several images, at most kMatrixPixels / the cells of their planes, share the way of the weights to the unit.
+void plane_gather_matrices(const PlaneGatherJob* jobs, std::int64_t images, std::int64_t first_tile,
+                           std::int64_t last_tile, std::int64_t first, std::int64_t last) {
+  const PlaneGatherJob& job = jobs[0];
   Cell* const inputs = reinterpret_cast<Cell*>(job.kept) + kMatrixSumCells;
   const std::int64_t blocks = job.inputs / kMatrixColumns;
   const std::int64_t outs = last * kMatrixOuts < job.y.channels ? last * kMatrixOuts : job.y.channels;
   begin_products();
   each_tile(job, first_tile, last_tile, [&](std::int64_t begin, std::int64_t end) MEZZOTINT_INLINE {
-    const std::int64_t cells = job.one_cell ? 1 : end - begin;
+    const ImageCells cells{jobs, images, begin, end - begin};
+    const std::int64_t all = images * cells.count, together = job.one_cell ? 1 : all;
+    const auto finish = [&](std::int64_t out, std::int64_t end_out, const float* found) MEZZOTINT_INLINE {
+      for (std::int64_t image = 0; image < images; ++image, found += cells.count * kSumsTogether) {
+        find_finish_plane(cells.count)(jobs[image], begin, out, end_out, found);
+      }
+    };
     each_pass(first * kMatrixOuts, outs, [&](std::int64_t first_out, std::int64_t last_out) MEZZOTINT_INLINE {
-      const MatrixSums sums{static_cast<const Cell*>(job.entries), blocks, first_out, last_out, end - begin, job.kept};
+      const MatrixSums sums{static_cast<const Cell*>(job.entries), blocks, first_out, last_out, all, job.kept};
       each_part(blocks, [&](std::int64_t first_block, std::int64_t last_block) MEZZOTINT_INLINE {
-        for (std::int64_t cell = 0; cell < end - begin; cell += cells) {
-          const MatrixPart part{first_block, last_block, cell, cell + cells};
-          join_cells(job, begin, part, inputs);
-          sum_part(
-              sums, part, {{inputs, kInTurn}, kMatrixPart * 2 * kTileRows}, []() MEZZOTINT_INLINE {},
-              [&](std::int64_t out, std::int64_t end_out, const float* found)
-                  MEZZOTINT_INLINE { find_finish_plane(end - begin)(job, begin, out, end_out, found); });
+        for (std::int64_t cell = 0; cell < all; cell += together) {
+          const MatrixPart part{first_block, last_block, cell, cell + together};
+          join_cells(cells, part, inputs);
+          sum_part(sums, part, {{inputs, kInTurn}, kMatrixPart * 2 * kTileRows}, []() MEZZOTINT_INLINE {}, finish);
         }
       });
     });
