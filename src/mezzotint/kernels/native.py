@@ -51,12 +51,18 @@ def isa() -> str:
 def isas() -> tuple[str, ...]:
     """The variants that this CPU can run, best first.
 
-    On x86-64 out of ``"avx512_bf16"``, ``"avx512_bf16_fma"`` (convolutions without the dot products, where these are
-    slow: a short trial decides which of the two is better), ``"avx512"``, ``"avx2"``; on AArch64 ``"neon_bf16"``,
+    On x86-64 out of ``"amx_bf16"`` (a matrix unit for BF16, with one of the next two for all else), ``"avx512_bf16"``,
+    ``"avx512_bf16_fma"`` (convolutions without the dot products, where these are slow: a short trial decides which of
+    the two is better), ``"avx512"``, ``"avx2"``; on AArch64 ``"neon_bf16"``,
     ``"neon"``; everywhere ``"portable"``.
     """
     require()
     return tuple(_native.isas())
+
+
+def has_matrix_unit() -> bool:
+    """Whether the variant in use multiplies whole matrices of BF16."""
+    return isa() == "amx_bf16"
 
 
 def force_isa(name: str | None) -> None:
