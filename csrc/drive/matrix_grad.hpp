@@ -29,9 +29,9 @@ class MatrixGrad {
   // Whether the sums of all outputs are one task's.
   static bool at_once(const Conv& conv);
 
-  // `most_chunks`: of the images, whose sums are kept apart.
   MatrixGrad(const MatrixGrad&) = delete;
   MatrixGrad& operator=(const MatrixGrad&) = delete;
+  // `most_chunks`: of the images, whose sums are kept apart.
   MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std::int64_t most_chunks);
 
   [[nodiscard]] std::int64_t chunks() const { return chunks_; }
