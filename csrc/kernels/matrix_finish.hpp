@@ -3,7 +3,7 @@
 
 #include "kernels/epilogue.hpp"
 #include "kernels/grid.hpp"
-#include "kernels/matrix.hpp"
+#include "kernels/matrix_sum.hpp"
 #include "kernels/tile.hpp"
 
 namespace mezzotint {
@@ -21,12 +21,9 @@ void finish_channels(const GatherJob& job, const GridTile& tile, std::int64_t fi
       fetch_beside<1, kColumns>(job.epilogue, place, job.y_column, channel + kChannelsAhead);
     }
     const Vec bias = broadcast(job.bias ? job.bias[channel] : 0.0f);
-    const std::int64_t row = channel - first;
-    const float* from = sums + row / kTileRows * 2 * kSumsOfTile + row % kTileRows * 16;
     Tile<BFloat16, 1, kColumns> result;
-    for (int pixel = 0; pixel < kColumns; ++pixel, from += kSumsTogether) {
-      result.sum[0][pixel].v[0] = bias + *reinterpret_cast<const Vec*>(from);
-      result.sum[0][pixel].v[1] = bias + *reinterpret_cast<const Vec*>(from + kSumsOfTile);
+    for (int pixel = 0; pixel < kColumns; ++pixel) {
+      result.sum[0][pixel] = sums_of(sums, channel - first, pixel, bias);
     }
     if (has_epilogue) {
       finish(result, job.epilogue, place, job.y_column, channel);

@@ -4,14 +4,11 @@
 // taps: a ring of as many rows as the window spans.
 #pragma once
 
-#include "kernels/cell.hpp"
 #include "kernels/grid.hpp"
 #include "kernels/matrix_sum.hpp"
 
 namespace mezzotint {
 namespace {
-
-static_assert(kVecsOf<BFloat16> == 2, "a cell of BF16 is the two halves of a tile's columns");
 
 // Two cells as pairs of words, image by image, in the two vectors that CellOf<BFloat16> makes of a cell.
 struct Joined {

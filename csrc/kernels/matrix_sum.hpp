@@ -1,10 +1,13 @@
 // How do a matrix's columns become sums of a few pixels? Part by part, every block of outputs on the inputs of a part.
 #pragma once
 
+#include "kernels/cell.hpp"
 #include "kernels/matrix.hpp"
 
 namespace mezzotint {
 namespace {
+
+static_assert(kVecsOf<BFloat16> == 2, "a cell of BF16 is the two halves of a tile's columns");
 
 // A range of column blocks, and of a tile's pixels.
 struct MatrixPart {
@@ -45,6 +48,12 @@ inline MEZZOTINT_INLINE void sum_part(const MatrixSums& of, const MatrixPart& pa
     }
     sums += waits ? kMatrixPixels * kSumsTogether : 0;  // sums that need not wait stay in level 1
   }
+}
+
+// The sums of an output, by its place in a block, and of a pixel, as a cell of BF16 is taken apart.
+inline MEZZOTINT_INLINE Wide<BFloat16> sums_of(const float* sums, std::int64_t out, std::int64_t pixel, Vec bias) {
+  const float* const from = sums + pixel * kSumsTogether + out / kTileRows * 2 * kSumsOfTile + out % kTileRows * 16;
+  return {{bias + *reinterpret_cast<const Vec*>(from), bias + *reinterpret_cast<const Vec*>(from + kSumsOfTile)}};
 }
 
 // Calls use(begin, end) for parts of the columns, once if there are none.

@@ -38,13 +38,10 @@ void finish_plane(const PlaneGatherJob& job, std::int64_t first_cell, std::int64
                   const float* sums) {
   for (std::int64_t channel = first; channel < last; ++channel) {
     const Vec bias = broadcast(job.bias[channel]);
-    const std::int64_t row = channel - first;
-    const float* from = sums + row / kTileRows * 2 * kSumsOfTile + row % kTileRows * 16;
     Wide<BFloat16> found[kCells];
 #pragma GCC unroll 8
-    for (int cell = 0; cell < kCells; ++cell, from += kSumsTogether) {
-      found[cell].v[0] = bias + *reinterpret_cast<const Vec*>(from);
-      found[cell].v[1] = bias + *reinterpret_cast<const Vec*>(from + kSumsOfTile);
+    for (int cell = 0; cell < kCells; ++cell) {
+      found[cell] = sums_of(sums, channel - first, cell, bias);
     }
     finish_cells<BFloat16, kCells>(job, channel, first_cell, found);
   }
