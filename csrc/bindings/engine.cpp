@@ -1,6 +1,8 @@
 #include "bindings/engine.hpp"
 
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <tuple>
 #include <utility>
 
@@ -15,10 +17,13 @@ namespace nb = nanobind;
 namespace mezzotint::bindings {
 namespace {
 
-// (offset, bytes of an image, channels, height, width, pitch, lead, stride), as in ArenaPlanes.
-using PlanesArgument = std::array<std::int64_t, 8>;
-// (offset, cells).
-using RowsArgument = std::array<std::int64_t, 2>;
+// (offset, bytes of all images abreast, channels, height, width of one image, pitch, lead, stride, images abreast,
+// room), as in ArenaPlanes.
+using PlanesArgument = std::array<std::int64_t, 10>;
+// (offset, cells, room), as in ArenaRows.
+using RowsArgument = std::array<std::int64_t, 3>;
+// (from, to, column), as in Shift.
+using ShiftArgument = std::array<std::int64_t, 3>;
 // (planes, whether they are stored, their phases or nothing), as in ConvStep.
 using ResultArgument = std::tuple<PlanesArgument, bool, std::optional<PlanesArgument>>;
 // (rows or nothing, output, size), as in RowsOrOutput.
@@ -72,7 +77,7 @@ class Buffers {
 class PythonProgram {
  public:
   PythonProgram(int code, std::int64_t arena_bytes, std::int64_t margin, std::int64_t images)
-      : dtype_(code == 1 ? Dtype::kBFloat16 : Dtype::kFloat32), program_(arena_bytes, margin, images) {
+      : dtype_(code == 1 ? Dtype::kBFloat16 : Dtype::kFloat32), program_(arena_bytes, margin, images), visit_(images) {
     if (code != 0 && code != 1) {
       throw InvalidInput("type of a program: received code " + std::to_string(code) +
                          "; allowed: 0 (float32) or 1 (bfloat16)");
@@ -83,16 +88,38 @@ class PythonProgram {
     }
   }
 
+  // Of the steps that are added from now on.
+  void set_visit(std::int64_t images) { visit_ = images; }
+
   void split_input(std::int64_t input, const std::array<std::int64_t, 3>& size,
                    const std::array<std::int64_t, 2>& stride, const PlanesArgument& y, float fill) {
-    program_.add(make_split({input, {}, size[0], size[1], size[2]}, stride[0], stride[1], planes(y), fill));
+    add(make_split({input, {}, size[0], size[1], size[2]}, stride[0], stride[1], planes(y), fill));
   }
 
   void split(const PlanesArgument& x, const std::array<std::int64_t, 2>& stride, const PlanesArgument& y, float fill) {
     const ArenaPlanes from = planes(x);
     const Planes& shape = from.shape;
-    program_.add(
-        make_split({-1, from, shape.channels, shape.height, shape.width}, stride[0], stride[1], planes(y), fill));
+    const ArenaPlanes to = planes(y);
+    const bool fits = shape.abreast == to.shape.abreast &&
+                      (shape.abreast == 1 || (stride[0] == 1 && stride[1] == 1 && shape.pitch == to.shape.pitch));
+    if (!fits) {
+      throw InvalidInput(
+          "phases of a program: received images abreast; allowed: single ones, or planes of the same pitch");
+    }
+    add(make_split({-1, from, shape.channels, shape.height, shape.width}, stride[0], stride[1], to, fill));
+  }
+
+  void shift(const PlanesArgument& x, std::int64_t channels, const std::vector<ShiftArgument>& shifts) {
+    const ArenaPlanes in = planes(x);
+    std::vector<Shift> found;
+    for (const auto& [from, to, column] : shifts) {
+      const std::int64_t last = std::max(from, to) + channels;
+      if (from < 0 || to < 0 || channels < 1 || last > in.shape.channels || std::abs(column) > in.shape.lead) {
+        throw InvalidInput("shift of planes: received channels or columns beyond them; allowed: those within");
+      }
+      found.push_back({from, to, column});
+    }
+    add(make_shift(in, channels, found));
   }
 
   void conv(const PlanesArgument& x, const ResultArgument& result, const std::optional<PlanesArgument>& residual,
@@ -111,45 +138,60 @@ class PythonProgram {
           "convolution of a program: received taps, a bias or values of another size or type; allowed: "
           "one offset a tap, one bias a channel, float32 values");
     }
+    const ArenaPlanes from = planes(x);
+    if (from.shape.abreast != to.shape.abreast || (residual && beside.shape.abreast != to.shape.abreast)) {
+      throw InvalidInput("convolution of a program: received other images abreast; allowed: as many as in its result");
+    }
     if (halves && !are_phases(phases.shape, to.shape)) {
       throw InvalidInput("convolution of a program: received phases of another size; allowed: those of its result");
     }
-    program_.add(make_conv({planes(x), to, keeps_y, halves ? &phases : nullptr, residual ? &beside : nullptr, weight,
-                            conv, tap_offsets, bias, activation(after), active().matrices != nullptr}));
+    add(make_conv({from, to, keeps_y, halves ? &phases : nullptr, residual ? &beside : nullptr, weight, conv,
+                   tap_offsets, bias, activation(after), active().matrices != nullptr}));
   }
 
   void max(const PlanesArgument& x, const PlanesArgument& y, bool halved, const Ints& tap_offsets) {
-    program_.add(make_max(planes(x), planes(y), halved, tap_offsets));
+    const ArenaPlanes from = planes(x), to = planes(y);
+    if (from.shape.abreast != to.shape.abreast || (halved && to.shape.abreast > 1)) {
+      throw InvalidInput(
+          "maximum of a program: received images abreast; allowed: as many in x as in y, one at stride 2");
+    }
+    add(make_max(from, to, halved, tap_offsets));
   }
 
   void multiply(const PlanesArgument& x, const PlanesArgument& factor, const PlanesArgument& y,
                 const ActivationArgument& after) {
     const ArenaPlanes one = planes(x), two = planes(factor), to = planes(y);
     const bool fits = same_pixels(one.shape, to.shape) && two.shape.channels == to.shape.channels &&
-                      (same_pixels(two.shape, to.shape) || two.shape.height * two.shape.width == 1);
+                      (same_pixels(two.shape, to.shape) || two.shape.height * two.shape.width * two.shape.abreast == 1);
     if (!fits) {
       throw InvalidInput(
           "product of a program: received planes of other sizes; allowed: those of x, or one pixel a channel");
     }
-    program_.add(make_product_of_planes(one, two, to, activation(after)));
+    add(make_product_of_planes(one, two, to, activation(after)));
   }
 
   void spread(const PlanesArgument& x, const PlanesArgument& y, const std::array<std::int64_t, 2>& factors) {
     const ArenaPlanes from = planes(x), to = planes(y);
     const auto [h, w] = factors;
-    if (h < 1 || w < 1 || from.shape.channels != to.shape.channels || from.shape.height * h != to.shape.height ||
-        from.shape.width * w != to.shape.width) {
+    if (h < 1 || w < 1 || from.shape.abreast * to.shape.abreast > 1 || from.shape.channels != to.shape.channels ||
+        from.shape.height * h != to.shape.height || from.shape.width * w != to.shape.width) {
       throw InvalidInput("resizing of a program: received planes of another size; allowed: so many times that of x");
     }
-    program_.add(make_spread(from, to, h, w));
+    add(make_spread(from, to, h, w));
   }
 
-  void average(const PlanesArgument& x, const PlanesArgument& y) { program_.add(make_average(planes(x), planes(y))); }
+  void average(const PlanesArgument& x, const PlanesArgument& y) {
+    const ArenaPlanes to = planes(y);
+    if (to.shape.height * to.shape.width * to.shape.abreast != 1) {
+      throw InvalidInput("average of a program: received several pixels for it; allowed: one pixel an image");
+    }
+    add(make_average(planes(x), to));
+  }
 
-  void flatten(const PlanesArgument& x, const TargetArgument& y) { program_.add(make_flatten(planes(x), target(y))); }
+  void flatten(const PlanesArgument& x, const TargetArgument& y) { add(make_flatten(planes(x), target(y))); }
 
   void rows(std::int64_t input, std::int64_t size, const RowsArgument& y) {
-    program_.add(make_rows(dtype_, input, size, {y[0], y[1]}));
+    add(make_rows(dtype_, input, size, rows_of(y)));
   }
 
   void product(const RowsArgument& x, const TensorArgument& weight, const TailArgument& tail, const TargetArgument& y) {
@@ -164,8 +206,8 @@ class PythonProgram {
           "product of a program: received a weight or bias of another shape; allowed: contiguous float32 "
           "[outputs, inputs] and [outputs]");
     }
-    program_.add(make_product(dtype_, {x[0], x[1]}, reinterpret_cast<const float*>(address), shape[1], bias,
-                              activation(after), to));
+    add(make_product(dtype_, rows_of(x), reinterpret_cast<const float*>(address), shape[1], bias, activation(after),
+                     to));
   }
 
   void run(const std::vector<TensorArgument>& inputs, const std::vector<TensorArgument>& outputs, std::int64_t batch,
@@ -226,7 +268,13 @@ class PythonProgram {
 
  private:
   [[nodiscard]] ArenaPlanes planes(const PlanesArgument& a) const {
-    ArenaPlanes found{a[0], {nullptr, dtype_, a[1], a[2], a[3], a[4], a[5], a[6], a[7]}};
+    const std::int64_t abreast = a[8], room = a[9];
+    if (abreast < 1 || a[5] % abreast != 0 || a[4] > a[5] / abreast || room < abreast || room % abreast != 0) {
+      throw InvalidInput(
+          "planes: received images abreast that do not fit the pitch; allowed: whole ones, room for them");
+    }
+    const std::int64_t width = (abreast - 1) * (a[5] / abreast) + a[4];  // of all of them
+    ArenaPlanes found{a[0], {nullptr, dtype_, a[1], a[2], a[3], width, a[5], a[6], a[7], abreast}, room};
     const Planes& shape = found.shape;
     const std::int64_t lanes = lanes_of(dtype_);
     const bool good = a[0] >= 0 && a[0] % kCellBytes == 0 && shape.image % kCellBytes == 0 && shape.lead % lanes == 0 &&
@@ -242,12 +290,24 @@ class PythonProgram {
 
   static bool are_phases(const Planes& phases, const Planes& of) {
     const std::int64_t stored = of.channels ? phases.channels / of.channels : 0;
-    return stored >= 1 && stored <= 4 && phases.channels == stored * of.channels &&
-           phases.height == (of.height + 1) / 2 && phases.width == (of.width + 1) / 2;
+    const bool half = phases.height == (of.height + 1) / 2 && image_width(phases) == (image_width(of) + 1) / 2;
+    const bool beside = of.abreast == 1 || 2 * image_step(phases) == image_step(of);
+    return stored >= 1 && stored <= 4 && phases.channels == stored * of.channels && half && beside &&
+           phases.abreast % of.abreast == 0;
   }
 
   static bool same_pixels(const Planes& a, const Planes& b) {
-    return a.channels == b.channels && a.height == b.height && a.width == b.width && a.pitch == b.pitch;
+    return a.channels == b.channels && a.height == b.height && a.width == b.width && a.pitch == b.pitch &&
+           a.abreast == b.abreast;
+  }
+
+  void add(std::unique_ptr<Step> step) { program_.add(std::move(step), visit_); }
+
+  static ArenaRows rows_of(const RowsArgument& a) {
+    if (a[2] < 1) {
+      throw InvalidInput("rows: received room for no image; allowed: at least one");
+    }
+    return {a[0], a[1], a[2]};
   }
 
   static Activation activation(const ActivationArgument& argument) {
@@ -261,7 +321,7 @@ class PythonProgram {
 
   static RowsOrOutput target(const TargetArgument& argument) {
     const auto& [rows, output, size] = argument;
-    return {rows ? ArenaRows{(*rows)[0], (*rows)[1]} : ArenaRows{}, output, size};
+    return {rows ? rows_of(*rows) : ArenaRows{}, output, size};
   }
 
   static std::vector<Numbers> numbers(const std::vector<TensorArgument>& arguments, std::int64_t batch) {
@@ -284,6 +344,7 @@ class PythonProgram {
 
   Dtype dtype_;
   Program program_;
+  std::int64_t visit_;
 };
 
 }  // namespace
@@ -294,7 +355,9 @@ void add_engine(nb::module_& m) {
   nb::class_<PythonProgram>(m, "Program")
       .def(nb::init<int, std::int64_t, std::int64_t, std::int64_t>())
       .def("split_input", &PythonProgram::split_input)
+      .def("set_visit", &PythonProgram::set_visit)
       .def("split", &PythonProgram::split)
+      .def("shift", &PythonProgram::shift)
       .def("conv", &PythonProgram::conv, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(),
            nb::arg(), nb::arg())
       .def("max", &PythonProgram::max)

@@ -6,6 +6,9 @@
 // tap of a convolution is one offset for all pixels of an image, taken as one long vector. Cells of 64 bytes hold 16
 // neighbouring pixels in FP32 and 32 in BF16; the first row is aligned to one.
 //
+// Small images may lie abreast: the rows of several of them side by side, `pitch / abreast` numbers apart, so that each
+// row fills a cell (docs/decisions/0046). They are one wide image then, whose columns between the small ones are zeros.
+//
 // A convolution of stride s reads the s * s phases of its input, each a plane of its own: phase (a, b) of channel c is
 // channel (a * s + b) * C + c and holds the pixels (h * s + a, w * s + b).
 #pragma once
@@ -23,8 +26,17 @@ struct Planes {
   std::int64_t image = 0;  // bytes from image to image
   std::int64_t channels = 0, height = 0, width = 0;
   std::int64_t pitch = 0, lead = 0;
-  std::int64_t stride = 0;  // from channel to channel
+  std::int64_t stride = 0;   // from channel to channel
+  std::int64_t abreast = 1;  // images side by side: `width` and `image` are those of all of them
 };
+
+// Numbers from an image to the one beside it, and the columns of one image.
+[[maybe_unused]] static std::int64_t image_step(const Planes& planes) {
+  return planes.pitch / planes.abreast;
+}
+[[maybe_unused]] static std::int64_t image_width(const Planes& planes) {
+  return planes.width - (planes.abreast - 1) * image_step(planes);
+}
 
 // Cells that hold all rows of a plane.
 [[maybe_unused]] static std::int64_t plane_cells(const Planes& planes) {

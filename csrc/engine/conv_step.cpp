@@ -23,7 +23,7 @@ constexpr double kLeastShared = 0.25;
 constexpr double kLeastMatrix = 0.02;
 // The input channels are summed in parts, if what a tile reads of a part fills level 1 of the cache to such a degree.
 constexpr std::int64_t kLeastPart = std::int64_t{12} << 10, kMostPart = std::int64_t{40} << 10;
-constexpr std::int64_t kMostParts = 16;
+constexpr std::int64_t kMostParts = 32;
 constexpr std::int64_t kFirstTile = 4;  // until another one is chosen
 constexpr std::int64_t kTileStep = 4;   // with channels in the lanes and of windows, tiles are a multiple of it
 
@@ -61,21 +61,17 @@ class ConvOf final : public Step {
     }
     channels_ = s.conv.in_per_group;
     most_parts_ = s.conv.groups == 1 ? std::min(kMostParts, channels_) : 1;
-    if (!s.tap_offsets.empty()) {
-      const auto [least, most] = std::minmax_element(s.tap_offsets.begin(), s.tap_offsets.end());
-      const std::int64_t within = std::min(*most - *least, s.x.shape.stride);  // phases lie further apart
-      halo_ = within * static_cast<std::int64_t>(sizeof(T)) / kCellBytes;
-    }
+    note_reads(s);
     choose({pairs_.segments.empty() ? Summing::kGroups : Summing::kPairs, kFirstTile, 1});
   }
 
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
-    const std::int64_t tiles = tiles_of(place) * place.images;
+    const std::int64_t planes = y_.count(place), tiles = tiles_of(place) * planes;
     const std::int64_t shares = shares_of(place);
     if (shares > 1) {
       return tiles * shares;
     }
-    const std::int64_t groups = tiles_of(place) == 1 ? divide_up(place.images, images_at_once(place)) : tiles;
+    const std::int64_t groups = tiles_of(place) == 1 ? divide_up(planes, images_at_once(place)) : tiles;
     return std::min(groups, 2 * tasks_wanted(place.threads));
   }
 
@@ -88,7 +84,7 @@ class ConvOf final : public Step {
       gather(place, {image, image + 1}, {tile % tiles, tile % tiles + 1}, units_of(task % shares, shares), kept);
       return;
     }
-    Range all = share_of(tiles * place.images, task, tasks(place));
+    Range all = share_of(tiles * y_.count(place), task, tasks(place));
     while (all.first < all.last) {
       const std::int64_t image = all.first / tiles;
       if (tiles == 1) {
@@ -129,7 +125,7 @@ class ConvOf final : public Step {
       for (const std::int64_t tile : tiles_for(summing, kernels)) {
         found.push_back({summing, tile, 1});
         for (std::int64_t parts = 2; summing == Summing::kPairs && parts <= most_parts_; parts *= 2) {
-          const std::int64_t bytes = channels_ / parts * (tile + halo_) * kCellBytes;
+          const std::int64_t bytes = channels_ / parts * copies_ * (tile + halo_) * kCellBytes;
           if (bytes >= kLeastPart && bytes <= kMostPart) {
             found.push_back({summing, tile, parts});
           }
@@ -268,10 +264,27 @@ class ConvOf final : public Step {
     use(ordered_, std::move(segments));
   }
 
+  // Taps lie in phases or copies of the input, each of all channels.
+  void note_reads(const ConvStep& s) {
+    const std::int64_t apart = s.conv.in() * s.x.shape.stride;
+    std::vector<std::int64_t> planes, places;
+    for (const std::int64_t offset : s.tap_offsets) {
+      const std::int64_t of = (offset + apart / 2) / apart;
+      planes.push_back(of);
+      places.push_back(offset - of * apart);
+    }
+    std::sort(planes.begin(), planes.end());
+    copies_ = std::max<std::int64_t>(std::unique(planes.begin(), planes.end()) - planes.begin(), 1);
+    if (!places.empty()) {
+      const auto [least, most] = std::minmax_element(places.begin(), places.end());
+      halo_ = (*most - *least) * static_cast<std::int64_t>(sizeof(T)) / kCellBytes;
+    }
+  }
+
   // Output channels, or groups of them: what a task can take a share of.
   [[nodiscard]] std::int64_t units() const { return (static_cast<std::int64_t>(segments_.size()) - 1) / choice_.parts; }
   [[nodiscard]] std::int64_t shares_of(const RunPlace& place) const {
-    return parts_of_each(tiles_of(place) * place.images, units(), place.threads);
+    return parts_of_each(tiles_of(place) * y_.count(place), units(), place.threads);
   }
   [[nodiscard]] std::int64_t cost_before(std::int64_t unit) const {
     std::int64_t cost = unit * kChannelCost;
@@ -295,10 +308,10 @@ class ConvOf final : public Step {
     return {first(share), first(share + 1)};
   }
 
-  // Images whose whole planes are summed at once, by one thread.
+  // Planes that are summed at once, by one thread.
   [[nodiscard]] std::int64_t images_at_once(const RunPlace& place) const {
     const std::int64_t fitting = choice_.summing == Summing::kMatrices ? kMatrixPixels / plane_cells(y_.shape) : 1;
-    return std::clamp<std::int64_t>(divide_up(place.images, place.threads), 1, std::max<std::int64_t>(1, fitting));
+    return std::clamp<std::int64_t>(divide_up(y_.count(place), place.threads), 1, std::max<std::int64_t>(1, fitting));
   }
 
   // At most images_at_once() images.
@@ -320,8 +333,10 @@ class ConvOf final : public Step {
     job.x = x_.at(place, image);
     job.y = keeps_y_ ? y_.at(place, image) : y_.shape;
     if (phases_) {
-      job.phases = phases_->at(place, image);
-      job.routes = routes_.view();
+      const Planes& shape = phases_->shape;
+      const std::int64_t first = place.first + image * y_.shape.abreast;  // of the images in the plane
+      job.phases = phases_->at(place, first / shape.abreast - place.first / shape.abreast);
+      job.routes = routes_.view(first % shape.abreast * image_step(shape) * size_of(shape.dtype));
     }
     if (residual_) {
       job.residual = residual_->at(place, image);
@@ -363,7 +378,8 @@ class ConvOf final : public Step {
   std::int64_t entry_bytes_ = 0;
   std::vector<std::int32_t> segments_;
   std::int64_t inputs_ = 0, channels_ = 0, most_parts_ = 1;
-  std::int64_t halo_ = 0;  // cells that taps read beside a tile
+  // What taps read of a channel: the tile in so many planes, and so many cells beside it.
+  std::int64_t copies_ = 1, halo_ = 0;
   bool settled_ = false;
 };
 

@@ -16,7 +16,8 @@ struct Inside {
   [[nodiscard]] InsideView view() const { return {ones.get(), bits.data()}; }
 };
 
-// Remembers the last few, as the planes of a network have few geometries. Safe to call from several threads.
-std::shared_ptr<const Inside> inside_of(const Planes& shape);
+// `only`: the pixels of that one of several images abreast, or -1: of all. Remembers the last few, as the planes of a
+// network have few geometries. Safe to call from several threads.
+std::shared_ptr<const Inside> inside_of(const Planes& shape, std::int64_t only = -1);
 
 }  // namespace mezzotint

@@ -70,7 +70,7 @@ class ProductOf final : public Step {
     constexpr Dtype kDtype = sizeof(T) == sizeof(BFloat16) ? Dtype::kBFloat16 : Dtype::kFloat32;
     RowsProductJob job{};
     job.dtype = kDtype;
-    job.x = reinterpret_cast<const Cell*>(place.arena + x_.offset);
+    job.x = reinterpret_cast<const Cell*>(x_.at(place, 0));
     if (gathers_) {
       job.blocks = entries_;
       job.segments = segments_.data();
@@ -84,11 +84,11 @@ class ProductOf final : public Step {
     job.bias = bias_.data();
     job.after = after_;
     if (y_.output >= 0) {
-      job.y = (*place.outputs)[static_cast<std::size_t>(y_.output)];
+      job.y = (*place.outputs)[static_cast<std::size_t>(y_.output)] + place.first * y_.size;
       job.y_dtype = Dtype::kFloat32;
       job.y_row = y_.size;
     } else {
-      job.y = place.arena + y_.rows.offset;
+      job.y = y_.rows.at(place, 0);
       job.y_dtype = kDtype;
       job.y_row = y_.rows.cells * kCellBytes / static_cast<std::int64_t>(sizeof(T));
       for (std::int64_t n = 0; task == 0 && n < place.images; ++n) {

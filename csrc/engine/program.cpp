@@ -94,6 +94,16 @@ void on_team(int threads, std::int64_t floats, const Body& body) {
 
 }  // namespace
 
+void Program::add(std::unique_ptr<Step> step, std::int64_t visit) {
+  const bool fits = visit >= 1 && visit <= images_ && visit % (visits_.empty() ? 1 : visits_.back()) == 0;
+  if (!fits) {
+    throw InvalidInput("visit of a step: received " + std::to_string(visit) +
+                       " images; allowed: a multiple of the visit before, up to the images of a round");
+  }
+  steps_.push_back(std::move(step));
+  visits_.push_back(visit);
+}
+
 Step& Program::step(std::int64_t number) {
   if (number < 0 || number >= size()) {
     throw InvalidInput("step of a program: received " + std::to_string(number) + "; allowed: 0 to " +
@@ -126,11 +136,21 @@ void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>
                   int threads, std::vector<StepTime>* times) {
   const std::int64_t floats = kept_floats();  // or nothing has begun
   Turnstile::instance().run(threads, [&] {
-    const bool alone = threads > 1 && !times && threads * arena_bytes_ <= kArenasBytes;
-    const std::int64_t apart = alone ? batch - batch % threads : 0;
+    const std::int64_t arenas =
+        std::clamp<std::int64_t>(kArenasBytes / std::max<std::int64_t>(arena_bytes_, 1), 1, threads);
     const std::int64_t most = images_ * kRoundsAtOnce;
+    std::int64_t apart = 0, images = images_;
+    if (has_visits()) {
+      apart = batch;
+      threads = times ? 1 : static_cast<int>(arenas);
+    } else if (threads > 1 && !times && arenas == threads) {
+      apart = batch - batch % threads;
+      images =
+          std::clamp<std::int64_t>(batch / (threads * kRoundsAThread), 1, std::max<std::int64_t>(1, images_ / threads));
+    }
     for (std::int64_t first = 0; first < apart; first += most) {
-      run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), threads, floats);
+      run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), images, threads,
+                floats, times);
     }
     for (std::int64_t first = apart; first < batch; first += most) {
       run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, floats,
@@ -140,10 +160,8 @@ void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>
 }
 
 void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                        int threads, std::int64_t floats) {
-  const std::int64_t share =
-      std::clamp<std::int64_t>(batch / (threads * kRoundsAThread), 1, std::max<std::int64_t>(1, images_ / threads));
-  Rounds rounds(inputs, outputs, batch, share, 1);
+                        std::int64_t images, int threads, std::int64_t floats, std::vector<StepTime>* times) {
+  Rounds rounds(inputs, outputs, batch, images, 1);
   std::vector<Scratch<std::uint8_t>> arenas;
   for (int thread = 0; thread < threads; ++thread) {
     arenas.push_back(take_arena());
@@ -158,15 +176,42 @@ void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Nu
     for (std::int64_t at; (at = next_round.fetch_add(1, std::memory_order_relaxed)) < rounds.count();) {
       RunPlace& place = rounds.place(at);
       place.arena = arenas[static_cast<std::size_t>(self)].get() + margin_;
-      for (const auto& step : steps_) {
-        for (std::int64_t task = 0; task < step->tasks(place); ++task) {
-          step->work(place, task, kept);
-        }
+      if (times) {
+        Stopwatch watch(size(), *times);
+        Stopwatch::Hand hand(watch);
+        visit(place, steps_.size(), kept, [&](std::size_t step) {
+          hand.left(static_cast<std::int64_t>(step));
+          hand.over(static_cast<std::int64_t>(step));
+        });
+      } else {
+        visit(place, steps_.size(), kept, [](std::size_t) {});
       }
     }
   });
   for (Scratch<std::uint8_t>& arena : arenas) {
     give_arena(std::move(arena));
+  }
+}
+
+template <class Over>
+void Program::visit(const RunPlace& place, std::size_t end, float* kept, const Over& over) const {
+  if (end == 0) {
+    return;
+  }
+  const std::int64_t images = visits_[end - 1];
+  const auto begin =
+      static_cast<std::size_t>(std::lower_bound(visits_.begin(), visits_.end(), images) - visits_.begin());
+  for (std::int64_t first = 0; first < place.images; first += images) {
+    RunPlace part = place;
+    part.first += first;
+    part.images = std::min(images, place.images - first);
+    visit(part, begin, kept, over);
+    for (std::size_t step = begin; step < end; ++step) {
+      for (std::int64_t task = 0; task < steps_[step]->tasks(part); ++task) {
+        steps_[step]->work(part, task, kept);
+      }
+      over(step);
+    }
   }
 }
 

@@ -30,7 +30,9 @@ class Program {
   Program(std::int64_t arena_bytes, std::int64_t margin, std::int64_t images)
       : arena_bytes_(arena_bytes), margin_(margin), images_(images) {}
 
-  void add(std::unique_ptr<Step> step) { steps_.push_back(std::move(step)); }
+  // visit: so many images of a round go through the step before the next ones begin; a multiple of the visit of the
+  // step before. Where visits are smaller than a round, each thread does rounds of its own, or one does them all.
+  void add(std::unique_ptr<Step> step, std::int64_t visit);
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(steps_.size()); }
   [[nodiscard]] Step& step(std::int64_t number);
 
@@ -44,12 +46,17 @@ class Program {
            std::vector<StepTime>* times = nullptr);
 
  private:
-  // Each thread does images of its own from the first step to the last, so that no core reads what another one wrote.
+  [[nodiscard]] bool has_visits() const { return !visits_.empty() && visits_.front() < images_; }
+  // Each thread does images of its own from the first step to the last, so many a round, so that no core reads what
+  // another one wrote.
   void run_apart(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
-                 int threads, std::int64_t floats);
+                 std::int64_t images, int threads, std::int64_t floats, std::vector<StepTime>* times);
   // All threads do the same images together, step by step.
   void run_rounds(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::int64_t floats, std::vector<StepTime>* times);
+  // Steps [0, end) on a place's images, visit by visit. over(step): it is done with a visit's.
+  template <class Over>
+  void visit(const RunPlace& place, std::size_t end, float* kept, const Over& over) const;
   // That each thread needs for itself.
   [[nodiscard]] std::int64_t kept_floats() const;
   // Memory of one run, or of one thread of it. The next run takes it again.
@@ -58,6 +65,7 @@ class Program {
 
   std::int64_t arena_bytes_, margin_, images_;
   std::vector<std::unique_ptr<Step>> steps_;
+  std::vector<std::int64_t> visits_;  // of each step
   Scratch<std::uint8_t> weights_;
   std::mutex mutex_;
   std::vector<Scratch<std::uint8_t>> arenas_;

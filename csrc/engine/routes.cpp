@@ -12,19 +12,24 @@ namespace {
 class PhasePlanes {
  public:
   PhasePlanes(const Planes& y, const Planes& phases)
-      : phases_(phases), stored_(phases.channels / y.channels), apart_(y.channels * phases.stride) {
+      : phases_(phases),
+        stored_(phases.channels / y.channels),
+        apart_(y.channels * phases.stride),
+        columns_(y.abreast * image_step(phases)) {
     taken_.resize(static_cast<std::size_t>(stored_ * phases.stride));
   }
 
   // Where a number goes; no phase that is stored has a place for it: -1.
   [[nodiscard]] std::int64_t place(std::int64_t row, std::int64_t column) const {
     const std::int64_t phase = row % 2 * 2 + column % 2;
-    const bool there = phase < stored_ && row / 2 < phases_.height && column / 2 < phases_.pitch;
+    const bool there = phase < stored_ && row / 2 < phases_.height && column / 2 < columns_;
     return there ? phase * apart_ + row / 2 * phases_.pitch + column / 2 : -1;
   }
   void take(std::int64_t place) {
     const std::int64_t phase = place / apart_;
-    taken_[static_cast<std::size_t>(phase * phases_.stride + phases_.lead + place % apart_)] = true;
+    for (std::int64_t beside = 0; beside < phases_.pitch; beside += columns_) {
+      taken_[static_cast<std::size_t>(phase * phases_.stride + phases_.lead + place % apart_ + beside)] = true;
+    }
   }
   [[nodiscard]] std::vector<PhaseRoutes::Gap> gaps() const {
     std::vector<PhaseRoutes::Gap> found;
@@ -47,7 +52,7 @@ class PhasePlanes {
 
  private:
   const Planes& phases_;
-  std::int64_t stored_, apart_;
+  std::int64_t stored_, apart_, columns_;  // from phase to phase, and of the planes of y
   std::vector<bool> taken_;
 };
 

@@ -11,11 +11,12 @@ namespace mezzotint {
 class Routes {
  public:
   Routes() = default;
-  // phases: one to four of y's, phase by phase.
+  // phases: one to four of y's, phase by phase. They may have more images abreast: whole ones of y's, side by side.
   Routes(const Planes& y, const Planes& phases);
 
-  [[nodiscard]] PhaseRoutes view() const {
-    return {routes_.data(), starts_.data(), gaps_.data(), static_cast<std::int64_t>(gaps_.size()), behind_};
+  // beside: of PhaseRoutes.
+  [[nodiscard]] PhaseRoutes view(std::int64_t beside) const {
+    return {routes_.data(), starts_.data(), gaps_.data(), static_cast<std::int64_t>(gaps_.size()), behind_, beside};
   }
 
  private:

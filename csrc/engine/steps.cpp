@@ -1,11 +1,12 @@
 #include "engine/steps.hpp"
 
+#include <array>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <mutex>
-#include <tuple>
 
+#include "core/divide.hpp"
 #include "engine/masks.hpp"
 #include "engine/share.hpp"
 
@@ -21,16 +22,17 @@ class PlanePass final : public Step {
   using Kernel = void (*)(const Job&, std::int64_t channel, std::int64_t first, std::int64_t last);
   using MakeJob = std::function<Job(const RunPlace&, std::int64_t image)>;
 
-  PlanePass(Kernel Kernels::*kernel, std::int64_t channels, std::int64_t units, MakeJob job)
-      : kernel_(kernel), channels_(channels), units_(units), job_(std::move(job)) {}
+  // y: what is written; a job is about one of its planes.
+  PlanePass(Kernel Kernels::*kernel, const ArenaPlanes& y, std::int64_t units, MakeJob job)
+      : kernel_(kernel), y_(y), units_(units), job_(std::move(job)) {}
 
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
-    return place.images * spans(place) * shares(place);
+    return y_.count(place) * spans(place) * shares(place);
   }
   void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const override {
     const std::int64_t span = task / shares(place);
     const Range units = share_of(units_, span % spans(place), spans(place));
-    const Range channels = share_of(channels_, task % shares(place), shares(place));
+    const Range channels = share_of(y_.shape.channels, task % shares(place), shares(place));
     const Job job = job_(place, span / spans(place));
     for (std::int64_t c = channels.first; c < channels.last; ++c) {
       (place.kernels->*kernel_)(job, c, units.first, units.last);
@@ -39,20 +41,21 @@ class PlanePass final : public Step {
 
  private:
   [[nodiscard]] std::int64_t spans(const RunPlace& place) const {
-    return std::clamp<std::int64_t>((place.threads + place.images - 1) / place.images, 1, units_);
+    return std::clamp<std::int64_t>(divide_up(place.threads, y_.count(place)), 1, units_);
   }
   [[nodiscard]] std::int64_t shares(const RunPlace& place) const {
-    return parts_of_each(place.images * spans(place), channels_, place.threads);
+    return parts_of_each(y_.count(place) * spans(place), y_.shape.channels, place.threads);
   }
 
   Kernel Kernels::*kernel_;
-  std::int64_t channels_, units_;
+  ArenaPlanes y_;
+  std::int64_t units_;
   MakeJob job_;
 };
 
 // The row of an image in the arena; its last cell is cleared, so that what is not written is zero.
 std::uint8_t* cleared_row(const RunPlace& place, const ArenaRows& rows, std::int64_t image) {
-  std::uint8_t* row = place.arena + rows.offset + image * rows.cells * kCellBytes;
+  std::uint8_t* row = rows.at(place, image);
   std::memset(row + (rows.cells - 1) * kCellBytes, 0, kCellBytes);
   return row;
 }
@@ -62,15 +65,15 @@ class Flatten final : public Step {
   Flatten(const ArenaPlanes& x, const RowsOrOutput& y) : x_(x), y_(y) {}
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override { return place.images; }
   void work(const RunPlace& place, std::int64_t image, float* /*kept*/) const override {
-    const Planes& shape = x_.shape;
-    PlaneFlattenJob job{x_.at(place, image), nullptr, shape.dtype, shape.height * shape.width, shape.width, 1};
+    const Planes x = x_.image_at(place, image);
+    PlaneFlattenJob job{x, nullptr, x.dtype, x.height * x.width, x.width, 1};
     if (y_.output >= 0) {
-      job.y = (*place.outputs)[static_cast<std::size_t>(y_.output)] + image * y_.size;
+      job.y = (*place.outputs)[static_cast<std::size_t>(y_.output)] + (place.first + image) * y_.size;
       job.y_dtype = Dtype::kFloat32;
     } else {
       job.y = cleared_row(place, y_.rows, image);
     }
-    for (std::int64_t c = 0; c < shape.channels; ++c) {
+    for (std::int64_t c = 0; c < x.channels; ++c) {
       place.kernels->plane_flatten(job, c);
     }
   }
@@ -86,7 +89,7 @@ class Rows final : public Step {
       : dtype_(dtype), input_(input), size_(size), y_(y) {}
   [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override { return place.images; }
   void work(const RunPlace& place, std::int64_t image, float* /*kept*/) const override {
-    const float* x = (*place.inputs)[static_cast<std::size_t>(input_)] + image * size_;
+    const float* x = (*place.inputs)[static_cast<std::size_t>(input_)] + (place.first + image) * size_;
     std::uint8_t* y = cleared_row(place, y_, image);
     for (std::int64_t i = 0; i < size_; ++i) {
       dtype_ == Dtype::kBFloat16 ? narrow(x[i], reinterpret_cast<BFloat16*>(y)[i])
@@ -100,11 +103,38 @@ class Rows final : public Step {
   ArenaRows y_;
 };
 
+class Shifted final : public Step {
+ public:
+  Shifted(const ArenaPlanes& x, std::int64_t channels, std::vector<Shift> shifts)
+      : x_(x), channels_(channels), shifts_(std::move(shifts)) {}
+  [[nodiscard]] std::int64_t tasks(const RunPlace& place) const override {
+    return x_.count(place) * static_cast<std::int64_t>(shifts_.size());
+  }
+  void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const override {
+    const Planes x = x_.at(place, task % x_.count(place));
+    const Shift& shift = shifts_[static_cast<std::size_t>(task / x_.count(place))];
+    const std::int64_t size = size_of(x.dtype), bytes = channels_ * x.stride * size;
+    std::uint8_t* const to = x.data + shift.to * x.stride * size;
+    std::memcpy(to, x.data + (shift.from * x.stride + shift.column) * size, static_cast<std::size_t>(bytes));
+    std::memset(to + bytes, 0, static_cast<std::size_t>(x.lead * size));  // behind the last row
+  }
+
+ private:
+  ArenaPlanes x_;
+  std::int64_t channels_;
+  std::vector<Shift> shifts_;
+};
+
+// only: the image abreast whose pixels they are, or all of them.
+constexpr std::int64_t kAll = -1;
 template <class T>
-void mark_pixels(const Planes& shape, Inside& inside) {
-  const std::int64_t lanes = lanes_of(shape.dtype);
+void mark_pixels(const Planes& shape, std::int64_t only, Inside& inside) {
+  const std::int64_t lanes = lanes_of(shape.dtype), step = image_step(shape), width = image_width(shape);
   for (std::int64_t h = 0; h < shape.height; ++h) {
     for (std::int64_t w = 0; w < shape.width; ++w) {
+      if (w % step >= width || (only != kAll && w / step != only)) {
+        continue;
+      }
       const std::int64_t at = h * shape.pitch + w;
       narrow(1.0f, reinterpret_cast<T*>(inside.ones.get())[at]);
       inside.bits[static_cast<std::size_t>(at / lanes)] |= std::uint32_t{1} << (at % lanes);
@@ -114,18 +144,35 @@ void mark_pixels(const Planes& shape, Inside& inside) {
 
 }  // namespace
 
-Planes ArenaPlanes::at(const RunPlace& place, std::int64_t image) const {
+std::int64_t ArenaPlanes::count(const RunPlace& place) const {
+  return divide_up(place.images, shape.abreast);
+}
+
+Planes ArenaPlanes::at(const RunPlace& place, std::int64_t number) const {
   Planes planes = shape;
-  planes.data = place.arena + offset + image * shape.image;
+  planes.data = place.arena + offset + (place.first / shape.abreast + number) % (room / shape.abreast) * shape.image;
   return planes;
 }
 
-std::shared_ptr<const Inside> inside_of(const Planes& shape) {
-  using Key = std::tuple<Dtype, std::int64_t, std::int64_t, std::int64_t>;
+Planes ArenaPlanes::image_at(const RunPlace& place, std::int64_t image) const {
+  Planes planes = at(place, image / shape.abreast);
+  planes.data += image % shape.abreast * image_step(shape) * size_of(shape.dtype);
+  planes.width = image_width(shape);
+  planes.abreast = 1;
+  return planes;
+}
+
+std::uint8_t* ArenaRows::at(const RunPlace& place, std::int64_t image) const {
+  return place.arena + offset + (place.first + image) % room * cells * kCellBytes;
+}
+
+std::shared_ptr<const Inside> inside_of(const Planes& shape, std::int64_t only) {
+  using Key = std::array<std::int64_t, 6>;
   static std::mutex mutex;
   static std::map<Key, std::weak_ptr<const Inside>> known;
   const std::lock_guard lock(mutex);
-  std::weak_ptr<const Inside>& entry = known[Key(shape.dtype, shape.height, shape.width, shape.pitch)];
+  std::weak_ptr<const Inside>& entry =
+      known[{static_cast<std::int64_t>(shape.dtype), shape.height, shape.width, shape.pitch, shape.abreast, only}];
   std::shared_ptr<const Inside> found = entry.lock();
   if (!found) {
     const std::int64_t cells = plane_cells(shape);
@@ -133,7 +180,8 @@ std::shared_ptr<const Inside> inside_of(const Planes& shape) {
     made->ones = Scratch<Cell>(cells);
     made->bits.resize(static_cast<std::size_t>(cells));
     std::memset(made->ones.get(), 0, static_cast<std::size_t>(cells * kCellBytes));
-    shape.dtype == Dtype::kBFloat16 ? mark_pixels<BFloat16>(shape, *made) : mark_pixels<float>(shape, *made);
+    shape.dtype == Dtype::kBFloat16 ? mark_pixels<BFloat16>(shape, only, *made)
+                                    : mark_pixels<float>(shape, only, *made);
     entry = found = std::move(made);
   }
   return found;
@@ -145,7 +193,7 @@ std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, st
     PlaneSplitJob job{};
     if (x.input >= 0) {
       const std::int64_t size = x.channels * x.height * x.width;
-      job.x = (*place.inputs)[static_cast<std::size_t>(x.input)] + image * size;
+      job.x = (*place.inputs)[static_cast<std::size_t>(x.input)] + (place.first + image) * size;
       job.x_dtype = Dtype::kFloat32;
       job.channel = x.height * x.width;
       job.row = x.width;
@@ -167,7 +215,11 @@ std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, st
     job.fill = fill;
     return job;
   };
-  return std::make_unique<PlanePass<PlaneSplitJob>>(&Kernels::plane_split, y.shape.channels, plane_cells(y.shape), job);
+  return std::make_unique<PlanePass<PlaneSplitJob>>(&Kernels::plane_split, y, plane_cells(y.shape), job);
+}
+
+std::unique_ptr<Step> make_shift(const ArenaPlanes& x, std::int64_t channels, const std::vector<Shift>& shifts) {
+  return std::make_unique<Shifted>(x, channels, shifts);
 }
 
 std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y, bool halved,
@@ -180,18 +232,17 @@ std::unique_ptr<Step> make_max(const ArenaPlanes& x, const ArenaPlanes& y, bool 
     const auto taps = static_cast<std::int64_t>(bytes.size());
     return PlaneMaxJob{x.at(place, image), y.at(place, image), halved, bytes.data(), taps, inside->view()};
   };
-  return std::make_unique<PlanePass<PlaneMaxJob>>(&Kernels::plane_max, y.shape.channels, plane_cells(y.shape), job);
+  return std::make_unique<PlanePass<PlaneMaxJob>>(&Kernels::plane_max, y, plane_cells(y.shape), job);
 }
 
 std::unique_ptr<Step> make_product_of_planes(const ArenaPlanes& x, const ArenaPlanes& factor, const ArenaPlanes& y,
                                              Activation after) {
   const auto job = [=, inside = inside_of(y.shape)](const RunPlace& place, std::int64_t image) {
-    const bool one_factor = factor.shape.height * factor.shape.width == 1;
-    return PlaneProductJob{x.at(place, image), factor.at(place, image), y.at(place, image), one_factor, after,
-                           inside->view()};
+    const bool one_factor = factor.shape.height * factor.shape.width * factor.shape.abreast == 1;
+    const Planes by = factor.at(place, image * y.shape.abreast / factor.shape.abreast);
+    return PlaneProductJob{x.at(place, image), by, y.at(place, image), one_factor, after, inside->view()};
   };
-  return std::make_unique<PlanePass<PlaneProductJob>>(&Kernels::plane_product, y.shape.channels, plane_cells(y.shape),
-                                                      job);
+  return std::make_unique<PlanePass<PlaneProductJob>>(&Kernels::plane_product, y, plane_cells(y.shape), job);
 }
 
 std::unique_ptr<Step> make_spread(const ArenaPlanes& x, const ArenaPlanes& y, std::int64_t factor_h,
@@ -199,15 +250,21 @@ std::unique_ptr<Step> make_spread(const ArenaPlanes& x, const ArenaPlanes& y, st
   const auto job = [=](const RunPlace& place, std::int64_t image) {
     return PlaneSpreadJob{x.at(place, image), y.at(place, image), factor_h, factor_w};
   };
-  return std::make_unique<PlanePass<PlaneSpreadJob>>(&Kernels::plane_spread, y.shape.channels, x.shape.height, job);
+  return std::make_unique<PlanePass<PlaneSpreadJob>>(&Kernels::plane_spread, y, x.shape.height, job);
 }
 
 std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y) {
+  std::vector<std::shared_ptr<const Inside>> inside;
+  for (std::int64_t image = 0; image < x.shape.abreast; ++image) {
+    inside.push_back(inside_of(x.shape, image));
+  }
   const auto job = [=](const RunPlace& place, std::int64_t image) {
-    return PlaneAverageJob{x.at(place, image), y.at(place, image)};
+    const std::int64_t beside = image % x.shape.abreast;
+    const Planes from = x.at(place, image / x.shape.abreast);
+    return PlaneAverageJob{from, y.at(place, image), inside[static_cast<std::size_t>(beside)]->view()};
   };
   constexpr std::int64_t kWhole = 1;
-  return std::make_unique<PlanePass<PlaneAverageJob>>(&Kernels::plane_average, y.shape.channels, kWhole, job);
+  return std::make_unique<PlanePass<PlaneAverageJob>>(&Kernels::plane_average, y, kWhole, job);
 }
 
 std::unique_ptr<Step> make_flatten(const ArenaPlanes& x, const RowsOrOutput& y) {

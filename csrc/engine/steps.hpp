@@ -20,19 +20,30 @@ struct RunPlace {
   const std::vector<float*>* outputs = nullptr;
   std::int64_t images = 0;
   int threads = 1;
+  std::int64_t first = 0;  // of the images, among those of the arena's round; a whole number of those abreast
 };
+
+constexpr std::int64_t kAnyImages = std::int64_t{1} << 32;
 
 // Planes in the arena: `data` of the shape is null, `offset` counts bytes.
 struct ArenaPlanes {
   std::int64_t offset = 0;
   Planes shape;
+  std::int64_t room = kAnyImages;  // for so many images; the next ones take the same places again
 
-  [[nodiscard]] Planes at(const RunPlace& place, std::int64_t image) const;
+  // Planes that hold a place's images: as many as there are, or fewer where some lie abreast.
+  [[nodiscard]] std::int64_t count(const RunPlace& place) const;
+  [[nodiscard]] Planes at(const RunPlace& place, std::int64_t number) const;
+  // One image alone.
+  [[nodiscard]] Planes image_at(const RunPlace& place, std::int64_t image) const;
 };
 
 // Numbers of images as rows of cells in the arena, filled up with zeros.
 struct ArenaRows {
   std::int64_t offset = 0, cells = 0;
+  std::int64_t room = kAnyImages;
+
+  [[nodiscard]] std::uint8_t* at(const RunPlace& place, std::int64_t image) const;
 };
 
 // Where the numbers of a step go that leave the planes: rows in the arena, or an output of the network in FP32.
@@ -74,7 +85,7 @@ class Step {
 struct SplitSource {
   std::int64_t input = -1;
   ArenaPlanes planes;
-  std::int64_t channels = 0, height = 0, width = 0;
+  std::int64_t channels = 0, height = 0, width = 0;  // the width of an input, or of all images abreast
 };
 std::unique_ptr<Step> make_split(const SplitSource& x, std::int64_t stride_h, std::int64_t stride_w,
                                  const ArenaPlanes& y, float fill);
@@ -94,6 +105,13 @@ struct ConvStep {
   bool matrices;  // whether there is a matrix unit
 };
 std::unique_ptr<Step> make_conv(const ConvStep& conv);
+
+// Copies of channels within planes, all borders included, `column` columns further left: who reads them where they lie
+// reads that many columns further right.
+struct Shift {
+  std::int64_t from, to, column;  // channels
+};
+std::unique_ptr<Step> make_shift(const ArenaPlanes& x, std::int64_t channels, const std::vector<Shift>& shifts);
 
 // The maximum over taps, each of so many elements from the output's pixel, or from the pixel at twice its row and
 // column.

@@ -107,6 +107,7 @@ inline MEZZOTINT_INLINE void put_phases(const PhaseRoutes& routes, std::int64_t 
                                         std::uint8_t* to) {
   const PhaseRoute* route = routes.routes + routes.starts[cell];
   const PhaseRoute* const end = routes.routes + routes.starts[cell + 1];
+  to += routes.beside;
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
   const __m512i numbers = _mm512_load_si512(from);
   if constexpr (sizeof(T) == sizeof(BFloat16)) {

@@ -75,7 +75,7 @@ inline MEZZOTINT_INLINE void finish_cells(const PlaneGatherJob& job, std::int64_
   if (first_cell == 0 && y) {
     clear_borders(job.y, y, channel);
   }
-  if (first_cell == 0 && phases) {
+  if (first_cell == 0 && phases && job.routes.beside == 0) {
     clear_unrouted(job.routes, phases, channel + 1 == job.y.channels);
   }
 }

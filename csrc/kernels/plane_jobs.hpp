@@ -79,6 +79,8 @@ struct PhaseRoutes {
   const Gap* gap;              // what no route leads to, [gaps]
   std::int64_t gaps;
   Gap behind;  // the same behind the last channel
+  // Of several images that lie abreast in the phases alone: bytes from the first one's place to this one's.
+  std::int64_t beside;
 };
 
 // y[o] = after(bias[o] + sum over the entries of o of weight * x at its offset + residual[o]), and zero where there is
@@ -131,7 +133,8 @@ struct PlaneSplitJob {
   float fill;
 };
 
-// y[c] = after(x[c] * factor[c]), zero where there is no pixel. The factor has x's geometry or one pixel a channel.
+// y[c] = after(x[c] * factor[c]), zero where there is no pixel. The factor has x's geometry or one pixel a channel, and
+// that of each image abreast then lies `factor.image` bytes behind the one before.
 struct PlaneProductJob {
   Planes x, factor, y;
   bool one_factor;
@@ -145,9 +148,10 @@ struct PlaneSpreadJob {
   std::int64_t factor_h, factor_w;
 };
 
-// y[c] = the average over the pixels of x's channel c, a plane of one pixel.
+// y[c] = the average over the pixels of an image of x's channel c, a plane of one pixel.
 struct PlaneAverageJob {
   Planes x, y;
+  InsideView inside;  // the image's pixels in x
 };
 
 // Copies the pixels of a channel to y[h * row + w * column], in FP32 or in the type of x.

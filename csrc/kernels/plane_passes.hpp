@@ -210,19 +210,29 @@ void plane_spread(const PlaneSpreadJob& job, std::int64_t channel, std::int64_t 
                                   : plane_spread_rows<float>(job, channel, first, last);
 }
 
+// One factor for all pixels of an image; of several images abreast, whose rows fill a cell, each has its own.
+template <class T>
+Wide<T> factors_of_row(const PlaneProductJob& job, const std::uint8_t* factor) {
+  Cell row;
+  const std::int64_t lanes = kCellBytes / static_cast<std::int64_t>(sizeof(T)), count = lanes / job.y.abreast;
+  for (std::int64_t image = 0; image < job.y.abreast; ++image, factor += job.factor.image) {
+    fill_pixels(reinterpret_cast<T*>(&row) + image * count, count, *reinterpret_cast<const T*>(factor));
+  }
+  return CellOf<T>::load(&row);
+}
+
 template <class T>
 void plane_product_cells(const PlaneProductJob& job, std::int64_t channel, std::int64_t first, std::int64_t last) {
   const std::uint8_t* x = pixels_of(job.x, 0, channel);
   const std::uint8_t* factor = pixels_of(job.factor, 0, channel);
   std::uint8_t* y = pixels_of(job.y, 0, channel);
-  const Vec one = broadcast(widen(*reinterpret_cast<const T*>(factor)));
+  Wide<T> factors = job.one_factor ? factors_of_row<T>(job, factor) : Wide<T>{};
   for (std::int64_t cell = first; cell < last; ++cell) {
     Wide<T> product = CellOf<T>::load(cell_of(x, cell));
-    if (job.one_factor) {
-      each_vec(product, [&](Vec& v) MEZZOTINT_INLINE { v *= one; });
-    } else {
-      each_vec(product, CellOf<T>::load(cell_of(factor, cell)), [](Vec& v, Vec f) MEZZOTINT_INLINE { v *= f; });
+    if (!job.one_factor) {
+      factors = CellOf<T>::load(cell_of(factor, cell));
     }
+    each_vec(product, factors, [](Vec& v, Vec f) MEZZOTINT_INLINE { v *= f; });
     activate(job.after, [&](const auto& change) MEZZOTINT_INLINE { each_vec(product, change); });
     put_inside(cell_of(y, cell), product, job.inside, cell);
   }
@@ -239,16 +249,19 @@ void plane_product(const PlaneProductJob& job, std::int64_t channel, std::int64_
 template <class T>
 void plane_average_channel(const PlaneAverageJob& job, std::int64_t channel) {
   const std::uint8_t* x = pixels_of(job.x, 0, channel);
+  const Cell* const ones = static_cast<const Cell*>(job.inside.ones);
   Wide<T> sum = {};
-  for (std::int64_t cell = 0; cell < plane_cells(job.x); ++cell) {  // what is no pixel is zero
-    each_vec(sum, CellOf<T>::load(cell_of(x, cell)), [](Vec& v, Vec o) MEZZOTINT_INLINE { v += o; });
+  for (std::int64_t cell = 0; cell < plane_cells(job.x); ++cell) {
+    Wide<T> pixels = CellOf<T>::load(cell_of(x, cell));
+    each_vec(pixels, CellOf<T>::load(ones + cell), [](Vec& v, Vec m) MEZZOTINT_INLINE { v = m > 0.0f ? v : Vec{}; });
+    each_vec(sum, pixels, [](Vec& v, Vec o) MEZZOTINT_INLINE { v += o; });
   }
   Vec all = {};
   each_vec(sum, [&](Vec& v) MEZZOTINT_INLINE { all += v; });
   std::uint8_t* y = pixels_of(job.y, 0, channel);
   clear(y, plane_cells(job.y));
   clear_borders(job.y, y, channel);
-  narrow(sum_of(all) / static_cast<float>(job.x.height * job.x.width), *reinterpret_cast<T*>(y));
+  narrow(sum_of(all) / static_cast<float>(job.x.height * image_width(job.x)), *reinterpret_cast<T*>(y));
 }
 
 void plane_average(const PlaneAverageJob& job, std::int64_t channel, std::int64_t /*first*/, std::int64_t /*last*/) {

@@ -35,6 +35,7 @@ void test_pool(const Kernels& kernels);
 void test_levels(const Kernels& kernels);
 void test_matrices(const Kernels& kernels);
 void test_planes(const Kernels& kernels);
+void test_abreast(const Kernels& kernels);
 void test_halves(const Kernels& kernels);
 void test_jpeg_without_library();
 void test_entropy();

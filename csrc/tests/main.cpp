@@ -40,6 +40,7 @@ int main(int count, char** arguments) {
     test_levels(*kernels);
     test_matrices(*kernels);
     test_planes(*kernels);
+    test_abreast(*kernels);
     test_halves(*kernels);
     std::printf("%-16s %s\n", kernels->name, failures == before ? "passed" : "FAILED");
   }

@@ -98,8 +98,10 @@ def test_threads_and_rounds_do_not_change_a_bit() -> None:
     one = EngineModel(model, torch.bfloat16, 1)
     x = torch.from_numpy(images(25, 3, 33, 40))
     with torch.inference_mode():
-        alone = one(x)
-        compiled = next(iter(one.segments[0].compiled.values()))
+        one(x[:1])
+        compiled = next(iter(one.segments[0].compiled.values())).alone
+        alone = torch.empty(25, 5)
+        compiled.program.run([x], [alone], 25, 1)
         # Threads do images of their own, one or several at a time, and what is left over together.
         for batch, threads in ((6, 3), (7, 3), (2, 3), (25, 2), (16, 2), (1, 2)):
             some = torch.empty_like(alone[:batch])
@@ -170,8 +172,9 @@ def test_buffers_that_are_alive_at_once_do_not_overlap(drawn: list[tuple[int, in
         one = Rows(2, size=size)
         one.use(born)
         one.use(born + length)
+        one.room = 3
         buffers.append(one)
-    total = place(buffers, 3)
+    total = place(buffers)
     for at, one in enumerate(buffers):
         assert 0 <= one.offset <= total - 3 * one.image_bytes
         for other in buffers[:at]:

@@ -68,7 +68,7 @@ def test_dense_layers_have_no_choice_and_choices_are_checked() -> None:
     engine = engine_model.EngineModel(nn.Sequential(nn.Linear(40, 30)).eval(), torch.float32, 1)
     with torch.inference_mode():
         engine(torch.zeros(1, 40))
-    program = next(iter(engine.segments[0].compiled.values())).program
+    program = next(iter(engine.segments[0].compiled.values())).alone.program
     assert [program.choices(step) for step in range(len(program))] == [[], []]
     with pytest.raises(ValueError, match="kernel of a linear layer: received one that it does not have"):
         program.choose(1, (False, 1, 1))

@@ -20,7 +20,7 @@ from mezzotint.kernels.native import argument, require
 from mezzotint.kernels.resources import resources
 
 PlanesCode = tuple[int, ...]
-RowsCode = tuple[int, int]
+RowsCode = tuple[int, int, int]
 ResultCode = tuple[PlanesCode, bool, PlanesCode | None]
 """The planes of a convolution's result, whether they are stored, and those of its phases at stride 2, if wanted."""
 ActivationCode = tuple[int, float, float, float, float]
@@ -66,7 +66,7 @@ class NativeProgram:
 
     def __init__(self, dtype: torch.dtype, arena: int, margin: int, images: int) -> None:
         require()
-        self.dtype, self.arena_bytes = dtype, arena
+        self.dtype, self.arena_bytes, self.images = dtype, arena, images
         native.extension().set_cores(resources().cores)
         self._program = native.extension().Program(int(dtype == torch.bfloat16), arena, margin, images)
 
@@ -75,6 +75,10 @@ class NativeProgram:
     ) -> None:
         """The phases of an input."""
         self._program.split_input(number, shape, stride, y, fill)
+
+    def set_visit(self, images: int) -> None:
+        """So many images of a round go through each step that is added from now on, before the next ones begin."""
+        self._program.set_visit(images)
 
     def split(self, x: PlanesCode, stride: tuple[int, int], y: PlanesCode, fill: float) -> None:
         """The phases of planes."""
@@ -94,6 +98,10 @@ class NativeProgram:
         """A convolution; the values are copied."""
         weights = argument(values.contiguous()), argument(indices.contiguous())
         self._program.conv(x, y, residual, *weights, geometry, tap_offsets, tail)
+
+    def shift(self, x: PlanesCode, channels: int, shifts: Sequence[tuple[int, int, int]]) -> None:
+        """Copies of so many channels within planes: from which, to which, and the columns that they go to the left."""
+        self._program.shift(x, channels, shifts)
 
     def max(self, x: PlanesCode, y: PlanesCode, halved: bool, tap_offsets: Sequence[int]) -> None:
         """The maximum over taps, from the pixel of ``y``, or from that at twice its row and column."""

@@ -16,12 +16,16 @@ CELL = 64
 
 @dataclass(eq=False)
 class Buffer:
-    """Memory that step ``born`` writes and step ``dies`` reads last; ``offset`` in bytes is found at the end."""
+    """Memory that step ``born`` writes and step ``dies`` reads last.
+
+    Found at the end: its ``offset`` in bytes, and for how many images there is ``room``.
+    """
 
     item: int
     born: int = -1
     dies: int = -1
     offset: int = 0
+    room: int = 1
 
     def use(self, step: int) -> None:
         """Note that a step reads or writes it."""
@@ -35,8 +39,13 @@ class Buffer:
 
     @property
     def image_bytes(self) -> int:
-        """Of one image."""
+        """Of one image, or of all that lie abreast."""
         raise NotImplementedError
+
+    @property
+    def all_bytes(self) -> int:
+        """Of all images that there is room for."""
+        return self.image_bytes * self.room
 
 
 @dataclass(eq=False)
@@ -54,27 +63,30 @@ class Rows(Buffer):
     def image_bytes(self) -> int:
         return self.cells * CELL
 
-    def code(self) -> tuple[int, int]:
+    def code(self) -> tuple[int, int, int]:
         """What the extension takes for it."""
-        return self.offset, self.cells
+        return self.offset, self.cells, self.room
 
 
 @dataclass(eq=False)
 class Planes(Buffer):
-    """Channels of an image.
+    """Channels of an image, or of several images abreast: see ``csrc/core/planes.hpp``.
 
     Attributes:
-        channels, height, width: of what is stored; ``channels`` counts all phases.
+        channels, height, width: of what is stored of one image; ``channels`` counts all phases.
+        copied: channels of copies behind them, see :mod:`mezzotint.deploy.engine.abreast`.
         border: rows above or below, and columns left or right, that readers want to be there.
-        linked: one of the planes whose pitch is the same, as in a union-find forest.
+        linked: one of the planes whose pitch, and images abreast, are the same, as in a union-find forest.
     """
 
     channels: int = 0
     height: int = 0
     width: int = 0
+    copied: int = 0
     border: tuple[int, int] = (0, 0)
     linked: Planes | None = None
     pitch: int = field(default=0, repr=False)
+    abreast: int = field(default=1, repr=False)
 
     def root(self) -> Planes:
         """Who stands for all linked planes."""
@@ -109,12 +121,17 @@ class Planes(Buffer):
 
     @property
     def image_bytes(self) -> int:
-        return (self.channels * self.stride + self.lead) * self.item
+        return ((self.channels + self.copied) * self.stride + self.lead) * self.item
 
-    def code(self) -> tuple[int, ...]:
-        """What the extension takes for it."""
-        sizes = (self.channels, self.height, self.width, self.pitch, self.lead, self.stride)
-        return (self.offset, self.image_bytes, *sizes)
+    @property
+    def all_bytes(self) -> int:
+        return self.image_bytes * self.room // self.abreast
+
+    def code(self, copies: bool = False) -> tuple[int, ...]:
+        """What the extension takes for it, with copies as channels or without."""
+        channels = self.channels + (self.copied if copies else 0)
+        sizes = (channels, self.height, self.width, self.pitch, self.lead, self.stride)
+        return (self.offset, self.image_bytes, *sizes, self.abreast, self.room)
 
 
 @dataclass(eq=False)
@@ -187,11 +204,11 @@ def set_pitches(planes: Sequence[Planes], halved: Sequence[tuple[Planes, Planes]
         one.pitch = widest[one.root()]
 
 
-def place(buffers: Sequence[Buffer], images: int) -> int:
-    """Offsets for ``images`` images, the largest buffers first, each at the lowest place that is free; bytes in all."""
+def place(buffers: Sequence[Buffer]) -> int:
+    """Offsets of all images, the largest buffers first, each at the lowest place that is free; bytes in all."""
     placed: list[tuple[int, int, Buffer]] = []
-    for one in sorted(buffers, key=lambda buffer: -buffer.image_bytes):
-        size = one.image_bytes * images
+    for one in sorted(buffers, key=lambda buffer: -buffer.all_bytes):
+        size = one.all_bytes
         alive = sorted((at, end) for at, end, other in placed if other.born <= one.dies and one.born <= other.dies)
         one.offset = 0
         for at, end in alive:

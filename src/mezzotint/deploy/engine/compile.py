@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
+from mezzotint.deploy.engine.abreast import Copies, pays
 from mezzotint.deploy.engine.buffers import Part, Planes
-from mezzotint.deploy.engine.draft import Draft, Emitted, Shape, Written, check_joined
+from mezzotint.deploy.engine.draft import Draft, Emitted, PlanesKey, Shape, Written, check_joined
 from mezzotint.deploy.engine.joints import Home, homes_of, places
 from mezzotint.deploy.engine.roles import Role
 from mezzotint.deploy.engine.steps import EngineStep
@@ -25,12 +26,24 @@ _MINUS_INFINITY = -math.inf
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program with what its steps are, and the shapes of its outputs without the batch."""
+    """A program.
+
+    Attributes:
+        program: the native one.
+        steps: what they are.
+        visits: how many images go through each of them before the next ones begin.
+        outputs: their shapes without the batch.
+    """
 
     program: NativeProgram
     steps: tuple[Emitted, ...]
+    visits: tuple[int, ...]
     outputs: tuple[Shape, ...]
-    images: int
+
+    @property
+    def images(self) -> int:
+        """That are done in a round."""
+        return self.program.images
 
 
 @dataclass(kw_only=True)
@@ -77,12 +90,15 @@ class _Compiler(Draft):
                 received = list(self.shapes[step.residual or step.source])
                 raise ShapeError(message("residual", received=received, allowed=str(list(shape))))
             residual.link(y)
+        copies = None
+        if geometry.weight_shape[1] > 1 and pays(taps, weights.values.numel(), channels):
+            copies = self.shifted_copies((step.source, geometry.stride, 0.0), x, taps, channels)
         what = Emitted(_name(step), _conv_kernel(weights), weights.values.numel() * shape[1] * shape[2])
         reads = [x] if residual is None else [x, residual]
         written = self.convs[step.result] = Written(len(self.drafts), y)
 
         def emit(program: NativeProgram) -> None:
-            offsets = [tap.offset(x, channels) for tap in taps]
+            offsets = [tap.offset(x, channels) if copies is None else copies.offset(tap) for tap in taps]
             beside = None if residual is None else residual.code()
             tail = (weights.bias.tolist(), step.activation.code)
             program.conv(
@@ -90,6 +106,17 @@ class _Compiler(Draft):
             )
 
         self.draft(what, reads, [y], emit)
+
+    def shifted_copies(self, key: PlanesKey, x: Planes | Part, taps: Sequence[Tap], channels: int) -> Copies | None:
+        """Copies of ``x`` for taps of a window, made by a step before it; None where images lie alone."""
+        if self.abreast is None or self.abreast.get(key, 1) == 1 or isinstance(x, Part):
+            return None
+        copies = self.copies.setdefault(key, Copies(x, channels))
+        new = copies.want(taps)
+        if new:
+            what = Emitted(f"{key[0].name}: columns beside", f"{len(new)} shifted copies")
+            self.draft(what, [x], [x], lambda p: p.shift(x.code(copies=True), channels, copies.shifts(new)))
+        return copies
 
     def window(
         self, source: fx.Node, taps: Sequence[Tap], stride: tuple[int, int], size: tuple[int, int], fill: float
@@ -127,6 +154,7 @@ class _Compiler(Draft):
     ) -> None:
         """Read where the input lies: taking it apart would take as long as the maximum does."""
         x, y = self.phases(step.source, (1, 1), 1, 0.0), self.result_planes(step.result, shape)
+        self.keep_apart(x, y)
         x.widen(*border)
         self.draft(
             Emitted(_name(step), "maximum of taps, every second pixel"),
@@ -150,6 +178,8 @@ class _Compiler(Draft):
         x.link(y)
         if other == shape:
             factor.link(y)
+        else:
+            self.keep_apart(factor)
         self.draft(
             Emitted(_name(step), "number by number" if other == shape else "one number a channel"),
             [x, factor],
@@ -161,6 +191,7 @@ class _Compiler(Draft):
         (channels, height, width), (rows, columns) = self.image_shape(step.source), step.sizes
         x = self.phases(step.source, (1, 1), 1, 0.0)
         y = self.result_planes(step.result, (channels, height * rows, width * columns))
+        self.keep_apart(x, y)
         what = Emitted(_name(step), f"each pixel {rows} x {columns} times")
         self.draft(what, [x], [y], lambda p: p.spread(x.code(), y.code(), step.sizes))
 
@@ -178,6 +209,7 @@ class _Compiler(Draft):
         x = self.phases(step.source, (1, 1), 1, 0.0)
         channels = x.channels
         y = self.result_planes(step.result, (channels, 1, 1))
+        self.keep_apart(y)
         self.draft(Emitted(_name(step), "average"), [x], [y], lambda p: p.average(x.code(), y.code()))
         if len(step.result.meta["shape"]) == 2:
             self.flatten(step.result, step.result)
@@ -221,39 +253,66 @@ class _Compiler(Draft):
         return next(step.source for step in self.steps if step.result is node)
 
 
-def compile_steps(
-    steps: Sequence[EngineStep],
-    modules: nn.Module,
-    inputs: Sequence[tuple[fx.Node, Shape]],
-    outputs: Sequence[fx.Node],
-    dtype: torch.dtype,
-    images: int,
-) -> Compiled:
-    """A program for the steps.
+@dataclass(frozen=True)
+class Source:
+    """What is compiled.
 
-    Args:
+    Attributes:
+        steps: of the network, in their order.
+        modules: that they name.
         inputs: nodes and their shapes without the batch.
         outputs: nodes whose tensors are wanted.
         dtype: of activations and weights between input and output: float32 or bfloat16.
+    """
+
+    steps: Sequence[EngineStep]
+    modules: nn.Module
+    inputs: Sequence[tuple[fx.Node, Shape]]
+    outputs: Sequence[fx.Node]
+    dtype: torch.dtype
+
+    def draft(self, abreast: Mapping[PlanesKey, int] | None) -> _Compiler:
+        """All steps; ``abreast`` as of :class:`Draft`."""
+        made = _Compiler(
+            steps=self.steps,
+            modules=self.modules,
+            item=self.dtype.itemsize,
+            shapes=dict(self.inputs),
+            inputs={node: at for at, (node, _) in enumerate(self.inputs)},
+            outputs={node: at for at, node in enumerate(self.outputs)},
+            homes=homes_of(self.steps),
+            abreast=abreast,
+        )
+        for step in self.steps:
+            made.add(step)
+        return made
+
+    def finish(self, draft: _Compiler, images: int) -> Compiled:
+        """The program of a draft."""
+        program, visits = draft.program(images)
+        shapes = tuple(draft.shapes[node] for node in self.outputs)
+        return Compiled(program, tuple(step.what for step in draft.drafts), tuple(visits), shapes)
+
+
+def compile_steps(source: Source, images: int) -> Compiled:
+    """A program for the steps, of any batch.
+
+    Args:
+        source: the steps.
         images: that are done at once; a larger batch is done in rounds.
 
     Raises:
         ShapeError: the input does not fit the network.
     """
-    compiler = _Compiler(
-        steps=steps,
-        modules=modules,
-        item=dtype.itemsize,
-        shapes=dict(inputs),
-        inputs={node: at for at, (node, _) in enumerate(inputs)},
-        outputs={node: at for at, node in enumerate(outputs)},
-        homes=homes_of(steps),
-    )
-    for step in steps:
-        compiler.add(step)
-    program = compiler.program(images)
-    shapes = tuple(compiler.shapes[node] for node in outputs)
-    return Compiled(program, tuple(draft.what for draft in compiler.drafts), shapes, images)
+    return source.finish(source.draft(None), images)
+
+
+def compile_abreast(source: Source) -> Compiled | None:
+    """A program for batches, in which small images lie side by side; None where none do."""
+    found = source.draft({}).lay_out()
+    if max(found.values(), default=1) == 1:
+        return None
+    return source.finish(source.draft(found), 1)
 
 
 def _name(step: EngineStep) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import fx
 
+from mezzotint.deploy.engine.abreast import Copies, lay_abreast, visits_of
 from mezzotint.deploy.engine.buffers import CELL, Buffer, Part, Planes, Rows, place, set_pitches
 from mezzotint.deploy.engine.joints import Home
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels.native_program import NativeProgram, ResultCode
 
 Shape = tuple[int, ...]
+PlanesKey = tuple[fx.Node, tuple[int, int], float]
+"""A value, the stride of the window that reads it, and what its border is."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Emitted:
 @dataclass
 class _Step:
     what: Emitted
+    touched: Sequence[Buffer]
     emit: Callable[[NativeProgram], None]
 
 
@@ -64,15 +68,20 @@ class Draft:
         shapes: of values, without the batch; those of the inputs first.
         inputs: the number of each.
         homes: where values lie that are joined with others.
+        abreast: how many images lie side by side in the planes of which values, as an earlier draft found; None: they
+            all lie alone.
     """
 
     item: int
     shapes: dict[fx.Node, Shape]
     inputs: dict[fx.Node, int]
     homes: dict[fx.Node, Home]
+    abreast: Mapping[PlanesKey, int] | None = None
     drafts: list[_Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
-    planes: dict[tuple[fx.Node, tuple[int, int], float], Planes | Part] = field(default_factory=dict)
+    planes: dict[PlanesKey, Planes | Part] = field(default_factory=dict)
+    apart: list[Planes] = field(default_factory=list)
+    copies: dict[PlanesKey, Copies] = field(default_factory=dict)
     joints: dict[fx.Node, Planes] = field(default_factory=dict)
     rows: dict[fx.Node, Rows] = field(default_factory=dict)
     convs: dict[fx.Node, Written] = field(default_factory=dict)
@@ -122,6 +131,7 @@ class Draft:
     def split(self, node: fx.Node, to: Planes | Part, stride: tuple[int, int], fill: float) -> None:
         """A step that copies a value, phase by phase."""
         name = f"{node.name}: {'phases' if stride != (1, 1) else 'planes'}"
+        self.keep_apart(to)
         if node in self.inputs:
             number, shape = self.inputs[node], self.image_shape(node)
             self.draft(
@@ -129,9 +139,14 @@ class Draft:
             )
         else:
             source = self.planes[node, (1, 1), 0.0]
+            self.keep_apart(source)
             self.draft(
                 Emitted(name, "split"), [source], [to], lambda p: p.split(source.code(), stride, to.code(), fill)
             )
+
+    def keep_apart(self, *planes: Planes | Part) -> None:
+        """Never lay images abreast there."""
+        self.apart += [one.root() for one in planes]
 
     def draft(
         self,
@@ -143,7 +158,8 @@ class Draft:
         """Note a step."""
         for buffer in (*reads, *writes):
             buffer.use(len(self.drafts))
-        self.drafts.append(_Step(what, emit))
+        touched = [one.whole if isinstance(one, Part) else one for one in (*reads, *writes)]
+        self.drafts.append(_Step(what, touched, emit))
 
     def image_shape(self, node: fx.Node) -> tuple[int, int, int]:
         """Channels, height and width of a value."""
@@ -169,17 +185,36 @@ class Draft:
             self.draft(Emitted(f"{node.name}: rows", "rows"), [], [made], lambda p: p.rows(number, size, made.code()))
         return found
 
-    def program(self, images: int) -> NativeProgram:
-        """The native program, for so many images at once."""
+    def lay_out(self) -> dict[PlanesKey, int]:
+        """Give all planes their geometry; how many images lie abreast in those of each value."""
         planes = [buffer for buffer in self.buffers if isinstance(buffer, Planes)]
         set_pitches(planes, [pair for written in self.convs.values() for pair in written.halved])
+        if self.abreast is not None:
+            halved = [(one.planes.root(), one.phases) for one in self.convs.values() if one.phases is not None]
+            lay_abreast(planes, halved, self.apart)
+        return {key: found.root().abreast for key, found in self.planes.items()}
+
+    def program(self, images: int) -> tuple[NativeProgram, list[int]]:
+        """The native program, for so many images at once; as many as lie abreast, where some do. The steps' visits."""
+        self.lay_out()
+        visits = [images] * len(self.drafts)
+        if self.abreast is not None:
+            visits = visits_of([draft.touched for draft in self.drafts])
+            images = visits[-1]
+        for one in self.buffers:
+            one.room = visits[one.dies]
+            if visits[one.born] < one.room:
+                one.born = 0  # while the next images are on their way, too
         passing = {written.planes for written in self.convs.values() if not written.keeps}
-        arena = place([buffer for buffer in self.buffers if buffer not in passing], images)
-        margin = max((one.lead for one in planes), default=0) * self.item + 16 * CELL
-        made = NativeProgram(torch.bfloat16 if self.item == 2 else torch.float32, arena, margin, images)
-        for draft in self.drafts:
+        arena = place([buffer for buffer in self.buffers if buffer not in passing])
+        lead = max((one.lead for one in self.buffers if isinstance(one, Planes)), default=0)
+        made = NativeProgram(
+            torch.bfloat16 if self.item == 2 else torch.float32, arena, lead * self.item + 16 * CELL, images
+        )
+        for draft, visit in zip(self.drafts, visits, strict=True):
+            made.set_visit(visit)
             draft.emit(made)
-        return made
+        return made, visits
 
 
 def check_joined(size: Shape, wanted: Shape) -> None:

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from mezzotint.deploy.engine.activation import join_products
-from mezzotint.deploy.engine.compile import Compiled, check_float32, compile_steps
+from mezzotint.deploy.engine.batches import Batches
+from mezzotint.deploy.engine.compile import Compiled, Source, check_float32, compile_abreast, compile_steps
 from mezzotint.deploy.engine.plan_file import PlanFile, fingerprint
 from mezzotint.deploy.engine.profile import watcher
 from mezzotint.deploy.engine.shapes import note_shapes
 from mezzotint.deploy.engine.steps import EngineStep, drop_idle, make_steps
 from mezzotint.deploy.engine.straight import StraightCall, is_straight
-from mezzotint.deploy.engine.tune import apply, fits, tune
+from mezzotint.deploy.engine.tune import apply, fits, tune, tune_abreast
 from mezzotint.kernels import native
-from mezzotint.kernels.native_program import GROUP, LANES, Summing
+from mezzotint.kernels.native_program import GROUP, LANES, Choice, Summing
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.explain import title
@@ -145,18 +146,19 @@ class NativeSegment(nn.Module):
         self._number, self._segment = number, segment
         self._source, self._owner = [modules], [owner]  # in lists: neither is a child of this module
         self._lock = threading.Lock()
-        self.compiled: dict[tuple[tuple[int, ...], ...], Compiled] = {}
+        self.compiled: dict[tuple[tuple[int, ...], ...], Batches] = {}
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """float32 tensors to new float32 tensors."""
         batch = max(x.shape[0] for x in inputs)
-        compiled = self._compiled_for(tuple(tuple(x.shape[1:]) for x in inputs))
+        programs = self._compiled_for(tuple(tuple(x.shape[1:]) for x in inputs))
+        compiled = programs.alone
         # A parameter [1, C, H, W] that is added or multiplied has no batch of its own.
         arrays = [check_float32(x.expand(batch, *x.shape[1:])) for x in inputs]
         results = tuple(torch.empty(batch, *shape) for shape in compiled.outputs)
         watched = watcher()
         if batch and watched is None:
-            compiled.program.run(arrays, results, batch, self._threads())
+            programs.run(arrays, results, batch, self._threads())
         elif batch and watched is not None:
             times = compiled.program.profile(arrays, results, batch, self._threads())
             watched += [
@@ -174,11 +176,14 @@ class NativeSegment(nn.Module):
         """One line a step of the newest program."""
         if not self.compiled:
             return ["  not compiled yet"]
-        compiled = next(reversed(self.compiled.values()))
+        programs = next(reversed(self.compiled.values()))
+        compiled, abreast = programs.alone, programs.abreast
         found = []
         for at, what in enumerate(compiled.steps):
             reason = ", the fastest of those measured" if compiled.program.choice(at)[1] else ""
             found.append(f"  {what.name}: {self._kernel(compiled, at)}{reason}")
+        if abreast is not None:
+            found.append(f"  batches of {IMAGES * self._threads()} and more: up to {abreast.images} images abreast")
         return found
 
     def _kernel(self, compiled: Compiled, step: int) -> str:
@@ -194,7 +199,7 @@ class NativeSegment(nn.Module):
     def _threads(self) -> int:
         return self._owner[0].threads or torch.get_num_threads()
 
-    def _compiled_for(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
+    def _compiled_for(self, shapes: tuple[tuple[int, ...], ...]) -> Batches:
         found = self.compiled.get(shapes)
         if found is None:
             with self._lock:
@@ -206,17 +211,30 @@ class NativeSegment(nn.Module):
                     self.compiled[shapes] = found
         return found
 
-    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Compiled:
-        segment, owner = self._segment, self._owner[0]
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Batches:
+        segment = self._segment
         steps = [cast(EngineStep, step) for step in segment.steps]
         inputs = list(zip(segment.inputs, shapes, strict=True))
-        compiled = compile_steps(steps, self._source[0], inputs, segment.outputs, owner.dtype, IMAGES)
+        source = Source(steps, self._source[0], inputs, segment.outputs, self._owner[0].dtype)
         key = f"program {self._number}, inputs " + ", ".join("x".join(map(str, shape)) for shape in shapes)
-        known = None if owner.plan_file is None else owner.plan_file.get(key)
+        alone = compile_steps(source, IMAGES)
+        self._choose(alone, key, lambda: tune(alone, shapes, self._threads()))
+
+        def make() -> Compiled | None:
+            abreast = compile_abreast(source)
+            if abreast is not None:
+                self._choose(abreast, f"{key}, images abreast", lambda: tune_abreast(abreast, shapes, alone))
+            return abreast
+
+        return Batches(alone, make, IMAGES)
+
+    def _choose(self, compiled: Compiled, key: str, measure: Callable[[], list[Choice | None]]) -> None:
+        """Take the kernels that the plan file knows, or measure, and tell it."""
+        plan_file = self._owner[0].plan_file
+        known = None if plan_file is None else plan_file.get(key)
         if known is not None and fits(compiled, known):
             apply(compiled, known)
-            return compiled
-        chosen = tune(compiled, shapes, self._threads())
-        if owner.plan_file is not None:
-            owner.plan_file.put(key, chosen)
-        return compiled
+            return
+        chosen = measure()
+        if plan_file is not None:
+            plan_file.put(key, chosen)

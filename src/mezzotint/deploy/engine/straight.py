@@ -15,7 +15,7 @@ import numpy as np
 from torch import fx
 
 from mezzotint.deploy.arrays import Array
-from mezzotint.deploy.engine.compile import Compiled
+from mezzotint.deploy.engine.batches import Batches
 
 
 def is_straight(graph: fx.Graph, outputs: int) -> bool:
@@ -42,7 +42,7 @@ class StraightCall:
     """
 
     def __init__(
-        self, programs: Mapping[tuple[tuple[int, ...], ...], Compiled], threads: Callable[[], int], batch: int | None
+        self, programs: Mapping[tuple[tuple[int, ...], ...], Batches], threads: Callable[[], int], batch: int | None
     ) -> None:
         self._programs, self._threads, self._batch = programs, threads, batch
 
@@ -53,9 +53,9 @@ class StraightCall:
         """
         if type(arrays) is not list or not all(type(x) is np.ndarray for x in arrays):
             return None
-        compiled = self._programs.get(tuple([x.shape[1:] for x in arrays]))
-        batch = arrays[0].shape[0] if compiled is not None and arrays[0].shape else 0
-        if compiled is None or not batch or self._batch not in (None, batch):
+        programs = self._programs.get(tuple([x.shape[1:] for x in arrays]))
+        batch = arrays[0].shape[0] if programs is not None and arrays[0].shape else 0
+        if programs is None or not batch or self._batch not in (None, batch):
             return None
-        results = [np.empty((batch, *shape), np.float32) for shape in compiled.outputs]
-        return results if compiled.program.run_arrays(arrays, results, batch, self._threads()) else None
+        results = [np.empty((batch, *shape), np.float32) for shape in programs.alone.outputs]
+        return results if programs.run_arrays(arrays, results, batch, self._threads()) else None
