@@ -124,7 +124,7 @@ class PythonProgram {
 
   void conv(const PlanesArgument& x, const ResultArgument& result, const std::optional<PlanesArgument>& residual,
             const TensorArgument& values, const TensorArgument& indices, const ConvArgument& shape,
-            const Ints& tap_offsets, const TailArgument& tail) {
+            const Ints& tap_offsets, const Ints& input_offsets, const TailArgument& tail) {
     const auto& [y, keeps_y, halves] = result;
     const ArenaPlanes beside = residual ? planes(*residual) : ArenaPlanes{};
     const ArenaPlanes to = planes(y), phases = halves ? planes(*halves) : ArenaPlanes{};
@@ -132,11 +132,12 @@ class PythonProgram {
     const Conv conv = conv_of(shape);
     const SparseWeight weight = weight_of(values, indices, {}, Dtype::kFloat32);
     const bool fits = static_cast<std::int64_t>(tap_offsets.size()) == conv.taps() &&
-                      static_cast<std::int64_t>(bias.size()) == conv.out && weight.dtype == Dtype::kFloat32;
+                      static_cast<std::int64_t>(bias.size()) == conv.out && weight.dtype == Dtype::kFloat32 &&
+                      (input_offsets.empty() || static_cast<std::int64_t>(input_offsets.size()) == conv.row());
     if (!fits) {
       throw InvalidInput(
-          "convolution of a program: received taps, a bias or values of another size or type; allowed: "
-          "one offset a tap, one bias a channel, float32 values");
+          "convolution of a program: received taps, inputs, a bias or values of another size or type; allowed: "
+          "one offset a tap, one an input or none, one bias a channel, float32 values");
     }
     const ArenaPlanes from = planes(x);
     if (from.shape.abreast != to.shape.abreast || (residual && beside.shape.abreast != to.shape.abreast)) {
@@ -146,7 +147,7 @@ class PythonProgram {
       throw InvalidInput("convolution of a program: received phases of another size; allowed: those of its result");
     }
     add(make_conv({from, to, keeps_y, halves ? &phases : nullptr, residual ? &beside : nullptr, weight, conv,
-                   tap_offsets, bias, activation(after), active().matrices != nullptr}));
+                   tap_offsets, input_offsets, bias, activation(after), active().matrices != nullptr}));
   }
 
   void max(const PlanesArgument& x, const PlanesArgument& y, bool halved, const Ints& tap_offsets) {
@@ -359,7 +360,7 @@ void add_engine(nb::module_& m) {
       .def("split", &PythonProgram::split)
       .def("shift", &PythonProgram::shift)
       .def("conv", &PythonProgram::conv, nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(),
-           nb::arg(), nb::arg())
+           nb::arg(), nb::arg(), nb::arg())
       .def("max", &PythonProgram::max)
       .def("multiply", &PythonProgram::multiply)
       .def("spread", &PythonProgram::spread)

@@ -46,7 +46,10 @@ inline std::int32_t offset_of(const ConvStep& s, std::int64_t index, std::int64_
   const std::int64_t out = index / s.conv.row(), within = index % s.conv.row();
   const std::int64_t channel = out / s.conv.out_per_group() * s.conv.in_per_group + within / s.conv.taps();
   const std::int64_t tap = within % s.conv.taps();
-  const std::int64_t bytes = (channel * s.x.shape.stride + s.tap_offsets[static_cast<std::size_t>(tap)]) * size;
+  const std::int64_t numbers = s.input_offsets.empty()
+                                   ? channel * s.x.shape.stride + s.tap_offsets[static_cast<std::size_t>(tap)]
+                                   : s.input_offsets[static_cast<std::size_t>(within)];
+  const std::int64_t bytes = numbers * size;
   if (std::abs(bytes) > std::numeric_limits<std::int32_t>::max()) {
     throw InvalidInput("convolution: received an image of more than 2 GiB; allowed: less");
   }

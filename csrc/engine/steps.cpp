@@ -113,10 +113,13 @@ class Shifted final : public Step {
   void work(const RunPlace& place, std::int64_t task, float* /*kept*/) const override {
     const Planes x = x_.at(place, task % x_.count(place));
     const Shift& shift = shifts_[static_cast<std::size_t>(task / x_.count(place))];
-    const std::int64_t size = size_of(x.dtype), bytes = channels_ * x.stride * size;
+    const std::int64_t size = size_of(x.dtype), lead = x.lead * size, bytes = channels_ * x.stride * size;
     std::uint8_t* const to = x.data + shift.to * x.stride * size;
-    std::memcpy(to, x.data + (shift.from * x.stride + shift.column) * size, static_cast<std::size_t>(bytes));
-    std::memset(to + bytes, 0, static_cast<std::size_t>(x.lead * size));  // behind the last row
+    const std::uint8_t* const from = x.data + (shift.from * x.stride + shift.column) * size;
+    // What lies before the first row is behind the last row of the channels before.
+    std::memset(to, 0, static_cast<std::size_t>(lead));
+    std::memcpy(to + lead, from + lead, static_cast<std::size_t>(bytes - lead));
+    std::memset(to + bytes, 0, static_cast<std::size_t>(lead));
   }
 
  private:
@@ -261,7 +264,7 @@ std::unique_ptr<Step> make_average(const ArenaPlanes& x, const ArenaPlanes& y) {
   const auto job = [=](const RunPlace& place, std::int64_t image) {
     const std::int64_t beside = image % x.shape.abreast;
     const Planes from = x.at(place, image / x.shape.abreast);
-    return PlaneAverageJob{from, y.at(place, image), inside[static_cast<std::size_t>(beside)]->view()};
+    return PlaneAverageJob{from, y.at(place, image), inside[static_cast<std::size_t>(beside)]->ones.get()};
   };
   constexpr std::int64_t kWhole = 1;
   return std::make_unique<PlanePass<PlaneAverageJob>>(&Kernels::plane_average, y, kWhole, job);

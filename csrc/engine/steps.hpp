@@ -100,6 +100,8 @@ struct ConvStep {
   SparseWeight weight;
   Conv conv;
   std::vector<std::int64_t> tap_offsets;
+  std::vector<std::int64_t>
+      input_offsets;  // of each input of an output, if they are no taps of channels of x; or empty
   std::vector<float> bias;
   Activation after;
   bool matrices;  // whether there is a matrix unit

@@ -80,8 +80,15 @@ inline MEZZOTINT_INLINE void activate(const Activation& after, const Each& each)
   if (after.curve != Curve::kNone) {
     each([&](Vec& v) MEZZOTINT_INLINE { v = curved(v, after.curve, after.slope); });
   }
-  const Vec low = broadcast(after.low), high = broadcast(after.high);
-  each([&](Vec& v) MEZZOTINT_INLINE { v = clamped(v, low, high); });
+  // Few layers have an upper bound, and some have none: a sum of a few nonzeros is not worth the comparisons.
+  if (after.low > -__builtin_inff()) {
+    const Vec low = broadcast(after.low);
+    each([&](Vec& v) MEZZOTINT_INLINE { v = v < low ? low : v; });
+  }
+  if (after.high < __builtin_inff()) {
+    const Vec high = broadcast(after.high);
+    each([&](Vec& v) MEZZOTINT_INLINE { v = v > high ? high : v; });
+  }
   if (after.step > 0.0f) {
     const Vec step = broadcast(after.step);
     each([&](Vec& v) MEZZOTINT_INLINE { v = (v / step + broadcast(kRounds) - broadcast(kRounds)) * step; });

@@ -148,7 +148,12 @@ inline MEZZOTINT_INLINE void put_phases(const PhaseRoutes& routes, std::int64_t 
 // What no route leads to.
 inline void clear_unrouted(const PhaseRoutes& routes, std::uint8_t* phases, bool is_last_channel) {
   for (std::int64_t i = 0; i < routes.gaps; ++i) {
-    __builtin_memset(phases + routes.gap[i].first, 0, static_cast<std::size_t>(routes.gap[i].bytes));
+    std::uint8_t* const from = phases + routes.gap[i].first;
+    if (routes.gap[i].bytes == sizeof(BFloat16)) {  // one column in each row: no call for that
+      __builtin_memset(from, 0, sizeof(BFloat16));
+    } else {
+      __builtin_memset(from, 0, static_cast<std::size_t>(routes.gap[i].bytes));
+    }
   }
   if (is_last_channel) {
     __builtin_memset(phases + routes.behind.first, 0, static_cast<std::size_t>(routes.behind.bytes));

@@ -151,7 +151,7 @@ struct PlaneSpreadJob {
 // y[c] = the average over the pixels of an image of x's channel c, a plane of one pixel.
 struct PlaneAverageJob {
   Planes x, y;
-  InsideView inside;  // the image's pixels in x
+  const void* row;  // of several images abreast, whose rows fill a cell: ones at the pixels of this one
 };
 
 // Copies the pixels of a channel to y[h * row + w * column], in FP32 or in the type of x.

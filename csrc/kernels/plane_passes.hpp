@@ -249,12 +249,13 @@ void plane_product(const PlaneProductJob& job, std::int64_t channel, std::int64_
 template <class T>
 void plane_average_channel(const PlaneAverageJob& job, std::int64_t channel) {
   const std::uint8_t* x = pixels_of(job.x, 0, channel);
-  const Cell* const ones = static_cast<const Cell*>(job.inside.ones);
   Wide<T> sum = {};
-  for (std::int64_t cell = 0; cell < plane_cells(job.x); ++cell) {
-    Wide<T> pixels = CellOf<T>::load(cell_of(x, cell));
-    each_vec(pixels, CellOf<T>::load(ones + cell), [](Vec& v, Vec m) MEZZOTINT_INLINE { v = m > 0.0f ? v : Vec{}; });
-    each_vec(sum, pixels, [](Vec& v, Vec o) MEZZOTINT_INLINE { v += o; });
+  for (std::int64_t cell = 0; cell < plane_cells(job.x); ++cell) {  // what is no pixel is zero
+    each_vec(sum, CellOf<T>::load(cell_of(x, cell)), [](Vec& v, Vec o) MEZZOTINT_INLINE { v += o; });
+  }
+  if (job.x.abreast > 1) {
+    each_vec(sum, CellOf<T>::load(static_cast<const Cell*>(job.row)),
+             [](Vec& v, Vec m) MEZZOTINT_INLINE { v = m > 0.0f ? v : Vec{}; });
   }
   Vec all = {};
   each_vec(sum, [&](Vec& v) MEZZOTINT_INLINE { all += v; });

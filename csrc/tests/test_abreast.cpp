@@ -63,8 +63,18 @@ ArenaPlanes small_planes(Arena& arena, const Network& net, std::int64_t channels
 std::unique_ptr<Step> conv_of(const Problem& problem, const ArenaPlanes& x, const ArenaPlanes& y,
                               const ArenaPlanes* phases, const std::vector<std::int64_t>& offsets, bool matrices) {
   const bool keeps = phases == nullptr;
-  return make_conv({x, y, keeps, phases, nullptr, problem.weight(Dtype::kFloat32), problem.conv, offsets,
-                    std::vector<float>(static_cast<std::size_t>(problem.conv.out), 0.25f), Activation{}, matrices});
+  return make_conv({x,
+                    y,
+                    keeps,
+                    phases,
+                    nullptr,
+                    problem.weight(Dtype::kFloat32),
+                    problem.conv,
+                    offsets,
+                    {},
+                    std::vector<float>(static_cast<std::size_t>(problem.conv.out), 0.25f),
+                    Activation{},
+                    matrices});
 }
 
 void choose_any(Step& step, const Kernels& kernels, Random& random) {

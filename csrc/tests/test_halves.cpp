@@ -74,6 +74,7 @@ void check_phases(const Kernels& kernels, const Image& image, Random& random) {
                                problem.weight(Dtype::kFloat32),
                                problem.conv,
                                {0},
+                               {},
                                std::vector<float>(static_cast<std::size_t>(image.channels)),
                                Activation{},
                                kernels.matrices != nullptr});

@@ -78,8 +78,18 @@ void check_conv(const Case& c, Random& random) {
   RunPlace place{&c.kernels, arena.get(), &inputs, &outputs, c.batch, 1};
   run(*make_split({0, {}, conv.in(), c.height, c.width}, conv.stride_h, conv.stride_w, in.x, 0.0f), place);
   run(*make_split({1, {}, conv.out, out_h, out_w}, 1, 1, beside, 0.0f), place);
-  const auto step = make_conv({in.x, y, true, nullptr, adds ? &beside : nullptr, c.problem.weight(Dtype::kFloat32),
-                               conv, in.offsets, bias, clamp, c.kernels.matrices != nullptr});
+  const auto step = make_conv({in.x,
+                               y,
+                               true,
+                               nullptr,
+                               adds ? &beside : nullptr,
+                               c.problem.weight(Dtype::kFloat32),
+                               conv,
+                               in.offsets,
+                               {},
+                               bias,
+                               clamp,
+                               c.kernels.matrices != nullptr});
   const auto flatten = make_flatten(y, {{}, 0, conv.out * out_h * out_w});
   for (std::size_t i = 0; i < sums.size() && adds; ++i) {
     sums[i].value += added[i];

@@ -92,12 +92,14 @@ class NativeProgram:
         values: Tensor,
         indices: Tensor,
         geometry: tuple[int, ...],
-        tap_offsets: Sequence[int],
+        offsets: tuple[Sequence[int], Sequence[int]],
         tail: Tail,
     ) -> None:
-        """A convolution; the values are copied."""
+        """A convolution; the values are copied. ``offsets``: of its taps; and of its inputs, where these are no taps of
+        channels that lie equally far apart, else empty.
+        """
         weights = argument(values.contiguous()), argument(indices.contiguous())
-        self._program.conv(x, y, residual, *weights, geometry, tap_offsets, tail)
+        self._program.conv(x, y, residual, *weights, geometry, *offsets, tail)
 
     def shift(self, x: PlanesCode, channels: int, shifts: Sequence[tuple[int, int, int]]) -> None:
         """Copies of so many channels within planes: from which, to which, and the columns that they go to the left."""

@@ -58,7 +58,11 @@ def visits_of(steps: Sequence[Sequence[Buffer]]) -> list[int]:
 
 
 class Copies:
-    """Shifted copies of planes, which lie behind them."""
+    """Shifted copies of planes, which lie behind them.
+
+    The room of a channel lies before each: without it, what is read and what is written would often be a multiple of
+    4 KB apart, and a processor takes such a load for one of what it has just stored.
+    """
 
     def __init__(self, planes: Planes, channels: int) -> None:
         """``channels``: of a phase."""
@@ -71,12 +75,12 @@ class Copies:
         new = [one for one in wanted if one not in self._places]
         for one in new:
             self._places[one] = len(self._places)
-        self._planes.copied = len(self._places) * self._channels
+        self._planes.copied = len(self._places) * (self._channels + 1)
         return new
 
     def first(self, of: tuple[int, int]) -> int:
         """The first channel of a copy."""
-        return self._planes.channels + self._places[of] * self._channels
+        return self._planes.channels + 1 + self._places[of] * (self._channels + 1)
 
     def shifts(self, of: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
         """What the extension takes for copies: the channels from which and to which, and the columns."""

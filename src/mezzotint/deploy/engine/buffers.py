@@ -75,6 +75,7 @@ class Planes(Buffer):
     Attributes:
         channels, height, width: of what is stored of one image; ``channels`` counts all phases.
         copied: channels of copies behind them, see :mod:`mezzotint.deploy.engine.abreast`.
+        least_bytes: of an image, or of those abreast: so that other planes lie equally far from these for each image.
         border: rows above or below, and columns left or right, that readers want to be there.
         linked: one of the planes whose pitch, and images abreast, are the same, as in a union-find forest.
     """
@@ -83,6 +84,7 @@ class Planes(Buffer):
     height: int = 0
     width: int = 0
     copied: int = 0
+    least_bytes: int = 0
     border: tuple[int, int] = (0, 0)
     linked: Planes | None = None
     pitch: int = field(default=0, repr=False)
@@ -121,7 +123,7 @@ class Planes(Buffer):
 
     @property
     def image_bytes(self) -> int:
-        return ((self.channels + self.copied) * self.stride + self.lead) * self.item
+        return max(self.least_bytes, ((self.channels + self.copied) * self.stride + self.lead) * self.item)
 
     @property
     def all_bytes(self) -> int:
@@ -161,6 +163,11 @@ class Part:
     def stride(self) -> int:
         """Of the whole."""
         return self.whole.stride
+
+    @property
+    def lead(self) -> int:
+        """Of the whole."""
+        return self.whole.lead
 
     def use(self, step: int) -> None:
         """Note that a step reads or writes it."""
@@ -202,6 +209,20 @@ def set_pitches(planes: Sequence[Planes], halved: Sequence[tuple[Planes, Planes]
             widest[one.root()] = max(widest[one.root()], 2 * widest[phases.root()])
     for one in planes:
         one.pitch = widest[one.root()]
+
+
+def match(pairs: Sequence[tuple[Planes, Planes]]) -> None:
+    """Give both of each pair as many bytes an image, and room for as many images."""
+    for _ in pairs:  # one may be of several pairs
+        for one, two in pairs:
+            one.least_bytes = two.least_bytes = max(one.image_bytes, two.image_bytes)
+            one.room = two.room = max(one.room, two.room)
+
+
+def distance(one: Planes | Part, two: Planes | Part) -> int:
+    """Numbers from the first pixel of ``one`` to that of ``two``, which are placed and a pair of :func:`match`."""
+    item = (one.whole if isinstance(one, Part) else one).item
+    return (two.code()[0] - one.code()[0]) // item + two.lead - one.lead
 
 
 def place(buffers: Sequence[Buffer]) -> int:

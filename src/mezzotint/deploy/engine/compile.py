@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from mezzotint.deploy.engine.abreast import Copies, pays
-from mezzotint.deploy.engine.buffers import Part, Planes
+from mezzotint.deploy.engine.buffers import Part, Planes, distance
 from mezzotint.deploy.engine.draft import Draft, Emitted, PlanesKey, Shape, Written, check_joined
 from mezzotint.deploy.engine.joints import Home, homes_of, places
 from mezzotint.deploy.engine.roles import Role
 from mezzotint.deploy.engine.steps import EngineStep
-from mezzotint.deploy.engine.weights import ConvWeights, of_conv, of_linear
+from mezzotint.deploy.engine.weights import ConvWeights, of_conv, of_linear, side_by_side
 from mezzotint.deploy.engine.windows import Tap, border_of, taps_of
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels.native_program import NativeProgram
@@ -44,6 +44,20 @@ class Compiled:
     def images(self) -> int:
         """That are done in a round."""
         return self.program.images
+
+
+@dataclass(frozen=True)
+class _Addend:
+    """A convolution of one pixel that is added to another one, and what it reads."""
+
+    weights: ConvWeights
+    planes: Planes | Part
+
+    def input_offsets(self, x: Planes | Part, channels: int) -> list[int]:
+        """Where all channels lie that both read, in numbers from the first pixel of ``x``, which has so many."""
+        first = distance(x, self.planes)
+        own = [channel * x.stride for channel in range(channels)]
+        return own + [first + channel * self.planes.stride for channel in range(self.weights.geometry.weight_shape[1])]
 
 
 @dataclass(kw_only=True)
@@ -83,29 +97,46 @@ class _Compiler(Draft):
         taps = taps_of(geometry.weight_shape[2:], geometry.stride, geometry.padding[::2], geometry.dilation)
         x = self.window(step.source, taps, geometry.stride, shape[1:], 0.0)
         residual = None if step.residual is None else self.phases(step.residual, (1, 1), 1, 0.0)
+        beside = None if step.addend is None else self.addend(step.addend, x, shape)
         y = self.result_planes(step.result, shape)
         x.link(y)
+        if beside is not None:
+            beside.planes.link(y)
+            weights = side_by_side(weights, beside.weights)
         if residual is not None:
             if self.shapes[step.residual or step.source] != shape:
                 received = list(self.shapes[step.residual or step.source])
                 raise ShapeError(message("residual", received=received, allowed=str(list(shape))))
             residual.link(y)
         copies = None
-        if geometry.weight_shape[1] > 1 and pays(taps, weights.values.numel(), channels):
+        if beside is None and geometry.weight_shape[1] > 1 and pays(taps, weights.values.numel(), channels):
             copies = self.shifted_copies((step.source, geometry.stride, 0.0), x, taps, channels)
         what = Emitted(_name(step), _conv_kernel(weights), weights.values.numel() * shape[1] * shape[2])
-        reads = [x] if residual is None else [x, residual]
+        reads = [one for one in (x, residual, None if beside is None else beside.planes) if one is not None]
         written = self.convs[step.result] = Written(len(self.drafts), y)
 
         def emit(program: NativeProgram) -> None:
             offsets = [tap.offset(x, channels) if copies is None else copies.offset(tap) for tap in taps]
-            beside = None if residual is None else residual.code()
+            inputs = [] if beside is None else beside.input_offsets(x, channels)
+            added = None if residual is None else residual.code()
             tail = (weights.bias.tolist(), step.activation.code)
-            program.conv(
-                x.code(), written.code(), beside, weights.values, weights.indices, geometry.code, offsets, tail
-            )
+            matrix = weights.values, weights.indices
+            program.conv(x.code(), written.code(), added, *matrix, weights.geometry.code, (offsets, inputs), tail)
 
         self.draft(what, reads, [y], emit)
+
+    def addend(self, step: EngineStep, x: Planes | Part, shape: tuple[int, int, int]) -> _Addend:
+        """A convolution of one pixel that is added to another one of ``x`` with a result of ``shape``."""
+        channels, height, width = self.image_shape(step.source)
+        weights = of_conv(step, self.modules, channels)
+        geometry = weights.geometry
+        found = (geometry.weight_shape[0], *geometry.output_size((height, width)))
+        if channels != geometry.weight_shape[1] or found != shape:
+            raise ShapeError(message("convolution that is added", received=list(found), allowed=str(list(shape))))
+        taps = taps_of((1, 1), geometry.stride, (0, 0), (1, 1))
+        planes = self.window(step.source, taps, geometry.stride, shape[1:], 0.0)
+        self.match(x, planes)
+        return _Addend(weights, planes)
 
     def shifted_copies(self, key: PlanesKey, x: Planes | Part, taps: Sequence[Tap], channels: int) -> Copies | None:
         """Copies of ``x`` for taps of a window, made by a step before it; None where images lie alone."""
@@ -316,9 +347,12 @@ def compile_abreast(source: Source) -> Compiled | None:
 
 
 def _name(step: EngineStep) -> str:
-    node = step.nodes[0]
-    title = str(node.target) if node.op == "call_module" else node.name
-    return f"{title}: {step.describe()}"
+    titles = [
+        str(one.nodes[0].target) if one.nodes[0].op == "call_module" else one.nodes[0].name
+        for one in (step.addend, step)
+        if one is not None
+    ]
+    return f"{' and '.join(titles)}: {step.describe()}"
 
 
 def _conv_kernel(weights: ConvWeights) -> str:

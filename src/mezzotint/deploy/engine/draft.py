@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from mezzotint.deploy.engine.abreast import Copies, lay_abreast, visits_of
-from mezzotint.deploy.engine.buffers import CELL, Buffer, Part, Planes, Rows, place, set_pitches
+from mezzotint.deploy.engine.buffers import CELL, Buffer, Part, Planes, Rows, match, place, set_pitches
 from mezzotint.deploy.engine.joints import Home
 from mezzotint.errors import ShapeError, message
 from mezzotint.kernels.native_program import NativeProgram, ResultCode
@@ -81,6 +81,7 @@ class Draft:
     buffers: list[Buffer] = field(default_factory=list)
     planes: dict[PlanesKey, Planes | Part] = field(default_factory=dict)
     apart: list[Planes] = field(default_factory=list)
+    matched: list[tuple[Planes, Planes]] = field(default_factory=list)
     copies: dict[PlanesKey, Copies] = field(default_factory=dict)
     joints: dict[fx.Node, Planes] = field(default_factory=dict)
     rows: dict[fx.Node, Rows] = field(default_factory=dict)
@@ -144,6 +145,12 @@ class Draft:
                 Emitted(name, "split"), [source], [to], lambda p: p.split(source.code(), stride, to.code(), fill)
             )
 
+    def match(self, one: Planes | Part, two: Planes | Part) -> None:
+        """Let a step read both by offsets from one of them."""
+        whole = [planes.whole if isinstance(planes, Part) else planes for planes in (one, two)]
+        if whole[0] is not whole[1]:
+            self.matched.append((whole[0], whole[1]))
+
     def keep_apart(self, *planes: Planes | Part) -> None:
         """Never lay images abreast there."""
         self.apart += [one.root() for one in planes]
@@ -203,6 +210,8 @@ class Draft:
             images = visits[-1]
         for one in self.buffers:
             one.room = visits[one.dies]
+        match(self.matched)
+        for one in self.buffers:
             if visits[one.born] < one.room:
                 one.born = 0  # while the next images are on their way, too
         passing = {written.planes for written in self.convs.values() if not written.keeps}

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from mezzotint.deploy.engine.activation import IDENTITY, Activation
 from mezzotint.deploy.engine.roles import Role, Task, factor_of, task_of, tensor_inputs
+from mezzotint.deploy.engine.sums import join_sums
 from mezzotint.lowering.plan import Plan, Step
 from mezzotint.lowering.segments import Segment, schedule
 
@@ -29,6 +30,7 @@ class EngineStep(Step):
         activation: what the result goes through.
         sizes: as in a task.
         more: what it reads beside source and residual: a product's factor, or all other parts of what is joined.
+        addend: a convolution whose result is added and read by nobody else; it is no step of its own.
     """
 
     role: Role
@@ -36,11 +38,12 @@ class EngineStep(Step):
     activation: Activation = IDENTITY
     sizes: tuple[int, int] = (0, 0)
     more: tuple[fx.Node, ...] = field(default=())
+    addend: EngineStep | None = None
 
     @property
     def reads(self) -> tuple[fx.Node, ...]:
         """The nodes whose tensors it reads."""
-        return (*super().reads, *self.more)
+        return (*super().reads, *self.more, *(() if self.addend is None else self.addend.reads))
 
     @property
     def activates(self) -> bool:
@@ -51,7 +54,8 @@ class EngineStep(Step):
         """Such as ``convolution + batch norm + add + activation``."""
         parts = [self.role.value]
         parts += [Role.NORM.value] if self.norm is not None and self.role is not Role.NORM else []
-        parts += [Role.ADD.value] if self.residual is not None and self.role is not Role.ADD else []
+        adds = self.residual is not None or self.addend is not None
+        parts += [Role.ADD.value] if adds and self.role is not Role.ADD else []
         parts += [Role.ACTIVATION.value] if self.activates and self.role is not Role.ACTIVATION else []
         return " + ".join(parts)
 
@@ -81,7 +85,7 @@ def make_steps(graph_module: fx.GraphModule) -> Plan:
         plan = Plan(steps=_grown(nodes, tasks), halos={}, reasons=reasons)
         refused = _refused(graph_module.graph, plan)
         if not refused:
-            return plan
+            return Plan(steps=join_sums(plan.steps, graph_module), halos={}, reasons=reasons)
         for step, reason in refused:
             for node in step.nodes:
                 del tasks[node]

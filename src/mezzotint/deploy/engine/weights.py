@@ -52,6 +52,22 @@ def of_conv(step: EngineStep, modules: nn.Module, channels: int) -> ConvWeights:
     return _folded(geometry, torch.ones(channels), torch.arange(channels, dtype=torch.int32), None, norm)
 
 
+def side_by_side(one: ConvWeights, two: ConvWeights) -> ConvWeights:
+    """The convolution of one pixel whose result is the sum of two, on the channels of both."""
+    rows = one.geometry.weight_shape[1], two.geometry.weight_shape[1]
+    row = sum(rows)
+    moved = [
+        part.indices.numpy() // width * row + first + part.indices.numpy() % width
+        for part, width, first in ((one, rows[0], 0), (two, rows[1], rows[0]))
+    ]
+    indices = np.concatenate(moved)
+    order = np.argsort(indices, kind="stable")
+    values = np.concatenate([one.values.numpy(), two.values.numpy()])
+    geometry = ConvGeometry((one.geometry.weight_shape[0], row, 1, 1))
+    joined = torch.from_numpy(values[order]), torch.from_numpy(indices[order].astype(np.int32))
+    return ConvWeights(geometry, *joined, one.bias + two.bias)
+
+
 def of_linear(node: fx.Node, modules: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight ``[O, K]``, the missing ones zero, and bias ``[O]``."""
     layer = modules.get_submodule(str(node.target))
