@@ -264,21 +264,21 @@ class ConvOf final : public Step {
     use(ordered_, std::move(segments));
   }
 
-  // Taps lie in phases or copies of the input, each of all channels.
+  // Taps lie in phases or copies of the input, which are about as far apart as all of its channels are large.
   void note_reads(const ConvStep& s) {
-    const std::int64_t apart = s.conv.in() * s.x.shape.stride;
-    std::vector<std::int64_t> planes, places;
-    for (const std::int64_t offset : s.tap_offsets) {
-      const std::int64_t of = (offset + apart / 2) / apart;
-      planes.push_back(of);
-      places.push_back(offset - of * apart);
+    std::vector<std::int64_t> offsets = s.tap_offsets;
+    std::sort(offsets.begin(), offsets.end());
+    std::int64_t copies = 0, halo = 0, first = 0, last = 0;
+    for (const std::int64_t offset : offsets) {
+      if (copies == 0 || offset - last > s.conv.in() * s.x.shape.stride / 2) {
+        ++copies;
+        first = offset;
+      }
+      last = offset;
+      halo = std::max(halo, last - first);
     }
-    std::sort(planes.begin(), planes.end());
-    copies_ = std::max<std::int64_t>(std::unique(planes.begin(), planes.end()) - planes.begin(), 1);
-    if (!places.empty()) {
-      const auto [least, most] = std::minmax_element(places.begin(), places.end());
-      halo_ = (*most - *least) * static_cast<std::int64_t>(sizeof(T)) / kCellBytes;
-    }
+    copies_ = std::max<std::int64_t>(copies, 1);
+    halo_ = halo * static_cast<std::int64_t>(sizeof(T)) / kCellBytes;
   }
 
   // Output channels, or groups of them: what a task can take a share of.

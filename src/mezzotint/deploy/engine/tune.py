@@ -8,6 +8,7 @@ thread that works longest: another program that takes a core away does not chang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,8 @@ from mezzotint.kernels.native_program import Choice
 #: Cells at once that are tried, of those that are choices; 7 and 14 are a whole plane of 14 x 14 in BF16 and FP32.
 _TILES = frozenset({1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 24})
 _REPEATS = 4
+_BEST = 3
+_ROUNDS_OF_THE_BEST = 2
 #: Fewer, as a run takes longer: a cell holds a row of images abreast, and planes are 7 or 14 of them.
 _TILES_ABREAST = frozenset({3, 4, 7})
 _REPEATS_ABREAST = 2
@@ -57,21 +60,30 @@ def tune_abreast(compiled: Compiled, shapes: Sequence[tuple[int, ...]], alone: C
 def _fastest(
     compiled: Compiled, shapes: Sequence[tuple[int, ...]], choices: list[list[Choice]], how: tuple[int, int, int]
 ) -> list[Choice | None]:
-    """``how``: images, threads and repeats."""
+    """``how``: images, threads and repeats. All choices once, then the best of each step several times in turn: whoever
+    else is busy on the machine for a moment must not decide.
+    """
     batch, threads, repeats = how
     program = compiled.program
     inputs = [torch.zeros(batch, *shape) for shape in shapes]
     outputs = [torch.empty(batch, *shape) for shape in compiled.outputs]
-    times: list[dict[Choice, float]] = [{} for _ in choices]
-    for turn in range(max(map(len, choices), default=0)):
-        tried = {step: some[turn] for step, some in enumerate(choices) if turn < len(some)}
-        for step, choice in tried.items():
-            program.choose(step, choice)
-        if batch == 1:
-            program.run(inputs, outputs, batch, threads)  # with several images, the first one does that
-        runs = [program.profile(inputs, outputs, batch, threads) for _ in range(repeats)]
-        for step, choice in tried.items():
-            times[step][choice] = min(run[step][1] for run in runs)
+    times: list[dict[Choice, float]] = [dict.fromkeys(some, math.inf) for some in choices]
+
+    def measure(rows: list[list[Choice]]) -> None:
+        for turn in range(max(map(len, rows), default=0)):
+            tried = {step: some[turn] for step, some in enumerate(rows) if turn < len(some)}
+            for step, choice in tried.items():
+                program.choose(step, choice)
+            if batch == 1:
+                program.run(inputs, outputs, batch, threads)  # with several images, the first one does that
+            runs = [program.profile(inputs, outputs, batch, threads) for _ in range(repeats)]
+            for step, choice in tried.items():
+                times[step][choice] = min(times[step][choice], *(run[step][1] for run in runs))
+
+    measure(choices)
+    best = [sorted(taken, key=lambda choice: taken[choice])[:_BEST] for taken in times]
+    for _ in range(_ROUNDS_OF_THE_BEST):
+        measure([some if len(some) > 1 else [] for some in best])
     return [min(taken, key=lambda choice: taken[choice]) if taken else None for taken in times]
 
 
