@@ -135,7 +135,7 @@ void Program::settle() {
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::vector<StepTime>* times) {
   const std::int64_t floats = kept_floats();  // or nothing has begun
-  Turnstile::instance().run(threads, [&] {
+  Turnstile::instance().run(threads, batch == 1 && !times, [&](int threads) {
     const std::int64_t arenas =
         std::clamp<std::int64_t>(kArenasBytes / std::max<std::int64_t>(arena_bytes_, 1), 1, threads);
     const std::int64_t most = images_ * kRoundsAtOnce;

@@ -3,14 +3,14 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <thread>
 
+#include "runtime/pool.hpp"
+
 namespace mezzotint {
 namespace {
-
-// Runs that a caller does at most for others before it returns.
-constexpr std::size_t kForOthers = 7;
 
 std::unique_ptr<Turnstile> turnstile;
 std::once_flag turnstile_made;
@@ -61,9 +61,49 @@ Turnstile::Run* Turnstile::next_of(int cores) {
   return next;
 }
 
-void Turnstile::call(Run& run) noexcept {
+Turnstile::Some Turnstile::small_ones(const Run& self, std::size_t most) {
+  const auto fits = [&](const Run* run) { return run->is_small && cores_of(run->threads) == self.cores; };
+  std::size_t count = 0;
+  while (count < std::min(most, line_.size()) && fits(line_[count])) {
+    ++count;
+  }
+  count -= self.cores > 1 ? count % static_cast<std::size_t>(self.cores) : count;
+  Some found{};
+  for (; found.count < count; ++found.count) {
+    found.runs[found.count] = line_.front();
+    line_.pop_front();
+  }
+  return found;
+}
+
+void Turnstile::tell(Run& run) {
+  run.is_done = true;
+  run.may_go.notify_one();
+}
+
+void Turnstile::call_apart(const Some& some, int threads) {
+  struct Team {
+    Turnstile& turnstile;
+    const Some& some;
+    std::atomic<std::size_t> next{0};
+  };
+  Team team{*this, some};
+  Pool::instance().run(
+      threads,
+      [](void* context) {
+        Team& team = *static_cast<Team*>(context);
+        for (std::size_t at; (at = team.next.fetch_add(1, std::memory_order_relaxed)) < team.some.count;) {
+          call(*team.some.runs[at], 1);
+          const std::lock_guard lock(team.turnstile.mutex_);
+          team.turnstile.tell(*team.some.runs[at]);
+        }
+      },
+      &team);
+}
+
+void Turnstile::call(Run& run, int threads) noexcept {
   try {
-    run.body(run.context);
+    run.body(run.context, threads);
   } catch (...) {
     run.error = std::current_exception();
   }
@@ -78,17 +118,22 @@ void Turnstile::take_turn(Run& self) {
     return;
   }
   lock.unlock();
-  call(self);
+  call(self, self.threads);
   lock.lock();
   // Those who wait now, not who comes meanwhile: of two callers, none has the other work for it all the time.
-  const std::size_t others = std::min(line_.size(), kForOthers);
+  std::size_t others = std::min(line_.size(), kForOthers);
+  if (const Some small = small_ones(self, others); small.count > 0) {
+    others -= small.count;
+    lock.unlock();
+    call_apart(small, self.cores);
+    lock.lock();
+  }
   Run* next = nullptr;
   for (std::size_t i = 0; i < others && (next = next_of(self.cores)) != nullptr; ++i) {
     lock.unlock();
-    call(*next);
+    call(*next, next->threads);
     lock.lock();
-    next->is_done = true;
-    next->may_go.notify_one();
+    tell(*next);
   }
   taken_ -= self.cores;
   admit();

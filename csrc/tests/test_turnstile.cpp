@@ -20,7 +20,7 @@ void check_errors(Turnstile& turnstile) {
       threads.emplace_back([&, i] {
         for (int turn = 0; turn < 40; ++turn) {
           try {
-            turnstile.run(1, [&] {
+            turnstile.run(1 + i % 3, i % 4 < 2, [&](int) {
               std::this_thread::yield();
               if (i % 2) {
                 throw i;
@@ -49,7 +49,7 @@ void test_turnstile() {
       threads.emplace_back([&, i] {
         for (int turn = 0; turn < 50; ++turn) {
           const int wanted = 1 + (i + turn) % 5;  // more than there are count as all
-          turnstile.run(wanted, [&] {
+          turnstile.run(wanted, false, [&](int) {
             const int now = inside += std::min(wanted, 3);
             for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {
             }
@@ -64,7 +64,7 @@ void test_turnstile() {
   CHECK(most <= 3, "no more threads than cores");
   CHECK(passed == 12 * 50, "all have their turn");
   turnstile.set_cores(0);
-  turnstile.run(4, [&] { ++passed; });  // there is always a core
+  turnstile.run(4, false, [&](int) { ++passed; });  // there is always a core
   CHECK(passed == 12 * 50 + 1, "one core is enough");
   check_errors(turnstile);
 }
