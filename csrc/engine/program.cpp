@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <new>
 #include <thread>
@@ -134,29 +135,50 @@ void Program::settle() {
 
 void Program::run(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
                   int threads, std::vector<StepTime>* times) {
-  const std::int64_t floats = kept_floats();  // or nothing has begun
-  Turnstile::instance().run(threads, batch == 1 && !times, [&](int threads) {
-    const std::int64_t arenas =
-        std::clamp<std::int64_t>(kArenasBytes / std::max<std::int64_t>(arena_bytes_, 1), 1, threads);
-    const std::int64_t most = images_ * kRoundsAtOnce;
-    std::int64_t apart = 0, images = images_;
-    if (has_visits()) {
-      apart = batch;
-      threads = times ? 1 : static_cast<int>(arenas);
-    } else if (threads > 1 && !times && arenas == threads) {
-      apart = batch - batch % threads;
-      images =
-          std::clamp<std::int64_t>(batch / (threads * kRoundsAThread), 1, std::max<std::int64_t>(1, images_ / threads));
-    }
-    for (std::int64_t first = 0; first < apart; first += most) {
-      run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), images, threads,
-                floats, times);
-    }
-    for (std::int64_t first = apart; first < batch; first += most) {
-      run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, floats,
-                 times);
-    }
+  (void)kept_floats();  // or nothing has begun
+  const bool is_single = batch == 1 && !times;
+  Turnstile::instance().run(threads, is_single, [&](int most) {
+    is_single&& most > 1 ? run_at_best_pace(inputs, outputs, most) : run_now(inputs, outputs, batch, most, times);
   });
+}
+
+void Program::run_at_best_pace(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, int threads) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](Clock::duration since) { return std::chrono::duration<double>(since).count(); };
+  const Clock::time_point begin = Clock::now();
+  const auto paced = [&](const auto& use) {
+    const std::lock_guard lock(mutex_);
+    return use();
+  };
+  const int taking = paced([&] { return pace_.choose(threads, seconds(begin.time_since_epoch())); });
+  run_now(inputs, outputs, 1, taking, nullptr);
+  const Clock::time_point end = Clock::now();
+  paced([&] { pace_.note(taking, seconds(end - begin), seconds(end.time_since_epoch())); });
+}
+
+void Program::run_now(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,
+                      int threads, std::vector<StepTime>* times) {
+  const std::int64_t floats = kept_floats();
+  const std::int64_t arenas =
+      std::clamp<std::int64_t>(kArenasBytes / std::max<std::int64_t>(arena_bytes_, 1), 1, threads);
+  const std::int64_t most = images_ * kRoundsAtOnce;
+  std::int64_t apart = 0, images = images_;
+  if (has_visits()) {
+    apart = batch;
+    threads = times ? 1 : static_cast<int>(arenas);
+  } else if (threads > 1 && !times && arenas == threads) {
+    apart = batch - batch % threads;
+    images =
+        std::clamp<std::int64_t>(batch / (threads * kRoundsAThread), 1, std::max<std::int64_t>(1, images_ / threads));
+  }
+  for (std::int64_t first = 0; first < apart; first += most) {
+    run_apart(from_image(inputs, first), from_image(outputs, first), std::min(most, apart - first), images, threads,
+              floats, times);
+  }
+  for (std::int64_t first = apart; first < batch; first += most) {
+    run_rounds(from_image(inputs, first), from_image(outputs, first), std::min(most, batch - first), threads, floats,
+               times);
+  }
 }
 
 void Program::run_apart(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch,

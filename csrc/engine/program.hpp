@@ -6,6 +6,7 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/pace.hpp"
 #include "engine/steps.hpp"
 #include "runtime/scratch.hpp"
 
@@ -46,6 +47,10 @@ class Program {
            std::vector<StepTime>* times = nullptr);
 
  private:
+  void run_now(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, std::int64_t batch, int threads,
+               std::vector<StepTime>* times);
+  // A single image, with as many threads as take the least time.
+  void run_at_best_pace(const std::vector<Numbers>& inputs, const std::vector<Numbers>& outputs, int threads);
   [[nodiscard]] bool has_visits() const { return !visits_.empty() && visits_.front() < images_; }
   // Each thread does images of its own from the first step to the last, so many a round, so that no core reads what
   // another one wrote.
@@ -67,8 +72,9 @@ class Program {
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<std::int64_t> visits_;  // of each step
   Scratch<std::uint8_t> weights_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards what follows
   std::vector<Scratch<std::uint8_t>> arenas_;
+  Pace pace_;
 };
 
 }  // namespace mezzotint

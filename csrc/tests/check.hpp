@@ -26,6 +26,7 @@ void test_scratch();
 void test_threads();
 void test_fork();
 void test_walk();
+void test_pace();
 void test_turnstile();
 void test_pack(const Kernels& kernels);
 void test_conv2d(const Kernels& kernels);

@@ -25,6 +25,7 @@ int main(int count, char** arguments) {
     test_fork();
   }
   test_walk();
+  test_pace();
   test_turnstile();
   test_refusals();
   test_jpeg_without_library();
