@@ -38,9 +38,9 @@ class Pace {
   }
 
  private:
-  static constexpr std::size_t kRuns = 48, kKept = 9;
+  static constexpr std::size_t kRuns = 24, kKept = 9;
   static constexpr int kTrials = 2;
-  static constexpr double kSeconds = 0.5, kLess = 0.93;
+  static constexpr double kSeconds = 0.25, kLess = 0.93;
 
   [[nodiscard]] double median() const {
     std::array<double, kKept> sorted = taken_;
