@@ -34,9 +34,8 @@ class Session:
 
     Convolutions, sparse or dense, with the batch norm, residual and activation behind them, poolings and linear layers
     run in the inference engine; what it does not know runs in PyTorch, and :meth:`explain` says what and why. Sizes are
-    compiled at their first use; batches of any size share a program, except that
-    those with four images for each thread have one of their own where images get small: an image's last bits may depend on
-    which of the two does it, and on nothing else.
+    compiled at their first use. Batches of any size share a program, but for those with four images for each thread,
+    which have one of their own where images get small: an image's last bits may depend on which of the two does it.
 
     Safe to call from several threads at once; the GIL is released while it computes. PyTorch's number of threads is
     left as it was. The network is a snapshot: later changes of a module do not reach the session.
