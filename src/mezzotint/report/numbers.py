@@ -44,11 +44,17 @@ def signed(value: float | None) -> str:
 
 
 def percent(value: float | None, digits: int = 3) -> str:
-    """A share (0..1) in percent with about ``digits`` significant digits: ``99.1 %``, ``0.52 %``."""
+    """A share (0..1) in percent with about ``digits`` significant digits: ``99.1 %``, ``0.52 %``.
+
+    With as many more as it takes not to call 359 of 360 100 %.
+    """
     if value is None:
         return ABSENT
     if not math.isfinite(value):
         return plain(value)
+    if 0.9 < value < 1:
+        enough = (finer for finer in range(digits, 6) if float(f"{100 * value:.{finer}g}") < 100)
+        digits = next(enough, digits)
     # Rounded first: 9.9996 has one digit before the point, its rounded value two.
     shown = float(f"{100 * value:.{digits}g}")
     whole = len(str(int(abs(shown))))
