@@ -14,7 +14,7 @@ from torch import nn
 from mezzotint import Pattern, sparsify
 from mezzotint.errors import ConfigError, InputError, NotRegistered
 from mezzotint.sparse import Static, build, first_density, layer_nnz, options_of, sparse_layers
-from mezzotint.sparse.methods import dsr, mest, srigl
+from mezzotint.sparse.methods import dsr, falling_momentum, mest, srigl
 from mezzotint.sparse.methods.ac_dc import is_compressed
 from mezzotint.sparse.rules import Occasion
 from mezzotint.sparse.view import LayerView
@@ -195,6 +195,45 @@ def test_granet_regenerates_while_it_shrinks() -> None:
     assert change.grown == math.ceil(0.5 * (1 + math.cos(math.pi / 8)) / 2 * change.after - 1e-9)
 
 
+def test_falling_momentum_shares_out_what_the_descent_leaves() -> None:
+    goal = {"0": 32, "2": 16}
+    run = Run("falling_momentum", density=0.5, goal=goal, window=2)
+    totals = []
+    for number in range(40):
+        report = run.step(number)
+        if report is not None:
+            totals.append(sum(change.after for change in report.layers.values()))
+            assert totals[-1] == run.topology.budget
+            assert all(change.grown > 0 for change in report.layers.values())
+    first = {"0": 160, "2": 80}
+    assert totals == [
+        sum(goal[name] + round((first[name] - goal[name]) * (1 - min(step / 30, 1)) ** 3) for name in goal)
+        for step in range(5, 40, 5)
+    ]
+    assert {name: layer.nnz for name, layer in run.layers.items()} != goal  # momentum decides which layer has how many
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=4),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_falling_momentum_leaves_as_many_as_are_meant(sizes: list[tuple[int, int]], falls: float, rate: float) -> None:
+    views = []
+    for number, (nnz, missing) in enumerate(sizes):
+        pattern = Pattern.from_indices(torch.arange(nnz), (1, nnz + missing))
+        momentum = torch.full((nnz,), float(number))
+        views.append(LayerView(name=str(number), values=torch.ones(nnz), pattern=pattern, momentum=momentum))
+    total = max(len(views), round(sum(nnz for nnz, _ in sizes) * falls))
+    decision = falling_momentum.decide(views, total, rate)
+    left = [
+        view.pattern.nnz - lost + gained
+        for view, lost, gained in zip(views, decision.pruned, decision.grown, strict=True)
+    ]
+    assert sum(left) == total
+    assert all(1 <= count <= view.pattern.numel for count, view in zip(left, views, strict=True))
+
+
 def test_top_kasts_forward_uses_the_largest_and_its_gradients_reach_the_others() -> None:
     goal = {"0": 40, "2": 20}
     run = Run("top_kast", density=0.4, goal=goal)
@@ -246,7 +285,7 @@ def test_options_are_checked() -> None:
         Run("ac_dc", density=1.0, goal={"0": 4, "2": 4}, scope="globl")
 
 
-@pytest.mark.parametrize("method", ["gmp", "granet", "ac_dc", "top_kast"])
+@pytest.mark.parametrize("method", ["gmp", "granet", "ac_dc", "top_kast", "falling_momentum"])
 def test_a_goal_may_be_given_as_a_density(method: str) -> None:
     shapes = {"0": (16, 20), "2": (10, 16)}
     counted = Run(method, density=1.0, goal=layer_nnz(shapes, 0.2, "er"))
@@ -255,7 +294,10 @@ def test_a_goal_may_be_given_as_a_density(method: str) -> None:
     assert counted.topology.state_dict()["settings"] == shared.topology.state_dict()["settings"]
     for number in range(40):
         named.step(number)
-    assert {name: layer.nnz for name, layer in named.layers.items()} == {"0": 32, "2": 80} or method == "ac_dc"
+    assert {name: layer.nnz for name, layer in named.layers.items()} == {"0": 32, "2": 80} or method in (
+        "ac_dc",
+        "falling_momentum",
+    )
     assert sum(layer.nnz for layer in named.layers.values()) == 112
     for options, said in (({}, "neither"), ({"density_": 0.2, "goal": layer_nnz(shapes, 0.2)}, "both")):
         with pytest.raises(InputError, match=f"goal and density of a method: received {said}; allowed: exactly one"):

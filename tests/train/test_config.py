@@ -253,7 +253,13 @@ def test_shared_settings_go_to_the_methods_that_have_them() -> None:
 def test_methods_say_how_dense_they_start() -> None:
     text = '[sparsity]\ndensity = 0.2\nmethod = "{}"'
     starts = {name: _parse(text.format(name)).sparsity.first_density for name in METHODS}
-    assert starts == dict.fromkeys(METHODS, 0.2) | {"gmp": 1.0, "ac_dc": 1.0, "granet": 0.5, "top_kast": 0.4}
+    assert starts == dict.fromkeys(METHODS, 0.2) | {
+        "gmp": 1.0,
+        "ac_dc": 1.0,
+        "granet": 0.5,
+        "falling_momentum": 0.5,
+        "top_kast": 0.4,
+    }
     assert _parse(text.format("srigl")).sparsity.first_choice(trained=False) == "fan_in"
 
 

@@ -47,15 +47,18 @@ def importance(pull: Sequence[float], views: Sequence[LayerView]) -> list[float]
     return [value / total for value in usable] if total else [1 / len(usable)] * len(usable)
 
 
-def grow_counts(views: Sequence[LayerView], pruned: Sequence[int], share: Sequence[float]) -> list[int]:
-    """How many weights each layer gets of all that were pruned: in proportion to ``share``, never more than fit.
+def grow_counts(
+    views: Sequence[LayerView], pruned: Sequence[int], share: Sequence[float], total: int | None = None
+) -> list[int]:
+    """How many weights each layer gets: in proportion to ``share``, never more than fit.
 
-    The counts sum to ``sum(pruned)`` exactly. A layer that lost everything gets at least one back.
+    The counts sum to ``total`` exactly; None: to all that were pruned. A layer that lost everything gets at least one
+    back.
     """
     kept = [view.pattern.nnz - count for view, count in zip(views, pruned, strict=True)]
     room = [view.pattern.numel - count for view, count in zip(views, kept, strict=True)]
     least = [1 if count == 0 and lost > 0 else 0 for count, lost in zip(kept, pruned, strict=True)]
-    return apportion(sum(pruned), share, least, room)
+    return apportion(sum(pruned) if total is None else total, share, least, room)
 
 
 PULLS: Final[dict[str, Callable[[Sequence[LayerView]], list[float]]]] = {

@@ -14,6 +14,7 @@ from mezzotint.outside import is_outside, subclass_at
 from mezzotint.sparse.methods.ac_dc import ACDC
 from mezzotint.sparse.methods.block import Block
 from mezzotint.sparse.methods.dsr import DSR
+from mezzotint.sparse.methods.falling_momentum import FallingMomentum
 from mezzotint.sparse.methods.gmp import GMP
 from mezzotint.sparse.methods.granet import GraNet
 from mezzotint.sparse.methods.mest import MEST
@@ -31,6 +32,7 @@ from mezzotint.sparse.topology import DynamicTopology, Topology
 METHODS: Final[dict[str, type[Topology]]] = {
     "static": Static,
     "sparse_momentum": SparseMomentum,
+    "falling_momentum": FallingMomentum,
     "set": SET,
     "dsr": DSR,
     "rigl": RigL,
