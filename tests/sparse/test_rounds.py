@@ -77,7 +77,16 @@ def test_a_layer_that_is_frozen_meanwhile_takes_no_part(
         assert total == 0
 
 
-def test_without_exchange_each_layer_changes_at_its_own_turn() -> None:
-    plan = Round.planned(10, 0.0, _views([10, 20]), Decision(pruned=[4, 5], grown=[1, 0], share=[0.5, 0.5]))
+def test_what_is_too_much_goes_at_the_first_turn_and_the_rest_is_exchanged() -> None:
+    decision = Decision(pruned=[4, 9, 2], grown=[1, 1, 4], share=[1 / 3] * 3)
+    plan = Round.planned(10, 0.0, _views([10, 20, 30]), decision)
+    assert plan.take_turns(["0"], ["0", "1", "2"]) == {"0": (3, 1), "1": (7, 0)}  # 9 too many, of which 2.5 and 6.5
+    assert Round.from_state(plan.state()) == plan
+    assert plan.take_turns(["2"], ["0", "1", "2"]) == {"0": (1, 0), "1": (1, 0), "2": (2, 4)}
+    assert plan.take_turns(["1"], ["0", "1", "2"]) == {"1": (1, 1)}
+
+
+def test_an_update_that_raises_the_number_changes_each_layer_at_its_own_turn() -> None:
+    plan = Round.planned(10, 0.0, _views([10, 20]), Decision(pruned=[4, 5], grown=[10, 0], share=[0.5, 0.5]))
     assert plan.take_turns(["1"], ["0", "1"]) == {"1": (5, 0)}
-    assert plan.take_turns(["0"], ["0", "1"]) == {"0": (4, 1)}
+    assert plan.take_turns(["0"], ["0", "1"]) == {"0": (4, 10)}

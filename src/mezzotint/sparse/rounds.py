@@ -4,8 +4,8 @@ An update of sparse momentum moves weights from some layers to others. Growing n
 waits for the layer's turn; pruning needs nothing, and can be done at any step. So the layer that grows more than it
 prunes is paid for at its turn by those that owe weights, which prune them then; at its own turn, an owing layer only
 swaps what is left. The number of nonzeros is the same after every step, and after the last turn each layer has lost
-and gained exactly what was decided. An update that changes the number of nonzeros moves nothing between layers: each
-layer shrinks or grows at its own turn.
+and gained exactly what was decided. Where the number falls, what is too much goes at the first turn of all, and the
+rest is exchanged. An update that raises the number moves nothing between layers: each changes at its own turn.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Part:
         owes: weights it has still to give to others.
         alone: by how many weights it grows (or shrinks, below 0) at its turn without any exchange.
         share: in the redistribution.
+        falls: weights it has still to lose that nobody gets.
         pruned, grown: done so far.
     """
 
@@ -40,6 +41,7 @@ class Part:
     owes: int
     alone: int
     share: float
+    falls: int = 0
     pruned: int = 0
     grown: int = 0
 
@@ -56,16 +58,20 @@ class Round:
     @classmethod
     def planned(cls, step: int, rate: float, views: Sequence[LayerView], decision: Decision) -> Round:
         """The plan of an update in which the layers lose and get what ``decision`` says."""
-        exchanged = sum(decision.pruned) == sum(decision.grown)
+        counts = list(zip(decision.pruned, decision.grown, strict=True))
+        surplus = sum(decision.pruned) - sum(decision.grown)
+        losses = [max(lost - gained, 0) for lost, gained in counts]
+        falls = apportion(max(surplus, 0), losses, [0] * len(losses), losses) if losses else []
         parts = {}
-        for view, lost, gained, share in zip(views, decision.pruned, decision.grown, decision.share, strict=True):
+        for place, ((lost, gained), view) in enumerate(zip(counts, views, strict=True)):
             parts[view.name] = Part(
                 before=view.pattern.nnz,
                 swaps=min(lost, gained),
-                gains=max(gained - lost, 0) if exchanged else 0,
-                owes=max(lost - gained, 0) if exchanged else 0,
-                alone=0 if exchanged else gained - lost,
-                share=share,
+                gains=max(gained - lost, 0) if surplus >= 0 else 0,
+                owes=losses[place] - falls[place] if surplus >= 0 else 0,
+                alone=0 if surplus >= 0 else gained - lost,
+                share=decision.share[place],
+                falls=falls[place],
             )
         return cls(step=step, prune_rate=rate, parts=parts, log=dict(decision.log))
 
@@ -86,6 +92,9 @@ class Round:
         nobody pays for.
         """
         moves: dict[str, tuple[int, int]] = {}
+        for name, part in self.parts.items():
+            if part.falls and name in able:
+                moves[name], part.falls = (part.falls, 0), 0
         debtors = [name for name, part in self.parts.items() if part.owes and name in able]
         funds = sum(self.parts[name].owes for name in debtors)
         spent = 0
@@ -94,7 +103,8 @@ class Round:
                 part = self.parts[name]
                 gains = min(part.gains, funds - spent)
                 spent += gains
-                moves[name] = (part.swaps + max(-part.alone, 0), part.swaps + max(part.alone, 0) + gains)
+                falls, _ = moves.get(name, (0, 0))
+                moves[name] = (falls + part.swaps + max(-part.alone, 0), part.swaps + max(part.alone, 0) + gains)
         owed = [self.parts[name].owes for name in debtors]
         for name, pays in zip(debtors, apportion(spent, owed, [0] * len(owed), owed), strict=True):
             if pays:

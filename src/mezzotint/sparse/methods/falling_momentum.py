@@ -112,5 +112,5 @@ class FallingMomentum(DynamicTopology):
 
     @property
     def budget(self) -> int:
-        """What the descent says."""
-        return self._descent.total(self.steps)
+        """What the descent says; what is too much goes with the first turn of an update."""
+        return self._descent.total(self.steps if self._round is None else self._round.step)
