@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -72,6 +73,7 @@ def test_train_tells_epochs_in_plain_lines_where_there_is_no_terminal(
     assert lines[0].startswith("small: lenet_300_100, 10,040 of 50,200 weights (density 0.2, sparse_momentum)")
     assert [line.split(" · ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert "next: mezzotint report runs/small" in lines[3]
+    assert re.search(r"test accuracy [\d.]+ % \(\d+ of 360 images\)", lines[3])
     assert main(["train", "runs/small", "--resume", "-q"]) == 0
 
 

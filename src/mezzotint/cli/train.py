@@ -35,8 +35,6 @@ Ctrl-C (SIGINT) and SIGTERM let the step finish, save and end with exit code 130
 
 
 _PREPARING: Final = "preparing: reading images, building the network ..."
-_ENOUGH: Final = 1000
-"""Test images from which on hundredths of a percent mean something."""
 _EDIT: Final = "each choice with its reason, to be changed and trained again"
 
 
@@ -262,7 +260,10 @@ def _doubts(summary: dict[str, Any], config: RunConfig) -> list[str]:
 
 def _accuracy(summary: dict[str, Any]) -> str:
     """The share, with the numbers where there are too few images for its digits."""
+    from mezzotint.report.numbers import ENOUGH_IMAGES, percent
+
     share, images = summary["test_accuracy"], summary["test_images"]
-    if images >= _ENOUGH:
+    if images >= ENOUGH_IMAGES:
         return f"{100 * share:.2f} %"
-    return f"{100 * share:.0f} % ({round(share * images)} of {images} images)"
+    told = percent(share, 2).replace("\N{NO-BREAK SPACE}", " ")
+    return f"{told} ({round(share * images)} of {images} images)"

@@ -8,13 +8,11 @@ from statistics import median
 from mezzotint.report.dots import dots
 from mezzotint.report.headline import Headline, guessed, headline, luck
 from mezzotint.report.markup import Markup, join, tag
-from mezzotint.report.numbers import ABSENT, count, duration, percent, plain, ratio, size
+from mezzotint.report.numbers import ABSENT, ENOUGH_IMAGES, count, duration, percent, plain, ratio, size
 from mezzotint.report.record import Run
 
 #: A longer value of a tile is set smaller.
 _LONG = 11
-#: Of fewer test images, hundredths of a percent are no result.
-_ENOUGH = 1000
 _LOST = (
     "The training diverged: its loss is far beyond that of a network that guesses. What follows shows how; no accuracy"
     " of this run means anything. A smaller learning rate (optimizer.lr) or a longer warm-up helps most often."
@@ -91,7 +89,7 @@ def titled(head: Headline) -> str:
 
 def right(head: Headline) -> tuple[Markup, str]:
     """The accuracy as the beginning of "... test images": a share, or a number where they are few."""
-    if head.accuracy is None or head.images is None or head.images >= _ENOUGH:
+    if head.accuracy is None or head.images is None or head.images >= ENOUGH_IMAGES:
         return tag("strong", percent(head.accuracy, 4)), " of the"
     return tag("strong", f"{count(head.accuracy * head.images)} of {count(head.images)}"), ""
 
@@ -126,7 +124,7 @@ def _error(head: Headline) -> str:
 
 def _digits(head: Headline) -> int:
     """Of an accuracy in percent."""
-    return 2 if head.images is not None and head.images < _ENOUGH else 4
+    return 2 if head.images is not None and head.images < ENOUGH_IMAGES else 4
 
 
 def _computed(head: Headline) -> str:

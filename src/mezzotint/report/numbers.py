@@ -6,6 +6,8 @@ import math
 
 #: What stands for a value that the run does not hold.
 ABSENT = "–"
+#: Of fewer test images, hundredths of a percent are no result.
+ENOUGH_IMAGES = 1000
 
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
