@@ -3,6 +3,7 @@
 add_library(
   mezzotint_kernels OBJECT
   csrc/drive/activations.cpp
+  csrc/drive/columns.cpp
   csrc/drive/conv2d_backward.cpp
   csrc/drive/conv2d_dense_grad.cpp
   csrc/drive/conv2d_input_grad.cpp

@@ -182,7 +182,7 @@ class Samples {
   void finish(const SparseWeight& weight, const Conv& conv, float* values) const {
     if (sampling_.whole && !fresh_) {
       MatrixGrad::Sums(*sampling_.whole, sums_.get(), conv.out)
-          .take(weight, conv, sampling_.starts, 0, conv.out, values);
+          .add(weight, conv, sampling_.starts, 0, conv.out, values);
     }
   }
 

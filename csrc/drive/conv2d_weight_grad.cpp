@@ -1,8 +1,10 @@
-// How is the weight gradient at the nonzeros computed? Pack a few blocks of images of x and gy, add the sampled dot
-// products, and convert the sums at the end.
+// How is the weight gradient at the nonzeros computed? Pack a few blocks of images of x and gy, or of their pixels, add
+// the sampled dot products, and convert the sums at the end.
 #include <algorithm>
+#include <vector>
 
 #include "drive/activations.hpp"
+#include "drive/columns.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/matrix_grad.hpp"
 #include "drive/run.hpp"
@@ -14,6 +16,8 @@
 namespace mezzotint {
 namespace {
 
+// Lanes for each image from which on it pays to copy what windows read tap by tap.
+constexpr std::int64_t kEmptyLanes = 2;
 // How often an input that a stride leaves others beside must be read for a copy to pay.
 constexpr std::int64_t kReadsThatPay = 80;
 
@@ -50,16 +54,89 @@ void sample(const SampleList& list, const Packed& x, const Packed& gy, const Ban
   run_weight_grad(job, nnz, sums.chunks(), sums.get(), with);
 }
 
-// The same where a matrix unit sums the gradients of all weights: those at the nonzeros are taken.
-void sample_matrices(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
-                     const Conv& conv, const Context& with) {
-  const MatrixGrad grad(x, gy, conv, chunks_of(gy.blocks * gy.height * gy.width, weight.nnz));
-  const SumsOf sums(gvalues, grad.chunks(), with.threads);
-  const std::vector<std::int32_t> starts = starts_of_rows(weight, conv);
-  grad.run(with, [&](std::int64_t chunk, std::int64_t first, std::int64_t last, const MatrixGrad::Sums& found) {
-    found.take(weight, conv, starts, first, last, sums.chunk(chunk));
-  });
-  sums.finish(with.threads);
+// Adds up the gradients of the values over pieces of packed activations: at the nonzeros alone, or those of the whole
+// weight on a matrix unit, of which the nonzeros' are taken.
+class Gradient {
+ public:
+  // x, gy: a piece, none is larger.
+  Gradient(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
+           const Context& with)
+      : weight_(weight),
+        conv_(conv),
+        with_(with),
+        whole_(MatrixGrad::pays(conv, weight.nnz, x.dtype, with)),
+        band_(choose_band(conv, gy.height, gy.width, weight.nnz)),
+        sums_(gvalues, whole_ ? MatrixGrad(x, gy, conv, most_chunks(gy)).chunks() : 1, with.threads) {
+    if (whole_) {
+      starts_ = starts_of_rows(weight, conv);
+    } else {
+      list_ = expand_weight_grad(weight, conv, x, band_.part_channels, with.threads);
+    }
+  }
+
+  void add(const Packed& x, const Packed& gy) const {
+    if (!whole_) {
+      return sample(list_, x, gy, band_, conv_, weight_.nnz, sums_, with_);
+    }
+    const MatrixGrad grad(x, gy, conv_, sums_.chunks());
+    grad.run(with_, [&](std::int64_t chunk, std::int64_t first, std::int64_t last, const MatrixGrad::Sums& found) {
+      found.add(weight_, conv_, starts_, first, last, sums_.chunk(chunk));
+    });
+  }
+
+  void finish() const { sums_.finish(with_.threads); }
+
+ private:
+  [[nodiscard]] std::int64_t most_chunks(const Packed& gy) const {
+    return chunks_of(gy.blocks * gy.height * gy.width, weight_.nnz);
+  }
+
+  const SparseWeight& weight_;
+  const Conv& conv_;
+  const Context& with_;
+  bool whole_;
+  Band band_;
+  SumsOf sums_;
+  SampleList list_;
+  std::vector<std::int32_t> starts_;
+};
+
+// Pixels fill the lanes, however few images there are; what a window reads is copied tap by tap.
+void add_columns(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
+                 const Context& with) {
+  const Conv linear = on_columns(conv), each{.out = conv.out, .in_per_group = conv.out};
+  const Columns of_x(x, conv, {gy.h, gy.w}, with), of_gy(gy, each, {gy.h, gy.w}, with);
+  const std::int64_t blocks = blocks_of(gy.n * gy.h * gy.w, gy.dtype);
+  const std::int64_t step = blocks_at_a_time(blocks, (linear.in() + gy.c) * kCellBytes);
+  const Activations packed_x(x.dtype, true, step, linear.in(), 1, 1, {});
+  const Activations packed_gy(gy.dtype, true, step, gy.c, 1, 1, {});
+  const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, linear, with);
+  for (std::int64_t first = 0; first < blocks; first += step) {
+    const std::int64_t count = std::min(step, blocks - first);
+    of_x.pack(first, packed_x.for_copies(count), with);
+    of_gy.pack(first, packed_gy.for_copies(count), with);
+    gradient.add(packed_x.for_kernels(count), packed_gy.for_kernels(count));
+  }
+  gradient.finish();
+}
+
+void add_images(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
+                const Context& with) {
+  const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
+  const Packed one_x = native_layout(x.dtype, 1, x.c, x.h, x.w, padding);
+  const Packed one_gy = native_layout(gy.dtype, 1, gy.c, gy.h, gy.w, {});
+  const std::int64_t blocks = blocks_of(gy.n, gy.dtype);
+  const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_gy)) * kCellBytes);
+  const Activations packed_x(x.dtype, false, step, x.c, x.h, x.w, padding);
+  const Activations packed_gy(gy.dtype, false, step, gy.c, gy.h, gy.w, {});
+  const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, conv, with);
+  for (std::int64_t first = 0; first < blocks; first += step) {
+    const std::int64_t count = std::min(step, blocks - first);
+    pack(images_of(x, first, count), packed_x.for_copies(count), with);
+    pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
+    gradient.add(packed_x.for_kernels(count), packed_gy.for_kernels(count));
+  }
+  gradient.finish();
 }
 
 }  // namespace
@@ -69,26 +146,13 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
   if (weight.nnz == 0) {
     return;
   }
-  const SumsOf sums(gvalues, 1, with.threads);
-  const std::int64_t blocks = gy.c * gy.h * gy.w == 0 ? 0 : blocks_of(gy.n, gy.dtype);
-  if (blocks > 0) {
-    const bool linear = is_linear(conv, x, gy);
-    const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
-    const Packed one_x = native_layout(x.dtype, 1, x.c, x.h, x.w, padding);
-    const Packed one_gy = native_layout(gy.dtype, 1, gy.c, gy.h, gy.w, {});
-    const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_gy)) * kCellBytes);
-    const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
-    const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, {});
-    const Band band = choose_band(conv, packed_gy.view.height, packed_gy.view.width, weight.nnz);
-    const SampleList list = expand_weight_grad(weight, conv, packed_x.view, band.part_channels, with.threads);
-    for (std::int64_t first = 0; first < blocks; first += step) {
-      const std::int64_t count = std::min(step, blocks - first);
-      pack(images_of(x, first, count), packed_x.for_copies(count), with);
-      pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
-      sample(list, packed_x.for_kernels(count), packed_gy.for_kernels(count), band, conv, weight.nnz, sums, with);
-    }
+  if (gy.n * gy.c * gy.h * gy.w == 0) {
+    return SumsOf(gvalues, 1, with.threads).finish(with.threads);
   }
-  sums.finish(with.threads);
+  const std::int64_t lanes = blocks_of(gy.n, gy.dtype) * lanes_of(gy.dtype);
+  const bool columns = conv.taps() == 1 || lanes >= kEmptyLanes * gy.n;
+  columns&& Columns::reads(x) && Columns::reads(gy) ? add_columns(x, gy, weight, gvalues, conv, with)
+                                                    : add_images(x, gy, weight, gvalues, conv, with);
 }
 
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,
@@ -97,7 +161,9 @@ void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWe
     return;
   }
   if (gy.blocks * gy.height * gy.width > 0 && MatrixGrad::pays(conv, weight.nnz, x.dtype, with)) {
-    return sample_matrices(x, gy, weight, gvalues, conv, with);
+    const Gradient gradient(x, gy, weight, gvalues, conv, with);
+    gradient.add(x, gy);
+    return gradient.finish();
   }
   if (leaves_out(conv) && weight.nnz >= kReadsThatPay * conv.in()) {
     const Activations read = read_by(conv, x, gy.height, gy.width, with.threads);

@@ -33,12 +33,12 @@ bool MatrixGrad::at_once(const Conv& conv) {
   return outs_at_once(conv) >= conv.out;
 }
 
-void MatrixGrad::Sums::take(const SparseWeight& weight, const Conv& conv, const std::vector<std::int32_t>& starts,
-                            std::int64_t first, std::int64_t last, float* values) const {
+void MatrixGrad::Sums::add(const SparseWeight& weight, const Conv& conv, const std::vector<std::int32_t>& starts,
+                           std::int64_t first, std::int64_t last, float* values) const {
   for (std::int64_t out = first; out < last; ++out) {
     const std::int64_t end = starts[static_cast<std::size_t>(out + 1)];
     for (std::int64_t k = starts[static_cast<std::size_t>(out)]; k < end; ++k) {
-      values[k] = at(out - first, position_in_row(weight, conv, out, k));
+      values[k] += at(out - first, position_in_row(weight, conv, out, k));
     }
   }
 }

@@ -52,9 +52,9 @@ class MatrixGrad {
       return sums_[(place.block * out_blocks_ + out / kMatrixOuts) * 1024 + place.within + half + out % 16];
     }
 
-    // Takes those at the nonzeros of output channels [first, last), the task's, to their places in `values`.
-    void take(const SparseWeight& weight, const Conv& conv, const std::vector<std::int32_t>& starts, std::int64_t first,
-              std::int64_t last, float* values) const;
+    // Adds those at the nonzeros of output channels [first, last), the task's, at their places in `values`.
+    void add(const SparseWeight& weight, const Conv& conv, const std::vector<std::int32_t>& starts, std::int64_t first,
+             std::int64_t last, float* values) const;
 
    private:
     const Place* places_;

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mezzotint import ops
 from mezzotint.errors import NoKernel, NotRegistered
-from mezzotint.kernels import KERNELS, Kernel, Problem, density_bucket, launch, measure, store
+from mezzotint.kernels import KERNELS, Kernel, Problem, density_bucket, launch, measure, native, store
 from mezzotint.kernels.decision import Decision
 
 
@@ -277,10 +278,38 @@ def test_a_refusal_for_one_nnz_decides_for_it_alone_and_is_not_stored(
         assert launch.decide(problem(0.05), timed()).kernel.name == "scatter"
 
 
+def layer(batch: int, op: str = "sparse_conv2d") -> Problem:
+    """A BF16 layer of ResNet-50 at density 0.1."""
+    nnz = round(0.1 * 64 * 64 * 9)
+    x, gy = ("x", (batch, 64, 28, 28)), ("gy", (batch, 64, 28, 28))
+    values = (("values", (nnz,)), ("indices", (nnz,)), ("transposed", None), ("bias", None))
+    attrs = (("weight_shape", (64, 64, 3, 3)), *problem(0.1).attrs[1:])
+    if op == "sparse_conv2d_weight_grad":
+        shapes: tuple[Any, ...] = (x, gy, ("indices", (nnz,)))
+        attrs = (*attrs, ("out_dtype", torch.float32))
+    else:
+        shapes = (x, *values)
+    return replace(problem(0.1, op), dtype=torch.bfloat16, shapes=shapes, attrs=attrs)
+
+
 @pytest.mark.parametrize(("batch", "expected"), [(1, "scatter"), (8, "scatter"), (32, "native")])
 def test_batches_that_leave_lanes_empty_cost_as_much_as_full_ones(batch: int, expected: str) -> None:
-    shapes = (("x", (batch, 64, 28, 28)), *problem(0.1).shapes[1:])
-    attrs = (("weight_shape", (64, 64, 3, 3)), *problem(0.1).attrs[1:])
-    assert (
-        launch.decide(replace(problem(0.1), dtype=torch.bfloat16, shapes=shapes, attrs=attrs)).kernel.name == expected
-    )
+    with native.using_isa("portable"):
+        assert launch.decide(layer(batch)).kernel.name == expected
+
+
+@pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("batch", [1, 8, 32])
+def test_the_lanes_of_weight_gradients_are_full_at_any_batch(
+    batch: int, unit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "has_matrix_unit", lambda: unit)
+    assert launch.decide(layer(batch, "sparse_conv2d_weight_grad")).kernel.name == "native"
+
+
+def test_a_matrix_unit_leaves_outputs_of_the_plain_layout_to_dense_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "has_matrix_unit", lambda: True)
+    assert launch.decide(layer(32)).kernel.name == "scatter"
+    with launch.policy("rule"):
+        fp32 = replace(layer(32), dtype=torch.float32)
+        assert launch.decide(fp32).kernel.name == "native"  # it multiplies BF16 alone

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from mezzotint.kernels import native as native_library
 from mezzotint.kernels.hardware import computes_in
 from mezzotint.kernels.native_layout import lanes_of
 from mezzotint.kernels.problem import Problem
@@ -24,6 +25,13 @@ VECTOR = 8
 WIDENING = 2.0
 #: Time of scattering one weight into a dense one, in dense multiply-adds.
 SCATTERING = 8.0
+#: Times as many dense multiply-adds in BF16 as on vectors, where there is a matrix unit; all else takes as long as
+#: without one. ResNet-50's layers on two cores of a Xeon with AMX.
+MATRIX_UNIT = 6.5
+#: Time of a multiply-add of a native kernel that multiplies zeros as well on the unit, in dense ones.
+ON_THE_UNIT = 1.1
+#: Lanes for each image from which on a native weight gradient takes pixels for lanes (``csrc/drive/columns.hpp``).
+EMPTY_LANES = 2.0
 #: Time of a multiply-add on a nonzero whose activation a GPU gathers, in dense ones, by the bytes of the type that the
 #: dense kernel multiplies in. Counted from instructions per multiply-add against those of tensor cores, not measured.
 GATHERING = {2: 80.0, 4: 40.0}
@@ -34,15 +42,16 @@ def dense(problem: Problem) -> float:
     if problem.density is None:
         return _multiply_adds(problem)
     work = _channel_padding(problem) * _widening(problem) * _multiply_adds(problem)
-    return work + SCATTERING * _weights(problem)
+    return work + SCATTERING * _unit(problem) * _weights(problem)
 
 
 def native(problem: Problem) -> float:
     """Multiply-adds on nonzeros at their price, and the packing of the activations."""
     density = 1.0 if problem.density is None else problem.density
-    positions = problem.shape("gy" if "gy" in dict(problem.shapes) else "x")
-    waste = wasted_lanes(positions[0], problem.dtype)
-    return waste * (SPARSE_PENALTY * density * _multiply_adds(problem) + PACKING * _activations(problem))
+    waste, activations = _packed(problem)
+    unit = _unit(problem)
+    price = SPARSE_PENALTY * density if unit == 1.0 else min(SPARSE_PENALTY * density * unit, ON_THE_UNIT)
+    return waste * (price * _multiply_adds(problem) + PACKING * unit * activations)
 
 
 def wasted_lanes(batch: int, dtype: torch.dtype) -> float:
@@ -66,8 +75,16 @@ def _weights(problem: Problem) -> int:
     return math.prod(problem.attr("weight_shape"))
 
 
-def _activations(problem: Problem) -> float:
-    return float(sum(math.prod(problem.shape(name)) for name, _ in problem.shapes if name in ("x", "gy")))
+def _packed(problem: Problem) -> tuple[float, float]:
+    """The lanes for each image or pixel, and the activations that are copied."""
+    shapes = {name: problem.shape(name) for name, _ in problem.shapes if name in ("x", "gy")}
+    of_output = shapes["gy"] if "gy" in shapes else shapes["x"]
+    waste = wasted_lanes(of_output[0], problem.dtype)
+    taps = math.prod(problem.attr("weight_shape")[2:])
+    if len(shapes) == 2 and (taps == 1 or waste >= EMPTY_LANES):  # a weight gradient: pixels fill the lanes
+        pixels = of_output[0] * math.prod(of_output[2:])
+        return wasted_lanes(pixels, problem.dtype), float(pixels * (shapes["x"][1] * taps + of_output[1]))
+    return waste, float(sum(math.prod(shape) for shape in shapes.values()))
 
 
 def _multiply_adds(problem: Problem) -> float:
@@ -81,13 +98,19 @@ def _multiply_adds(problem: Problem) -> float:
     return float(positions[0] * pixels * math.prod(weight))
 
 
+def _unit(problem: Problem) -> float:
+    """How much faster dense multiply-adds are than those on vectors."""
+    has_unit = native_library.unavailable() is None and native_library.has_matrix_unit()
+    return MATRIX_UNIT if problem.device == "cpu" and problem.dtype == torch.bfloat16 and has_unit else 1.0
+
+
 def _widening(problem: Problem) -> float:
     """How much longer a weight gradient takes a CPU in a wider type than the activations'; a GPU's factors hold it."""
     out_dtype = dict(problem.attrs).get("out_dtype", problem.dtype)
     wider = (
         out_dtype.itemsize > problem.dtype.itemsize and problem.device == "cpu" and computes_in(problem.dtype, "cpu")
     )
-    return WIDENING if wider else 1.0
+    return max(WIDENING, _unit(problem)) if wider else 1.0
 
 
 def _channel_padding(problem: Problem) -> float:

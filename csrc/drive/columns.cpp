@@ -1,0 +1,131 @@
+#include "drive/columns.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "drive/activations.hpp"
+#include "runtime/threads.hpp"
+
+namespace mezzotint {
+namespace {
+
+// The pixels as images of one pixel, if they lie evenly apart.
+std::optional<Tensor> even_pixels(const Tensor& of) {
+  Tensor found = of;
+  found.n = found.h = found.w = 1;
+  const std::pair<std::int64_t, std::int64_t> axes[] = {{of.w, of.stride_w}, {of.h, of.stride_h}, {of.n, of.stride_n}};
+  for (const auto& [count, stride] : axes) {
+    if (count != 1 && found.n == 1) {
+      found.stride_n = stride;
+    } else if (count != 1 && stride != found.n * found.stride_n) {
+      return std::nullopt;
+    }
+    found.n *= count;
+  }
+  return found;
+}
+
+bool reads_each_pixel(const Conv& conv) {
+  return conv.taps() == 1 && conv.stride_h == 1 && conv.stride_w == 1 &&
+         conv.top + conv.bottom + conv.left + conv.right == 0;
+}
+
+}  // namespace
+
+bool Columns::reads(const Tensor& x) {
+  return x.stride_w == 1 || even_pixels(x);
+}
+
+Columns::Columns(const Tensor& x, const Conv& conv, Size out, const Context& with)
+    : conv_(conv), out_(out), planes_(x) {
+  if (x.stride_w != 1) {
+    const std::optional<Tensor> samples = even_pixels(x);
+    if (reads_each_pixel(conv)) {
+      samples_ = samples;
+      return;
+    }
+    const std::int64_t blocks = blocks_of(samples->n, x.dtype);
+    Packed packed = linear_layout(x.dtype, blocks, x.c);
+    memory_ = Scratch<Cell>(cells_of(packed));
+    packed.data = memory_.get();
+    mezzotint::pack(*samples, by_block(packed), with);
+    planes_.data = memory_.get();
+    planes_.stride_c = packed.channel * lanes_of(x.dtype);
+    planes_.stride_h = x.w;
+    planes_.stride_w = 1;
+    planes_.stride_n = x.h * x.w;
+  }
+  if (reads_each_pixel(conv) && planes_.stride_h == planes_.w) {  // rows without an end
+    planes_.w = out_.w = planes_.h * planes_.w;
+    planes_.h = out_.h = 1;
+  }
+}
+
+// `count` outputs of a row from `column` on read the row `from` of a plane.
+template <class T>
+void Columns::copy_row(const T* from, std::int64_t tap, std::int64_t column, std::int64_t count, T* to) const {
+  const std::int64_t step = conv_.stride_w, begin = column * step + tap * conv_.dilation_w - conv_.left;
+  const std::int64_t before = std::min(count, begin < 0 ? (step - 1 - begin) / step : 0);
+  const std::int64_t inside = begin < planes_.w ? (planes_.w - 1 - begin) / step + 1 : 0;
+  const std::int64_t end = std::clamp(inside, before, count);
+  std::fill(to, to + before, T{});
+  if (step == 1) {
+    std::copy(from + begin + before, from + begin + end, to + before);
+  } else {
+    for (std::int64_t i = before; i < end; ++i) {
+      to[i] = from[begin + i * step];
+    }
+  }
+  std::fill(to + end, to + count, T{});
+}
+
+// A feature of `count` samples from sample `first` on, row by row of the outputs.
+template <class T>
+void Columns::copy(std::int64_t feature, std::int64_t first, std::int64_t count, T* to) const {
+  const std::int64_t channel = feature / conv_.taps(), tap = feature % conv_.taps();
+  const std::int64_t down = tap / conv_.kernel_w * conv_.dilation_h - conv_.top, across = tap % conv_.kernel_w;
+  const T* const plane = static_cast<const T*>(planes_.data) + channel * planes_.stride_c;
+  std::int64_t image = first / (out_.h * out_.w), row = first / out_.w % out_.h, column = first % out_.w;
+  while (count > 0) {
+    const std::int64_t run = std::min(count, out_.w - column), y = row * conv_.stride_h + down;
+    if (y < 0 || y >= planes_.h) {
+      std::fill(to, to + run, T{});
+    } else {
+      copy_row(plane + image * planes_.stride_n + y * planes_.stride_h, across, column, run, to);
+    }
+    to += run;
+    count -= run;
+    column = 0;
+    if (++row == out_.h) {
+      row = 0;
+      ++image;
+    }
+  }
+}
+
+void Columns::pack(std::int64_t first, const Packed& to, const Context& with) const {
+  if (samples_) {
+    return mezzotint::pack(images_of(*samples_, first, to.blocks), to, with);
+  }
+  const std::int64_t room = to.blocks * lanes_of(to.dtype), begin = first * lanes_of(to.dtype);
+  const std::int64_t count = std::min(room, planes_.n * out_.h * out_.w - begin);
+  const auto fill = [&](auto element) {
+    using T = decltype(element);
+    parallel_for(to.channels, useful_threads(to.channels * to.blocks * 4, with.threads), [&](std::int64_t feature) {
+      T* const at = reinterpret_cast<T*>(cell_at(to, 0, 0, feature, 0));
+      copy(feature, begin, count, at);
+      std::fill(at + count, at + room, T{});
+    });
+  };
+  size_of(to.dtype) == 2 ? fill(std::uint16_t{}) : fill(std::uint32_t{});
+}
+
+Conv on_columns(const Conv& conv) {
+  Conv linear;
+  linear.out = conv.out;
+  linear.in_per_group = conv.row();
+  linear.groups = conv.groups;
+  return linear;
+}
+
+}  // namespace mezzotint
