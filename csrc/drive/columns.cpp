@@ -61,22 +61,13 @@ Columns::Columns(const Tensor& x, const Conv& conv, Size out, const Context& wit
   }
 }
 
-// `count` outputs of a row from `column` on read the row `from` of a plane.
-template <class T>
-void Columns::copy_row(const T* from, std::int64_t tap, std::int64_t column, std::int64_t count, T* to) const {
+// What a tap reads for outputs [column, column + count) of a row: [before, end) of them lie in the input's row, the
+// first of these at place `begin` of it.
+Columns::Span Columns::span(std::int64_t tap, std::int64_t column, std::int64_t count) const {
   const std::int64_t step = conv_.stride_w, begin = column * step + tap * conv_.dilation_w - conv_.left;
   const std::int64_t before = std::min(count, begin < 0 ? (step - 1 - begin) / step : 0);
   const std::int64_t inside = begin < planes_.w ? (planes_.w - 1 - begin) / step + 1 : 0;
-  const std::int64_t end = std::clamp(inside, before, count);
-  std::fill(to, to + before, T{});
-  if (step == 1) {
-    std::copy(from + begin + before, from + begin + end, to + before);
-  } else {
-    for (std::int64_t i = before; i < end; ++i) {
-      to[i] = from[begin + i * step];
-    }
-  }
-  std::fill(to + end, to + count, T{});
+  return {before, std::clamp(inside, before, count), begin + before * step};
 }
 
 // A feature of `count` samples from sample `first` on, row by row of the outputs.
@@ -85,13 +76,24 @@ void Columns::copy(std::int64_t feature, std::int64_t first, std::int64_t count,
   const std::int64_t channel = feature / conv_.taps(), tap = feature % conv_.taps();
   const std::int64_t down = tap / conv_.kernel_w * conv_.dilation_h - conv_.top, across = tap % conv_.kernel_w;
   const T* const plane = static_cast<const T*>(planes_.data) + channel * planes_.stride_c;
+  const Span whole = span(across, 0, out_.w);
   std::int64_t image = first / (out_.h * out_.w), row = first / out_.w % out_.h, column = first % out_.w;
   while (count > 0) {
     const std::int64_t run = std::min(count, out_.w - column), y = row * conv_.stride_h + down;
     if (y < 0 || y >= planes_.h) {
       std::fill(to, to + run, T{});
     } else {
-      copy_row(plane + image * planes_.stride_n + y * planes_.stride_h, across, column, run, to);
+      const Span of = run == out_.w ? whole : span(across, column, run);
+      const T* const from = plane + image * planes_.stride_n + y * planes_.stride_h + of.begin;
+      std::fill(to, to + of.before, T{});
+      if (conv_.stride_w == 1) {
+        std::copy(from, from + (of.end - of.before), to + of.before);
+      } else {
+        for (std::int64_t i = of.before; i < of.end; ++i) {
+          to[i] = from[(i - of.before) * conv_.stride_w];
+        }
+      }
+      std::fill(to + of.end, to + run, T{});
     }
     to += run;
     count -= run;

@@ -27,10 +27,12 @@ class Columns {
   void pack(std::int64_t first, const Packed& to, const Context& with) const;
 
  private:
+  struct Span {
+    std::int64_t before, end, begin;
+  };
+  [[nodiscard]] Span span(std::int64_t tap, std::int64_t column, std::int64_t count) const;
   template <class T>
   void copy(std::int64_t feature, std::int64_t first, std::int64_t count, T* to) const;
-  template <class T>
-  void copy_row(const T* from, std::int64_t tap, std::int64_t column, std::int64_t count, T* to) const;
 
   Conv conv_;
   Size out_;
