@@ -130,12 +130,14 @@ Conv shape(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t 
   return conv;
 }
 
-// Large enough for several threads, parts, bands and chunks.
+// Large enough for several threads, parts, bands, chunks and pieces.
 void check_large(const Kernels& kernels, Random& random) {
   check_case({kernels, with_nonzeros(shape(40, 70, 3, 1, 1), 0.2, random), Dtype::kFloat32, 20, 8, 8}, random);
   check_case({kernels, with_nonzeros(shape(24, 33, 3, 2, 1), 0.3, random), Dtype::kBFloat16, 33, 15, 17}, random);
   check_case({kernels, with_nonzeros(shape(300, 200, 1, 1, 0), 0.1, random), Dtype::kFloat32, 130, 1, 1}, random);
   check_case({kernels, with_nonzeros(shape(3, 2, 3, 1, 1), 1.0, random), Dtype::kFloat32, 70, 60, 62}, random);
+  check_case({kernels, with_nonzeros(shape(8, 8, 3, 1, 1), 0.3, random), Dtype::kFloat32, 4, 60, 60}, random);
+  check_case({kernels, with_nonzeros(shape(40, 24, 1, 1, 0), 0.2, random), Dtype::kBFloat16, 3, 170, 130}, random);
   Conv depthwise = shape(32, 1, 3, 1, 1);
   depthwise.groups = 32;
   check_case({kernels, with_nonzeros(depthwise, 0.5, random), Dtype::kFloat16, 17, 9, 9}, random);

@@ -144,13 +144,17 @@ void check_shape(const Shape& shape, std::int64_t size, const Kernels& kernels, 
                             one);
   conv2d_weight_grad_packed(packed_x.view, packed_gy.view, weight, {values_again.data(), Dtype::kFloat32, weight.nnz},
                             conv, three);
+  std::vector<float> plain_values = values, plain_again = values;
+  conv2d_weight_grad(x.view(), gy.view(), weight, {plain_values.data(), Dtype::kFloat32, weight.nnz}, conv, one);
+  conv2d_weight_grad(x.view(), gy.view(), weight, {plain_again.data(), Dtype::kFloat32, weight.nnz}, conv, three);
   bool close = true;
   for (std::size_t k = 0; k < sums.size(); ++k) {
-    close = close && near(values[k], sums[k], Dtype::kFloat32) &&
+    close = close && near(values[k], sums[k], Dtype::kFloat32) && near(plain_values[k], sums[k], Dtype::kFloat32) &&
             near(whole[static_cast<std::size_t>(problem.indices[k])], sums[k], Dtype::kFloat32);
   }
   CHECK(close, "weight gradients of " + what);
-  CHECK(whole == again && values == values_again, "weight gradients on any number of threads: " + what);
+  CHECK(whole == again && values == values_again && plain_values == plain_again,
+        "weight gradients on any number of threads: " + what);
 }
 
 }  // namespace
