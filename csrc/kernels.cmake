@@ -12,6 +12,7 @@ add_library(
   csrc/drive/batch_norm.cpp
   csrc/drive/levels.cpp
   csrc/drive/matrix_grad.cpp
+  csrc/drive/pixels.cpp
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp

@@ -28,12 +28,6 @@ void for_rows(const Packed& view, std::int64_t rows, int threads, const Body& bo
 
 }  // namespace
 
-bool is_linear(const Conv& conv, const Tensor& x, const Tensor& y) {
-  const bool one_pixel = x.h == 1 && x.w == 1 && y.h == 1 && y.w == 1;
-  const bool plain = conv.stride_h == 1 && conv.stride_w == 1 && conv.top + conv.bottom + conv.left + conv.right == 0;
-  return one_pixel && plain && conv.taps() == 1;
-}
-
 Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks) {
   Tensor part = tensor;
   const std::int64_t lanes = lanes_of(tensor.dtype);

@@ -38,9 +38,6 @@ struct Activations {
   Scratch<Cell> memory;
 };
 
-// A convolution of single pixels by single taps is a linear layer.
-bool is_linear(const Conv& conv, const Tensor& x, const Tensor& y);
-
 // The images of blocks [first, first + blocks).
 Tensor images_of(const Tensor& tensor, std::int64_t first, std::int64_t blocks);
 

@@ -1,63 +1,23 @@
 #include "drive/columns.hpp"
 
 #include <algorithm>
-#include <utility>
 
-#include "drive/activations.hpp"
+#include "drive/pixels.hpp"
 #include "runtime/threads.hpp"
 
 namespace mezzotint {
-namespace {
-
-// The pixels as images of one pixel, if they lie evenly apart.
-std::optional<Tensor> even_pixels(const Tensor& of) {
-  Tensor found = of;
-  found.n = found.h = found.w = 1;
-  const std::pair<std::int64_t, std::int64_t> axes[] = {{of.w, of.stride_w}, {of.h, of.stride_h}, {of.n, of.stride_n}};
-  for (const auto& [count, stride] : axes) {
-    if (count != 1 && found.n == 1) {
-      found.stride_n = stride;
-    } else if (count != 1 && stride != found.n * found.stride_n) {
-      return std::nullopt;
-    }
-    found.n *= count;
-  }
-  return found;
-}
-
-bool reads_each_pixel(const Conv& conv) {
-  return conv.taps() == 1 && conv.stride_h == 1 && conv.stride_w == 1 &&
-         conv.top + conv.bottom + conv.left + conv.right == 0;
-}
-
-}  // namespace
-
-bool Columns::reads(const Tensor& x) {
-  return x.stride_w == 1 || even_pixels(x);
-}
-
 Columns::Columns(const Tensor& x, const Conv& conv, Size out, const Context& with)
     : conv_(conv), out_(out), planes_(x) {
   if (x.stride_w != 1) {
-    const std::optional<Tensor> samples = even_pixels(x);
-    if (reads_each_pixel(conv)) {
-      samples_ = samples;
-      return;
-    }
-    const std::int64_t blocks = blocks_of(samples->n, x.dtype);
-    Packed packed = linear_layout(x.dtype, blocks, x.c);
+    Packed packed = linear_layout(x.dtype, blocks_of(x.n * x.h * x.w, x.dtype), x.c);
     memory_ = Scratch<Cell>(cells_of(packed));
     packed.data = memory_.get();
-    mezzotint::pack(*samples, by_block(packed), with);
+    pack_pixels(x, 0, by_block(packed), with);
     planes_.data = memory_.get();
+    planes_.stride_n = x.h * x.w;
     planes_.stride_c = packed.channel * lanes_of(x.dtype);
     planes_.stride_h = x.w;
     planes_.stride_w = 1;
-    planes_.stride_n = x.h * x.w;
-  }
-  if (reads_each_pixel(conv) && planes_.stride_h == planes_.w) {  // rows without an end
-    planes_.w = out_.w = planes_.h * planes_.w;
-    planes_.h = out_.h = 1;
   }
 }
 
@@ -106,9 +66,6 @@ void Columns::copy(std::int64_t feature, std::int64_t first, std::int64_t count,
 }
 
 void Columns::pack(std::int64_t first, const Packed& to, const Context& with) const {
-  if (samples_) {
-    return mezzotint::pack(images_of(*samples_, first, to.blocks), to, with);
-  }
   const std::int64_t room = to.blocks * lanes_of(to.dtype), begin = first * lanes_of(to.dtype);
   const std::int64_t count = std::min(room, planes_.n * out_.h * out_.w - begin);
   const auto fill = [&](auto element) {

@@ -1,9 +1,8 @@
-// How does a weight gradient fill its lanes where there are few images? With pixels: what a convolution reads for each
-// of its output pixels is a sample of a linear layer, whose features are the input channels and taps.
+// How do the windows of few images fill the lanes of cells? What a convolution reads for each of its output pixels is a
+// sample of a linear layer, whose features are the input channels and taps.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "core/packed.hpp"
 #include "core/tensor.hpp"
@@ -16,10 +15,7 @@ namespace mezzotint {
 // The samples are the output pixels of all images, one after the other; features are in the order of the weight's row.
 class Columns {
  public:
-  // Whether a tensor's pixels can be read: they lie in rows, or evenly apart, as with the channels last.
-  static bool reads(const Tensor& x);
-
-  // What `conv` reads of x for outputs of size `out`. x must outlive it.
+  // What `conv` reads of x, which has pixels (drive/pixels.hpp) and must outlive it, for outputs of size `out`.
   Columns(const Tensor& x, const Conv& conv, Size out, const Context& with);
 
   // Fills the blocks of a linear layer's activations (core/packed.hpp, by_block) from block `first` of the samples on;
@@ -36,9 +32,8 @@ class Columns {
 
   Conv conv_;
   Size out_;
-  std::optional<Tensor> samples_;  // in memory as they are wanted
-  Tensor planes_;                  // or in rows
-  Scratch<Cell> memory_;           // in here, where x has none
+  Tensor planes_;         // whose pixels lie in rows
+  Scratch<Cell> memory_;  // in here, where those of x do not
 };
 
 // The linear layer whose weight gradient is that of a convolution.

@@ -5,6 +5,7 @@
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/gathering.hpp"
+#include "drive/pixels.hpp"
 #include "drive/run.hpp"
 #include "drive/totals.hpp"
 #include "plan/expand.hpp"
@@ -149,26 +150,23 @@ Halo grad_halo(const Conv& conv, Size gx, Size gy) {
 
 void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tensor& gx, const Conv& conv,
                        const Context& with) {
-  const bool linear = is_linear(conv, gx, gy);
-  const std::int64_t blocks = blocks_of(gx.n, gx.dtype);
+  const Lanes lanes(conv, gy, gx);
+  const std::int64_t blocks = lanes.blocks(gx);
   if (blocks * gx.c * gx.h * gx.w == 0) {
     return;
   }
   const Halo halo = grad_halo(conv, {gx.h, gx.w}, {gy.h, gy.w});
-  const Packed one_gx = native_layout(gx.dtype, 1, gx.c, gx.h, gx.w, {});
-  const Packed one_gy = native_layout(gy.dtype, 1, gy.c, gy.h, gy.w, halo);
-  const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_gx) + cells_of(one_gy)) * kCellBytes);
-  const Activations packed_gx(gx.dtype, linear, step, gx.c, gx.h, gx.w, {});
-  const Activations packed_gy(gy.dtype, linear, step, gy.c, gy.h, gy.w, halo);
+  const std::int64_t step = blocks_at_a_time(blocks, lanes.bytes_of_block(gx, {}) + lanes.bytes_of_block(gy, halo));
+  const Activations packed_gx = lanes.activations(gx, step, {}), packed_gy = lanes.activations(gy, step, halo);
   const Axes axes_of_all = axes_of(conv, packed_gx.view, packed_gy.view);
   const Plan plan = plan_of(weight, conv, axes_of_all, packed_gy.view, false, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
     const Packed kernel_gx = packed_gx.for_kernels(count);
     const Packed kernel_gy = packed_gy.for_kernels(count);
-    pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
+    lanes.pack(gy, first, count, packed_gy, with);
     gather(plan, {}, kernel_gy, kernel_gx, conv, axes_of(conv, kernel_gx, kernel_gy), nullptr, with);
-    unpack(packed_gx.for_copies(count), images_of(gx, first, count), with);
+    lanes.unpack(packed_gx, first, count, gx, with);
   }
 }
 

@@ -1,7 +1,8 @@
-// How is the output of a sparse convolution computed? Pack a few blocks of images, gather, unpack.
+// How is the output of a sparse convolution computed? Pack a few blocks of images, or of pixels, gather, unpack.
 #include "drive/activations.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/gathering.hpp"
+#include "drive/pixels.hpp"
 #include "drive/run.hpp"
 #include "drive/totals.hpp"
 #include "drive/vectors.hpp"
@@ -69,24 +70,21 @@ void gather(const Plan& plan, const float* bias, const Epilogue& epilogue, const
 
 void conv2d_output(const Tensor& x, const SparseWeight& weight, const Vector& bias, const Tensor& y, const Conv& conv,
                    const Context& with) {
-  const bool linear = is_linear(conv, x, y);
-  const std::int64_t blocks = blocks_of(y.n, y.dtype);
+  const Lanes lanes(conv, x, y);
+  const std::int64_t blocks = lanes.blocks(y);
   if (blocks * y.c * y.h * y.w == 0) {
     return;
   }
   const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
-  const Packed one_x = native_layout(x.dtype, 1, x.c, x.h, x.w, padding);
-  const Packed one_y = native_layout(y.dtype, 1, y.c, y.h, y.w, {});
-  const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_y)) * kCellBytes);
-  const Activations packed_x(x.dtype, linear, step, x.c, x.h, x.w, padding);
-  const Activations packed_y(y.dtype, linear, step, y.c, y.h, y.w, {});
+  const std::int64_t step = blocks_at_a_time(blocks, lanes.bytes_of_block(x, padding) + lanes.bytes_of_block(y, {}));
+  const Activations packed_x = lanes.activations(x, step, padding), packed_y = lanes.activations(y, step, {});
   const Plan plan = plan_of(weight, conv, packed_x.view, packed_y.view, false, with);
   const Floats bias_floats(bias);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
-    pack(images_of(x, first, count), packed_x.for_copies(count), with);
+    lanes.pack(x, first, count, packed_x, with);
     gather(plan, bias_floats.get(), {}, packed_x.for_kernels(count), packed_y.for_kernels(count), conv, nullptr, with);
-    unpack(packed_y.for_copies(count), images_of(y, first, count), with);
+    lanes.unpack(packed_y, first, count, y, with);
   }
 }
 

@@ -1,12 +1,14 @@
 // How is the weight gradient at the nonzeros computed? Pack a few blocks of images of x and gy, or of their pixels, add
 // the sampled dot products, and convert the sums at the end.
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "drive/activations.hpp"
 #include "drive/columns.hpp"
 #include "drive/conv2d.hpp"
 #include "drive/matrix_grad.hpp"
+#include "drive/pixels.hpp"
 #include "drive/run.hpp"
 #include "drive/sums.hpp"
 #include "plan/expand.hpp"
@@ -102,10 +104,13 @@ class Gradient {
 };
 
 // Pixels fill the lanes, however few images there are; what a window reads is copied tap by tap.
-void add_columns(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
-                 const Context& with) {
-  const Conv linear = on_columns(conv), each{.out = conv.out, .in_per_group = conv.out};
-  const Columns of_x(x, conv, {gy.h, gy.w}, with), of_gy(gy, each, {gy.h, gy.w}, with);
+void add_pixels(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
+                const Context& with) {
+  const Conv linear = on_columns(conv);
+  std::optional<Columns> windows;
+  if (!reads_each_pixel(conv)) {
+    windows.emplace(x, conv, Size{gy.h, gy.w}, with);
+  }
   const std::int64_t blocks = blocks_of(gy.n * gy.h * gy.w, gy.dtype);
   const std::int64_t step = blocks_at_a_time(blocks, (linear.in() + gy.c) * kCellBytes);
   const Activations packed_x(x.dtype, true, step, linear.in(), 1, 1, {});
@@ -113,8 +118,9 @@ void add_columns(const Tensor& x, const Tensor& gy, const SparseWeight& weight, 
   const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, linear, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
-    of_x.pack(first, packed_x.for_copies(count), with);
-    of_gy.pack(first, packed_gy.for_copies(count), with);
+    const Packed to = packed_x.for_copies(count);
+    windows ? windows->pack(first, to, with) : pack_pixels(x, first, to, with);
+    pack_pixels(gy, first, packed_gy.for_copies(count), with);
     gradient.add(packed_x.for_kernels(count), packed_gy.for_kernels(count));
   }
   gradient.finish();
@@ -150,9 +156,9 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
     return SumsOf(gvalues, 1, with.threads).finish(with.threads);
   }
   const std::int64_t lanes = blocks_of(gy.n, gy.dtype) * lanes_of(gy.dtype);
-  const bool columns = conv.taps() == 1 || lanes >= kEmptyLanes * gy.n;
-  columns&& Columns::reads(x) && Columns::reads(gy) ? add_columns(x, gy, weight, gvalues, conv, with)
-                                                    : add_images(x, gy, weight, gvalues, conv, with);
+  const bool of_pixels = conv.taps() == 1 || lanes >= kEmptyLanes * gy.n;
+  of_pixels&& has_pixels(x) && has_pixels(gy) ? add_pixels(x, gy, weight, gvalues, conv, with)
+                                              : add_images(x, gy, weight, gvalues, conv, with);
 }
 
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,

@@ -307,6 +307,18 @@ def test_the_lanes_of_weight_gradients_are_full_at_any_batch(
     assert launch.decide(layer(batch, "sparse_conv2d_weight_grad")).kernel.name == "native"
 
 
+@pytest.mark.parametrize("batch", [1, 8, 32])
+def test_the_lanes_of_pointwise_layers_are_full_at_any_batch(batch: int) -> None:
+    attrs = (("weight_shape", (256, 256, 1, 1)), ("stride", (1, 1)), ("padding", (0, 0, 0, 0)), *problem(0.1).attrs[3:])
+    shapes = (("x", (batch, 256, 14, 14)), *layer(batch).shapes[1:])
+    pointwise = replace(layer(batch), shapes=shapes, attrs=attrs)
+    with native.using_isa("portable"):
+        assert launch.decide(pointwise).kernel.name == "native"
+        strided = tuple((name, (2, 2) if name == "stride" else value) for name, value in attrs)
+        wanted = "native" if batch == 32 else "scatter"
+        assert launch.decide(replace(pointwise, attrs=strided)).kernel.name == wanted
+
+
 def test_a_matrix_unit_leaves_outputs_of_the_plain_layout_to_dense_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "has_matrix_unit", lambda: True)
     assert launch.decide(layer(32)).kernel.name == "scatter"

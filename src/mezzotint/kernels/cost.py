@@ -30,7 +30,7 @@ SCATTERING = 8.0
 MATRIX_UNIT = 6.5
 #: Time of a multiply-add of a native kernel that multiplies zeros as well on the unit, in dense ones.
 ON_THE_UNIT = 1.1
-#: Lanes for each image from which on a native weight gradient takes pixels for lanes (``csrc/drive/columns.hpp``).
+#: Lanes for each image from which on a native weight gradient copies windows (``csrc/drive/columns.hpp``).
 EMPTY_LANES = 2.0
 #: Time of a multiply-add on a nonzero whose activation a GPU gathers, in dense ones, by the bytes of the type that the
 #: dense kernel multiplies in. Counted from instructions per multiply-add against those of tensor cores, not measured.
@@ -76,15 +76,19 @@ def _weights(problem: Problem) -> int:
 
 
 def _packed(problem: Problem) -> tuple[float, float]:
-    """The lanes for each image or pixel, and the activations that are copied."""
+    """The lanes for each image, or each pixel where pixels fill them, and the activations that are copied."""
     shapes = {name: problem.shape(name) for name, _ in problem.shapes if name in ("x", "gy")}
     of_output = shapes["gy"] if "gy" in shapes else shapes["x"]
-    waste = wasted_lanes(of_output[0], problem.dtype)
-    taps = math.prod(problem.attr("weight_shape")[2:])
-    if len(shapes) == 2 and (taps == 1 or waste >= EMPTY_LANES):  # a weight gradient: pixels fill the lanes
-        pixels = of_output[0] * math.prod(of_output[2:])
-        return wasted_lanes(pixels, problem.dtype), float(pixels * (shapes["x"][1] * taps + of_output[1]))
-    return waste, float(sum(math.prod(shape) for shape in shapes.values()))
+    activations = float(sum(math.prod(shape) for shape in shapes.values()))
+    images = wasted_lanes(of_output[0], problem.dtype)
+    count = of_output[0] * math.prod(of_output[2:])
+    pixels = wasted_lanes(count, problem.dtype)
+    attrs, taps = dict(problem.attrs), math.prod(problem.attr("weight_shape")[2:])
+    if taps == 1 and max(attrs.get("stride", ()), default=1) == 1 and not any(attrs.get("padding", ())):
+        return pixels, activations
+    if len(shapes) == 2 and (taps == 1 or images >= EMPTY_LANES):  # of a weight gradient, windows are copied
+        return pixels, float(count * (shapes["x"][1] * taps + of_output[1]))
+    return images, activations
 
 
 def _multiply_adds(problem: Problem) -> float:
