@@ -165,7 +165,7 @@ def lower(model: nn.Module, example_input: Any = None, *, layout: str = "auto") 
             convolutions (batch norm, ReLU, residual adds) is fused into them; everything else runs as it was.
         example_input: a tensor, or a tuple of positional arguments, that decides what can be lowered; other batch and
             image sizes work too. Without one, the first call's inputs decide.
-        layout: "auto": batches that would cost more in the native layout than dense run in the plain one;
+        layout: "auto": batches that would cost more in the native layout than in the plain one run in that;
             "native": whatever the batch.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Does the native layout pay for a batch? A model's convolutions in it against the same ones dense, by a fixed rule.
+"""Does the native layout pay for a batch? A model's convolutions in it against the same in the plain one, by a rule.
 
 A cell of the native layout holds 16 images of float32 or 32 of a 16-bit type; a batch that fills a part of it costs as
 much as a full one. So small batches and high densities are left to the plain layout, whose launcher decides for each
-layer and direction.
+layer and direction: pointwise layers are sparse there at any batch, windows dense.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 
 from mezzotint.kernels import native as native_library
 from mezzotint.kernels.cost import SPARSE_PENALTY, wasted_lanes
-from mezzotint.lowering.plan import Plan, conv_layer
+from mezzotint.lowering.plan import Plan, conv_layer, padding_of
 from mezzotint.sparse import SparseConv2d
 
 #: What a native convolution and the passes around it cost beside the nonzeros, in dense multiply-adds. Taken from
 #: ResNet-50 on two Zen 4 cores, batches of 4 to 64 at densities of 0.05 to 0.2.
 BESIDE = 0.07
+#: What a pointwise convolution costs in the plain layout beside the nonzeros: the copying of activations.
+PLAIN_BESIDE = 0.15
 #: On a matrix unit, in BF16: what they cost at any density, since zeros are multiplied as well, and what they cost at
 #: least; in terms of the plain layout, which scatters weights at every call. ResNet-50 on two cores of a Xeon with AMX.
 MATRIX = 0.35
@@ -32,21 +34,26 @@ class Worth:
 
     Attributes:
         native: in the native layout, the lanes that stay empty included.
+        plain: in the plain layout.
         dense: of the dense convolutions.
     """
 
     native: float
+    plain: float
     dense: float
 
     @property
     def pays(self) -> bool:
         """Whether the native layout costs less."""
-        return self.native < self.dense
+        return self.native < self.plain
 
     def in_words(self, batch: int) -> str:
         """Why the plain layout was taken."""
-        ratio = self.native / max(self.dense, 1.0)
-        return f"a batch of {batch} would cost {ratio:.1f} times its dense multiply-adds in the native layout"
+        native, plain = (cost / max(self.dense, 1.0) for cost in (self.native, self.plain))
+        return (
+            f"a batch of {batch} would cost {native:.1f} times its dense multiply-adds in the native layout,"
+            f" {plain:.1f} times in the plain one"
+        )
 
 
 def convolutions_of(plan: Plan, modules: torch.nn.Module) -> tuple[tuple[SparseConv2d, int], ...]:
@@ -62,15 +69,19 @@ def convolutions_of(plan: Plan, modules: torch.nn.Module) -> tuple[tuple[SparseC
 
 def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: torch.dtype) -> Worth:
     """What ``batch`` images of ``dtype`` cost; the layers' densities are read as they are now."""
-    native = dense = 0.0
+    on_unit = dtype == torch.bfloat16 and native_library.has_matrix_unit()
+    native = plain = dense = 0.0
     for layer, pixels in convolutions:
-        native += layer.nnz * pixels
-        dense += layer.pattern.numel * pixels
-    if dtype == torch.bfloat16 and native_library.has_matrix_unit():
-        cost = min(native * SPARSE_PENALTY + dense * MATRIX_BESIDE, dense * MATRIX)
-    else:
-        cost = native * SPARSE_PENALTY + dense * BESIDE
-    return Worth(cost * wasted_lanes(batch, dtype), dense)
+        nonzeros, weights = SPARSE_PENALTY * layer.nnz * pixels, layer.pattern.numel * pixels
+        native += nonzeros
+        dense += weights
+        plain += min(nonzeros + weights * PLAIN_BESIDE, weights) if _is_pointwise(layer) and not on_unit else weights
+    cost = min(native + dense * MATRIX_BESIDE, dense * MATRIX) if on_unit else native + dense * BESIDE
+    return Worth(cost * wasted_lanes(batch, dtype), plain, dense)
+
+
+def _is_pointwise(layer: SparseConv2d) -> bool:
+    return all(size == 1 for size in (*layer.kernel_size, *layer.stride)) and not any(padding_of(layer))
 
 
 def layer_pays(density: float) -> bool:
