@@ -156,7 +156,7 @@ void conv2d_input_grad(const Tensor& gy, const SparseWeight& weight, const Tenso
     return;
   }
   const Halo halo = grad_halo(conv, {gx.h, gx.w}, {gy.h, gy.w});
-  const std::int64_t step = blocks_at_a_time(blocks, lanes.bytes_of_block(gx, {}) + lanes.bytes_of_block(gy, halo));
+  const std::int64_t step = lanes.step(gy, halo, gx, {});
   const Activations packed_gx = lanes.activations(gx, step, {}), packed_gy = lanes.activations(gy, step, halo);
   const Axes axes_of_all = axes_of(conv, packed_gx.view, packed_gy.view);
   const Plan plan = plan_of(weight, conv, axes_of_all, packed_gy.view, false, with);

@@ -76,7 +76,7 @@ void conv2d_output(const Tensor& x, const SparseWeight& weight, const Vector& bi
     return;
   }
   const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
-  const std::int64_t step = blocks_at_a_time(blocks, lanes.bytes_of_block(x, padding) + lanes.bytes_of_block(y, {}));
+  const std::int64_t step = lanes.step(x, padding, y, {});
   const Activations packed_x = lanes.activations(x, step, padding), packed_y = lanes.activations(y, step, {});
   const Plan plan = plan_of(weight, conv, packed_x.view, packed_y.view, false, with);
   const Floats bias_floats(bias);

@@ -112,7 +112,7 @@ void add_pixels(const Tensor& x, const Tensor& gy, const SparseWeight& weight, c
     windows.emplace(x, conv, Size{gy.h, gy.w}, with);
   }
   const std::int64_t blocks = blocks_of(gy.n * gy.h * gy.w, gy.dtype);
-  const std::int64_t step = blocks_at_a_time(blocks, (linear.in() + gy.c) * kCellBytes);
+  const std::int64_t step = pixel_blocks_at_a_time(blocks, (linear.in() + gy.c) * kCellBytes);
   const Activations packed_x(x.dtype, true, step, linear.in(), 1, 1, {});
   const Activations packed_gy(gy.dtype, true, step, gy.c, 1, 1, {});
   const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, linear, with);

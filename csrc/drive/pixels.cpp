@@ -63,6 +63,10 @@ bool has_pixels(const Tensor& tensor) {
   return tensor.stride_w == 1 || even_pixels(tensor);
 }
 
+std::int64_t pixel_blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes) {
+  return blocks_at_a_time(blocks, block_bytes) | 1;
+}
+
 void pack_pixels(const Tensor& from, std::int64_t first, const Packed& to, const Context& with) {
   if (from.stride_w != 1) {
     return pack(images_of(*even_pixels(from), first, to.blocks), to, with);

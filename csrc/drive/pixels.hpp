@@ -9,6 +9,7 @@
 #include "core/tensor.hpp"
 #include "drive/activations.hpp"
 #include "drive/context.hpp"
+#include "plan/tiles.hpp"
 
 namespace mezzotint {
 
@@ -25,6 +26,10 @@ bool has_pixels(const Tensor& tensor);
 void pack_pixels(const Tensor& from, std::int64_t first, const Packed& to, const Context& with);
 void unpack_pixels(const Packed& from, std::int64_t first, const Tensor& to, const Context& with);
 
+// Blocks of pixels that are packed at a time, where a block takes so many bytes: an odd number, so that channels do not
+// share the sets of a cache.
+std::int64_t pixel_blocks_at_a_time(std::int64_t blocks, std::int64_t block_bytes);
+
 // What fills the lanes in a call on two tensors: the pixels of all images, or the images.
 class Lanes {
  public:
@@ -38,8 +43,14 @@ class Lanes {
   [[nodiscard]] Activations activations(const Tensor& of, std::int64_t blocks, const Halo& halo) const {
     return {of.dtype, pixels_, blocks, of.c, of.h, of.w, halo};
   }
-  [[nodiscard]] std::int64_t bytes_of_block(const Tensor& of, const Halo& halo) const {
-    return (pixels_ ? of.c : cells_of(native_layout(of.dtype, 1, of.c, of.h, of.w, halo))) * kCellBytes;
+  // Blocks that are packed at a time.
+  [[nodiscard]] std::int64_t step(const Tensor& x, const Halo& halo_x, const Tensor& y, const Halo& halo_y) const {
+    if (pixels_) {
+      return pixel_blocks_at_a_time(blocks(y), (x.c + y.c) * kCellBytes);
+    }
+    const std::int64_t cells = cells_of(native_layout(x.dtype, 1, x.c, x.h, x.w, halo_x)) +
+                               cells_of(native_layout(y.dtype, 1, y.c, y.h, y.w, halo_y));
+    return blocks_at_a_time(blocks(y), cells * kCellBytes);
   }
   void pack(const Tensor& from, std::int64_t first, std::int64_t count, const Activations& to,
             const Context& with) const {
