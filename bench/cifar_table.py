@@ -5,9 +5,9 @@ Three parts, each with a recipe of ``configs/fast``:
 * ``methods``: Wide ResNet 16-2, dense, and static, SET, RigL, GMP and sparse momentum at density 0.1.
 * ``minutes``: the sparse networks of ``methods`` again, for twice as many epochs: what they reach in the minutes that
   the dense network takes for its twelve (two cores, 56 and 29 seconds an epoch). GMP begins dense and gains less time.
-* ``clock``: Wide ResNet 28-2, dense, sparse momentum and GraNet at density 0.1 for the same number of epochs; also the
-  minutes until the test accuracy first is within one point of the dense network's last. (GraNet begins at half density
-  and prunes down to a tenth over three quarters of the training.)
+* ``clock``: Wide ResNet 28-2, dense, sparse momentum, GraNet and falling momentum at density 0.1 for the same number of
+  epochs; also the minutes until the test accuracy first is within one point of the dense network's last. (The last two
+  begin at half density and prune down to a tenth over three quarters of the training.)
 
 A run takes from six minutes to an hour, so finished runs are kept in ``bench/results/cifar_table.json`` and not trained
 again, those of other days and machines included; an unfinished one goes on where it was stopped. Several processes can
@@ -73,7 +73,7 @@ PARTS = {
     "clock": Part(
         recipe="cifar10_wrn28_2",
         title="CIFAR-10, Wide ResNet 28-2, density 0.1, BF16",
-        methods=("sparse_momentum", "granet"),
+        methods=("sparse_momentum", "granet", "falling_momentum"),
     ),
 }
 
@@ -122,7 +122,8 @@ def row_of(cell: Cell, folder: Path) -> Row:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     epochs = [line for line in lines if line["kind"] == "epoch"]
-    timings = [json.loads(line) for line in (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+    timings = [line for line in lines if "step" in line]
     steps = summary["steps"] // len(epochs)
     # Medians: what the machine lent to something else for a while does not count.
     of_epochs = [

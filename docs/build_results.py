@@ -295,6 +295,10 @@ def startup(content: Content) -> str:
 
 NO_AMX = "Its virtual machine hides AMX: dense BF16 takes half as long again as dense FP32 there."
 AMX = "Both sides multiply matrices there, ours zeros as well: from a density of some six percent on (decision 0045)."
+SMALL = "Where images are few, pixels fill the lanes of pointwise layers and of weight gradients (decision 0048)."
+SMALL_XEON = (
+    "The same machine, both sides without the unit (ONEDNN_MAX_CPU_ISA, MEZZOTINT_ISA): what a CPU without it gains."
+)
 
 #: File -> heading, what it is about, and how it is told.
 SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
@@ -305,6 +309,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_resnet50_xeon": ("Training step, ResNet-50, on a Xeon", NO_AMX, steps),
     "step_wrn_28_2_xeon": ("Training step, WRN-28-2, on a Xeon", "", steps),
     "step_resnet50_amx": ("Training step, ResNet-50, on a Xeon with AMX", AMX, steps),
+    "step_resnet50_small_amx": ("Training step, ResNet-50, small batches, on a Xeon with AMX", SMALL, steps),
+    "step_resnet50_small_xeon": ("Training step, ResNet-50, small batches, its AMX switched off", SMALL_XEON, steps),
     "step_wrn_28_2_amx": ("Training step, WRN-28-2, on a Xeon with AMX", "", steps),
     "step_wrn_28_2_batches": ("Training step, WRN-28-2, by batch", "Small batches leave lanes empty.", steps),
     "eval_resnet50": ("Evaluation, ResNet-50", "Through `mezzotint.lowering.lower`.", steps),
