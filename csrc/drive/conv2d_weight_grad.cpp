@@ -1,7 +1,6 @@
 // How is the weight gradient at the nonzeros computed? Pack a few blocks of images of x and gy, or of their pixels, add
 // the sampled dot products, and convert the sums at the end.
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 #include "drive/activations.hpp"
@@ -68,7 +67,7 @@ class Gradient {
         with_(with),
         whole_(MatrixGrad::pays(conv, weight.nnz, x.dtype, with)),
         band_(choose_band(conv, gy.height, gy.width, weight.nnz)),
-        sums_(gvalues, whole_ ? MatrixGrad(x, gy, conv, most_chunks(gy)).chunks() : 1, with.threads) {
+        sums_(gvalues, whole_ ? MatrixGrad::chunks_for(gy, conv, most_chunks(gy)) : 1, with.threads) {
     if (whole_) {
       starts_ = starts_of_rows(weight, conv);
     } else {
@@ -103,14 +102,27 @@ class Gradient {
   std::vector<std::int32_t> starts_;
 };
 
-// Pixels fill the lanes, however few images there are; what a window reads is copied tap by tap.
-void add_pixels(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
-                const Context& with) {
-  const Conv linear = on_columns(conv);
-  std::optional<Columns> windows;
-  if (!reads_each_pixel(conv)) {
-    windows.emplace(x, conv, Size{gy.h, gy.w}, with);
+void add_lanes(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
+               const Context& with) {
+  const Lanes lanes(conv, x, gy);
+  const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
+  const std::int64_t blocks = lanes.blocks(gy), step = lanes.step(x, padding, gy, {});
+  const Activations packed_x = lanes.activations(x, step, padding), packed_gy = lanes.activations(gy, step, {});
+  const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, conv, with);
+  for (std::int64_t first = 0; first < blocks; first += step) {
+    const std::int64_t count = std::min(step, blocks - first);
+    lanes.pack(x, first, count, packed_x, with);
+    lanes.pack(gy, first, count, packed_gy, with);
+    gradient.add(packed_x.for_kernels(count), packed_gy.for_kernels(count));
   }
+  gradient.finish();
+}
+
+// Pixels fill the lanes, however few images there are; what a window reads is copied tap by tap.
+void add_columns(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
+                 const Context& with) {
+  const Conv linear = on_columns(conv);
+  const Columns columns(x, conv, {gy.h, gy.w}, with);
   const std::int64_t blocks = blocks_of(gy.n * gy.h * gy.w, gy.dtype);
   const std::int64_t step = pixel_blocks_at_a_time(blocks, (linear.in() + gy.c) * kCellBytes);
   const Activations packed_x(x.dtype, true, step, linear.in(), 1, 1, {});
@@ -118,31 +130,18 @@ void add_pixels(const Tensor& x, const Tensor& gy, const SparseWeight& weight, c
   const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, linear, with);
   for (std::int64_t first = 0; first < blocks; first += step) {
     const std::int64_t count = std::min(step, blocks - first);
-    const Packed to = packed_x.for_copies(count);
-    windows ? windows->pack(first, to, with) : pack_pixels(x, first, to, with);
+    columns.pack(first, packed_x.for_copies(count), with);
     pack_pixels(gy, first, packed_gy.for_copies(count), with);
     gradient.add(packed_x.for_kernels(count), packed_gy.for_kernels(count));
   }
   gradient.finish();
 }
 
-void add_images(const Tensor& x, const Tensor& gy, const SparseWeight& weight, const Vector& gvalues, const Conv& conv,
-                const Context& with) {
-  const Halo padding{conv.top, conv.bottom, conv.left, conv.right};
-  const Packed one_x = native_layout(x.dtype, 1, x.c, x.h, x.w, padding);
-  const Packed one_gy = native_layout(gy.dtype, 1, gy.c, gy.h, gy.w, {});
-  const std::int64_t blocks = blocks_of(gy.n, gy.dtype);
-  const std::int64_t step = blocks_at_a_time(blocks, (cells_of(one_x) + cells_of(one_gy)) * kCellBytes);
-  const Activations packed_x(x.dtype, false, step, x.c, x.h, x.w, padding);
-  const Activations packed_gy(gy.dtype, false, step, gy.c, gy.h, gy.w, {});
-  const Gradient gradient(packed_x.view, packed_gy.view, weight, gvalues, conv, with);
-  for (std::int64_t first = 0; first < blocks; first += step) {
-    const std::int64_t count = std::min(step, blocks - first);
-    pack(images_of(x, first, count), packed_x.for_copies(count), with);
-    pack(images_of(gy, first, count), packed_gy.for_copies(count), with);
-    gradient.add(packed_x.for_kernels(count), packed_gy.for_kernels(count));
-  }
-  gradient.finish();
+// Whether to: pixels that are all read need no copies, and many images fill the lanes themselves.
+bool by_columns(const Tensor& x, const Tensor& gy, const Conv& conv) {
+  const std::int64_t lanes = blocks_of(gy.n, gy.dtype) * lanes_of(gy.dtype);
+  const bool pays = conv.taps() == 1 || lanes >= kEmptyLanes * gy.n;
+  return !reads_each_pixel(conv) && pays && has_pixels(x) && has_pixels(gy);
 }
 
 }  // namespace
@@ -155,10 +154,8 @@ void conv2d_weight_grad(const Tensor& x, const Tensor& gy, const SparseWeight& w
   if (gy.n * gy.c * gy.h * gy.w == 0) {
     return SumsOf(gvalues, 1, with.threads).finish(with.threads);
   }
-  const std::int64_t lanes = blocks_of(gy.n, gy.dtype) * lanes_of(gy.dtype);
-  const bool of_pixels = conv.taps() == 1 || lanes >= kEmptyLanes * gy.n;
-  of_pixels&& has_pixels(x) && has_pixels(gy) ? add_pixels(x, gy, weight, gvalues, conv, with)
-                                              : add_images(x, gy, weight, gvalues, conv, with);
+  const auto add = by_columns(x, gy, conv) ? &add_columns : &add_lanes;
+  add(x, gy, weight, gvalues, conv, with);
 }
 
 void conv2d_weight_grad_packed(const Packed& x, const Packed& gy, const SparseWeight& weight, const Vector& gvalues,

@@ -18,7 +18,19 @@ std::int64_t outs_at_once(const Conv& conv) {
   return std::clamp(fitting / kMatrixOuts * kMatrixOuts, kMatrixOuts, kOuts);
 }
 
+std::int64_t passes_of(const Conv& conv) {
+  return divide_up(conv.out, outs_at_once(conv));
+}
+
+std::int64_t tiles_of(const Packed& gy) {
+  return gy.blocks * gy.height * divide_up(gy.width, matrix_tile(gy.width).columns);
+}
+
 }  // namespace
+
+std::int64_t MatrixGrad::chunks_for(const Packed& gy, const Conv& conv, std::int64_t most) {
+  return std::clamp<std::int64_t>(divide_up(kTasks, passes_of(conv)), 1, std::min(tiles_of(gy), most));
+}
 
 bool MatrixGrad::takes(const Conv& conv, Dtype dtype, const Context& with) {
   return with.kernels.matrices && dtype == Dtype::kBFloat16 && conv.groups == 1 && conv.out % kMatrixOuts == 0 &&
@@ -74,9 +86,9 @@ MatrixGrad::MatrixGrad(const Packed& x, const Packed& gy, const Conv& conv, std:
                          static_cast<std::int32_t>(within)});
     }
   }
-  passes_ = divide_up(conv.out, outs_at_once(conv));
-  tiles_ = gy.blocks * gy.height * divide_up(gy.width, job_.tile_columns);
-  chunks_ = std::clamp<std::int64_t>(divide_up(kTasks, passes_), 1, std::min(tiles_, most_chunks));
+  passes_ = passes_of(conv);
+  tiles_ = tiles_of(gy);
+  chunks_ = chunks_for(gy, conv, most_chunks);
 }
 
 void MatrixGrad::compute(const Context& with, std::int64_t first, std::int64_t last, std::int64_t chunk,

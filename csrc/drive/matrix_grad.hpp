@@ -29,6 +29,9 @@ class MatrixGrad {
   // Whether the sums of all outputs are one task's.
   static bool at_once(const Conv& conv);
 
+  // Into how many chunks of the images, at most `most`, the sums are parted.
+  static std::int64_t chunks_for(const Packed& gy, const Conv& conv, std::int64_t most);
+
   MatrixGrad(const MatrixGrad&) = delete;
   MatrixGrad& operator=(const MatrixGrad&) = delete;
   // `most_chunks`: of the images, whose sums are kept apart.

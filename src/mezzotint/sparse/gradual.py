@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
 
 from mezzotint.errors import InputError, message
+from mezzotint.sparse.goal import given_goal
+from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.schedule import Schedule
 
 
@@ -62,6 +67,28 @@ class Descent:
                     allowed="at least one update between the beginning of pruning and the last interval",
                 )
             )
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        schedule: Schedule,
+        *,
+        goal: Mapping[str, int] | None,
+        density: float | Mapping[str, float] | None,
+        distribution: str,
+        begin: float,
+        end: float,
+    ) -> Descent:
+        """From what the sparse layers of ``model`` have to a goal that is given by layer or as a density."""
+        first = {name: layer.nnz for name, layer in sparse_layers(model).items()}
+        wanted = given_goal(model, goal, density, distribution)
+        return cls(first=first, goal=wanted, schedule=schedule, begin=begin, end=end)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For ``Rules.settings``."""
+        return {"goal": self.goal, "first": self.first, "begin": self.begin, "end_of_pruning": self.end}
 
     def targets(self, step: int) -> dict[str, int]:
         """Layer -> nonzeros after an update that ends after ``step`` steps."""

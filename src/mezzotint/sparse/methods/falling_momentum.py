@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import Descent
-from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.prune import fraction_counts, prune_counts
 from mezzotint.sparse.redistribute import grow_counts, importance, mean_momentum
 from mezzotint.sparse.rules import Decision, Occasion, Rules
@@ -88,9 +86,9 @@ class FallingMomentum(DynamicTopology):
             window=window,
             stagger=stagger,
         )
-        goal = given_goal(model, goal, density, distribution)
-        first = {name: layer.nnz for name, layer in sparse_layers(model).items()}
-        self._descent = Descent(first=first, goal=goal, schedule=schedule, begin=begin, end=end)
+        self._descent = Descent.of(
+            model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end
+        )
 
         def decided(views: Sequence[LayerView], occasion: Occasion) -> Decision:
             targets = self._descent.targets(occasion.step)
@@ -101,7 +99,7 @@ class FallingMomentum(DynamicTopology):
             decide=decided,
             evidence="momentum",
             reads_momentum=True,
-            settings={"goal": goal, "first": first, "begin": begin, "end_of_pruning": end},
+            settings=self._descent.settings,
         )
         super().__init__(model, optimizer, schedule, rules)
 

@@ -12,9 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import NotRegistered, message, suggest
-from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import Descent
-from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.prune import global_counts
 from mezzotint.sparse.rules import Decision, Occasion, Rules, swap_in_place
 from mezzotint.sparse.schedule import Schedule
@@ -70,9 +68,9 @@ class GMP(DynamicTopology):
         if scope not in SCOPES:
             raise NotRegistered(message("scope", received=scope, allowed=", ".join(SCOPES)) + suggest(scope, SCOPES))
         schedule = Schedule(interval=interval, total_steps=total_steps)
-        goal = given_goal(model, goal, density, distribution)
-        first = {name: layer.nnz for name, layer in sparse_layers(model).items()}
-        self._descent = Descent(first=first, goal=goal, schedule=schedule, begin=begin, end=end)
+        self._descent = Descent.of(
+            model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end
+        )
 
         def decided(views: Sequence[LayerView], occasion: Occasion) -> Decision:
             return decide(views, self._descent.targets(occasion.step), scope)
@@ -80,7 +78,7 @@ class GMP(DynamicTopology):
         rules = Rules(
             name="gmp",
             decide=decided,
-            settings={"goal": goal, "first": first, "begin": begin, "end_of_pruning": end, "scope": scope},
+            settings={**self._descent.settings, "scope": scope},
         )
         super().__init__(model, optimizer, schedule, rules)
 

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import Descent
-from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.prune import fraction_of
 from mezzotint.sparse.rules import Decision, Occasion, Rules, swap_in_place
 from mezzotint.sparse.schedule import Schedule
@@ -73,9 +71,9 @@ class GraNet(DynamicTopology):
             window=window,
             final_rate=0.0,
         )
-        goal = given_goal(model, goal, density, distribution)
-        first = {name: layer.nnz for name, layer in sparse_layers(model).items()}
-        self._descent = Descent(first=first, goal=goal, schedule=schedule, begin=begin, end=end)
+        self._descent = Descent.of(
+            model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end
+        )
 
         def decided(views: Sequence[LayerView], occasion: Occasion) -> Decision:
             return decide(views, self._descent.targets(occasion.step), occasion.rate)
@@ -84,7 +82,7 @@ class GraNet(DynamicTopology):
             name="granet",
             decide=decided,
             evidence="gradient",
-            settings={"goal": goal, "first": first, "begin": begin, "end_of_pruning": end},
+            settings=self._descent.settings,
         )
         super().__init__(model, optimizer, schedule, rules)
 
