@@ -5,6 +5,7 @@
 #include "bindings/arguments.hpp"
 #include "bindings/engine.hpp"
 #include "bindings/images.hpp"
+#include "bindings/notes.hpp"
 #include "drive/activations.hpp"
 #include "drive/batch_norm.hpp"
 #include "drive/conv2d.hpp"
@@ -44,23 +45,26 @@ void weight_grad(const TensorArgument& x, const TensorArgument& gy, const Tensor
 }
 
 void pack_tensor(const TensorArgument& x, const PackedArgument& packed, int threads) {
+  const Tensor from = tensor_of(x);
   const Packed to = packed_of(packed, "packed");
-  if (tensor_of(x).dtype != to.dtype) {
+  if (from.dtype != to.dtype) {
     throw InvalidInput("pack: received a tensor of another type than the packed one; allowed: the same type");
   }
-  pack(tensor_of(x), to, on(threads));
+  do_or_note([=, with = on(threads)] { pack(from, to, with); });
 }
 
 void unpack_tensor(const PackedArgument& packed, const TensorArgument& y, int threads) {
   const Packed from = packed_of(packed, "packed");
-  if (tensor_of(y).dtype != from.dtype) {
+  const Tensor to = tensor_of(y);
+  if (to.dtype != from.dtype) {
     throw InvalidInput("unpack: received a tensor of another type than the packed one; allowed: the same type");
   }
-  unpack(from, tensor_of(y), on(threads));
+  do_or_note([=, with = on(threads)] { unpack(from, to, with); });
 }
 
-void repack(const PackedArgument& from, const PackedArgument& to, int threads) {
-  copy_packed(packed_of(from, "from"), packed_of(to, "to"), threads);
+void repack(const PackedArgument& source, const PackedArgument& target, int threads) {
+  const Packed from = packed_of(source, "source"), to = packed_of(target, "target");
+  do_or_note([=] { copy_packed(from, to, threads); });
 }
 
 // batch: images in the result; the lanes behind them and its halo become zero.
@@ -68,31 +72,37 @@ void output_packed(const PackedArgument& x, const TensorArgument& values, const 
                    const Optional& bias, const EpilogueArgument& epilogue, const PackedArgument& y,
                    const ConvArgument& conv, std::int64_t batch, const Optional& totals, int threads) {
   const Packed from = packed_of(x, "x"), to = packed_of(y, "y");
-  conv2d_output_packed(from, weight_of(values, indices, {}, from.dtype), floats_of(bias, "bias"), epilogue_of(epilogue),
-                       to, conv_of(conv), totals_of(totals, to.channels), on(threads));
-  clear_borders(to, batch, threads);
+  do_or_note([=, weight = weight_of(values, indices, {}, from.dtype), shift = floats_of(bias, "bias"),
+              rest = epilogue_of(epilogue), of = conv_of(conv), sums = totals_of(totals, to.channels),
+              with = on(threads)] {
+    conv2d_output_packed(from, weight, shift, rest, to, of, sums, with);
+    clear_borders(to, batch, threads);
+  });
 }
 
 void input_grad_packed(const PackedArgument& gy, const TensorArgument& values, const TensorArgument& indices,
                        const TensorArgument& transposed, const EpilogueArgument& epilogue, const PackedArgument& gx,
                        const ConvArgument& conv, std::int64_t batch, const Optional& totals, int threads) {
   const Packed from = packed_of(gy, "gy"), to = packed_of(gx, "gx");
-  conv2d_input_grad_packed(from, weight_of(values, indices, transposed, from.dtype), epilogue_of(epilogue), to,
-                           conv_of(conv), totals_of(totals, to.channels), on(threads));
-  clear_borders(to, batch, threads);
+  do_or_note([=, weight = weight_of(values, indices, transposed, from.dtype), rest = epilogue_of(epilogue),
+              of = conv_of(conv), sums = totals_of(totals, to.channels), with = on(threads)] {
+    conv2d_input_grad_packed(from, weight, rest, to, of, sums, with);
+    clear_borders(to, batch, threads);
+  });
 }
 
 void weight_grad_packed(const PackedArgument& x, const PackedArgument& gy, const TensorArgument& indices,
                         const TensorArgument& gvalues, const ConvArgument& conv, int threads) {
-  conv2d_weight_grad_packed(packed_of(x, "x"), packed_of(gy, "gy"), weight_of(gvalues, indices, {}, Dtype::kFloat32),
-                            vector_of(gvalues), conv_of(conv), on(threads));
+  do_or_note([from = packed_of(x, "x"), grad = packed_of(gy, "gy"),
+              weight = weight_of(gvalues, indices, {}, Dtype::kFloat32), to = vector_of(gvalues), of = conv_of(conv),
+              with = on(threads)] { conv2d_weight_grad_packed(from, grad, weight, to, of, with); });
 }
 
 void dense_grad_packed(const PackedArgument& x, const PackedArgument& gy, const TensorArgument& gradient,
                        const ConvArgument& conv, bool paired, int threads) {
   const Conv of = conv_of(conv);
-  conv2d_dense_grad_packed(packed_of(x, "x"), packed_of(gy, "gy"), dense_weight_of(gradient, of, "gradient"), of,
-                           paired, on(threads));
+  do_or_note([=, from = packed_of(x, "x"), grad = packed_of(gy, "gy"), to = dense_weight_of(gradient, of, "gradient"),
+              with = on(threads)] { conv2d_dense_grad_packed(from, grad, to, of, paired, with); });
 }
 
 // Of the convolution's output gradient g * scale + shift + y * companion, which is nowhere written down.
@@ -109,9 +119,12 @@ void backward_packed(const PackedArgument& g, const Optional& scale, const Optio
   gy.other = packed_of(y, "y");
   gy.other_scale = floats_of(companion, "companion");
   gy.batch = batch;
-  conv2d_backward_packed(gy, from, weight_of(values, indices, transposed, from.dtype), epilogue_of(epilogue), to,
-                         vector_of(gvalues), conv_of(conv), totals_of(totals, to.channels), on(threads));
-  clear_borders(to, batch, threads);
+  do_or_note([=, weight = weight_of(values, indices, transposed, from.dtype), rest = epilogue_of(epilogue),
+              grads = vector_of(gvalues), of = conv_of(conv), sums = totals_of(totals, to.channels),
+              with = on(threads)] {
+    conv2d_backward_packed(gy, from, weight, rest, to, grads, of, sums, with);
+    clear_borders(to, batch, threads);
+  });
 }
 
 void normalise(const PackedArgument& x, const Optional& scale, const Optional& shift, const OptionalPacked& other,
@@ -128,7 +141,7 @@ void normalise(const PackedArgument& x, const Optional& scale, const Optional& s
   job.relu = relu;
   job.z = packed_of(z, "z");
   job.batch = batch;
-  normalise_packed(job, on(threads));
+  do_or_note([=, with = on(threads)] { normalise_packed(job, with); });
 }
 
 void reduce(const PackedArgument& x, const OptionalPacked& mask, const Optional& mask_scale, const Optional& mask_shift,
@@ -140,7 +153,7 @@ void reduce(const PackedArgument& x, const OptionalPacked& mask, const Optional&
   job.mask_shift = floats_of(mask_shift, "mask_shift");
   job.companion = packed_of(companion, "companion");
   job.masked = packed_of(masked, "masked");
-  reduce_packed(job, totals_of(totals, job.x.channels), on(threads));
+  do_or_note([=, sums = totals_of(totals, job.x.channels), with = on(threads)] { reduce_packed(job, sums, with); });
 }
 
 // One float32 a channel; absent: null.
@@ -167,8 +180,10 @@ void norm_coefficients(const TensorArgument& totals, double count, const NormArg
                      a_channel(running_var, channels, "running_var"),
                      share,
                      a_channel(left_out, channels, "left_out")};
-  batch_norm_coefficients(of, doubles_of(totals, {channels, 2}, "totals"), count, a_channel(scale, channels, "scale"),
-                          a_channel(shift, channels, "shift"), mean, mean + channels);
+  do_or_note([=, sums = doubles_of(totals, {channels, 2}, "totals"), factor = a_channel(scale, channels, "scale"),
+              constant = a_channel(shift, channels, "shift")] {
+    batch_norm_coefficients(of, sums, count, factor, constant, mean, mean + channels);
+  });
 }
 
 void norm_gradient(const TensorArgument& totals, double count, const TensorArgument& scale, const TensorArgument& state,
@@ -176,9 +191,13 @@ void norm_gradient(const TensorArgument& totals, double count, const TensorArgum
                    const TensorArgument& constant) {
   const std::int64_t channels = std::get<2>(totals)[0];
   const double* const mean = doubles_of(state, {2, channels}, "state");
-  batch_norm_gradient(channels, doubles_of(totals, {channels, 2}, "totals"), count, a_channel(scale, channels, "scale"),
-                      mean, mean + channels, a_channel(weight, channels, "weight"), a_channel(bias, channels, "bias"),
-                      a_channel(companion, channels, "companion"), a_channel(constant, channels, "constant"));
+  do_or_note([=, sums = doubles_of(totals, {channels, 2}, "totals"), factor = a_channel(scale, channels, "scale"),
+              to_weight = a_channel(weight, channels, "weight"), to_bias = a_channel(bias, channels, "bias"),
+              to_companion = a_channel(companion, channels, "companion"),
+              to_constant = a_channel(constant, channels, "constant")] {
+    batch_norm_gradient(channels, sums, count, factor, mean, mean + channels, to_weight, to_bias, to_companion,
+                        to_constant);
+  });
 }
 
 // (kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w).
@@ -190,21 +209,28 @@ PoolWindow window_of(const WindowArgument& a) {
 
 void max_pool(const PackedArgument& x, const PackedArgument& y, const WindowArgument& window, std::int64_t batch,
               int threads) {
-  max_pool_packed(packed_of(x, "x"), packed_of(y, "y"), window_of(window), batch, on(threads));
+  do_or_note([=, from = packed_of(x, "x"), to = packed_of(y, "y"), of = window_of(window), with = on(threads)] {
+    max_pool_packed(from, to, of, batch, with);
+  });
 }
 
 void max_pool_grad(const PackedArgument& x, const PackedArgument& y, const PackedArgument& gy, const PackedArgument& gx,
                    const WindowArgument& window, int threads) {
-  max_pool_grad_packed(packed_of(x, "x"), packed_of(y, "y"), packed_of(gy, "gy"), packed_of(gx, "gx"),
-                       window_of(window), on(threads));
+  do_or_note([from = packed_of(x, "x"), maxima = packed_of(y, "y"), grad = packed_of(gy, "gy"),
+              to = packed_of(gx, "gx"), of = window_of(window),
+              with = on(threads)] { max_pool_grad_packed(from, maxima, grad, to, of, with); });
 }
 
 void global_average(const PackedArgument& x, const PackedArgument& y, int threads) {
-  global_average_packed(packed_of(x, "x"), packed_of(y, "y"), on(threads));
+  do_or_note([from = packed_of(x, "x"), to = packed_of(y, "y"), with = on(threads)] {
+    global_average_packed(from, to, with);
+  });
 }
 
 void global_average_grad(const PackedArgument& gy, const PackedArgument& gx, int threads) {
-  global_average_grad_packed(packed_of(gy, "gy"), packed_of(gx, "gx"), on(threads));
+  do_or_note([from = packed_of(gy, "gy"), to = packed_of(gx, "gx"), with = on(threads)] {
+    global_average_grad_packed(from, to, with);
+  });
 }
 
 HaloArgument input_grad_halo(const ConvArgument& conv, const std::array<std::int64_t, 2>& gx,
@@ -259,6 +285,9 @@ NB_MODULE(_native, m) {
   m.def("global_average_packed", &b::global_average, call_guard<gil_scoped_release>());
   m.def("global_average_grad_packed", &b::global_average_grad, call_guard<gil_scoped_release>());
   m.def("input_grad_halo", &b::input_grad_halo);
+  m.def("note_calls", &b::note_calls);
+  m.def("run_noted", &b::run_noted, call_guard<gil_scoped_release>());
+  m.def("forget_noted", &b::forget_noted);
   m.def("isa", [] { return std::string(mezzotint::active().name); });
   m.def("isas", &b::isas);
   m.def("force_isa", &mezzotint::force_isa);

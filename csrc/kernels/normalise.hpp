@@ -28,6 +28,13 @@ inline MEZZOTINT_INLINE void keep(Cell* cell, const Cell& lanes) {
   }
 }
 
+template <bool kStream>
+inline MEZZOTINT_INLINE void put_zeros(Cell* from, const Cell* end) {
+  for (Bits* at = reinterpret_cast<Bits*>(from); at != reinterpret_cast<const Bits*>(end); ++at) {
+    put<kStream>(at, Bits{});
+  }
+}
+
 // The coefficients of one channel.
 struct Affine {
   Vec scale, shift;
@@ -61,16 +68,19 @@ inline MEZZOTINT_INLINE void normalise_run(const NormaliseJob& job, std::int64_t
   }
 }
 
-// All channels of a row, in one function: a write around the caches followed by an ordinary one, such as a call's
-// arguments on the stack, waits for the memory.
+// All channels of a row with what lies left and right of it, cell after cell, in one function: a write around the caches
+// followed by an ordinary one, such as a call's arguments on the stack, waits for the memory.
 template <class T, int kOperands, bool kRelu, bool kStream>
 void normalise_channels(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
   const std::int64_t images = job.batch - block * (kCellBytes / static_cast<std::int64_t>(sizeof(T)));
   const bool ragged = images < kCellBytes / static_cast<std::int64_t>(sizeof(T));
   const Cell lanes = lanes_below<T>(images);
   for (std::int64_t c = 0; c < job.z.channels; ++c) {
-    Cell* z = cell_at(job.z, block, row, c, 0);
+    Cell* const z = cell_at(job.z, block, row, c, 0);
+    Cell* const end = z + job.z.width;
+    put_zeros<kStream>(z - job.z.halo.left, z);
     normalise_run<T, kOperands, kRelu, kStream>(job, block, row, c, z);
+    put_zeros<kStream>(end, end + job.z.halo.right);
     for (std::int64_t w = 0; ragged && w < job.z.width; ++w) {
       keep(z + w, lanes);
     }
@@ -101,8 +111,8 @@ void normalise(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
 
 void normalise_row(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row) {
   const std::int64_t row = stored_row - job.z.halo.top;
-  if (!zero_halo(job.z, block, row)) {
-    return;
+  if (row < 0 || row >= job.z.height) {
+    return zero_cells(cell_at(job.z, block, row, 0, -job.z.halo.left), job.z.channels * job.z.channel);
   }
   with_type(job.z.dtype, [&](auto type) MEZZOTINT_INLINE { normalise<decltype(type)>(job, block, row); });
 }

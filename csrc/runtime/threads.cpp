@@ -13,8 +13,11 @@
 namespace mezzotint {
 namespace {
 
-// Chunks a thread draws on average: enough to even out, few enough that drawing costs nothing.
-constexpr std::int64_t kChunksPerThread = 8;
+// What is left is enough for so many chunks a thread: they are large at first, where neighbours share what they read,
+// and small at the end, so that nobody waits long for the last one.
+constexpr std::int64_t kChunksOfRest = 2;
+// No chunk is smaller than all of the range cut into so many a thread.
+constexpr std::int64_t kChunksAtMost = 32;
 // Waking a thread takes a few microseconds, the time of some ten thousand vector operations.
 constexpr std::int64_t kOperationsPerThread = 16384;
 
@@ -47,7 +50,7 @@ struct Loop {
   RangeFunction body;
   const void* context;
   std::int64_t count;
-  std::int64_t chunks;
+  std::int64_t threads;
   std::atomic<std::int64_t> next{0};
   std::mutex error_mutex;
   std::exception_ptr error;
@@ -57,21 +60,26 @@ struct Loop {
     if (!error) {
       error = std::move(what);
     }
-    next.store(chunks);
+    next.store(count);
   }
 };
 
-std::int64_t boundary(const Loop& loop, std::int64_t chunk) {
-  const std::int64_t size = loop.count / loop.chunks;
-  return chunk * size + std::min(chunk, loop.count % loop.chunks);
+std::int64_t chunk_from(const Loop& loop, std::int64_t begin) {
+  const std::int64_t left = loop.count - begin, least = loop.count / (loop.threads * kChunksAtMost);
+  return std::min(left, std::max({left / (loop.threads * kChunksOfRest), least, std::int64_t{1}}));
 }
 
-// What every thread of a team runs; its identity does not matter, the ticket `next` hands out the chunks.
+// What every thread of a team runs; its identity does not matter, `next` is where the next chunk begins.
 void draw_chunks(void* context) {
   Loop& loop = *static_cast<Loop*>(context);
   try {
-    for (std::int64_t chunk; (chunk = loop.next.fetch_add(1)) < loop.chunks;) {
-      loop.body(loop.context, boundary(loop, chunk), boundary(loop, chunk + 1));
+    std::int64_t begin = loop.next.load();
+    while (begin < loop.count) {
+      const std::int64_t end = begin + chunk_from(loop, begin);
+      if (loop.next.compare_exchange_weak(begin, end)) {
+        loop.body(loop.context, begin, end);
+        begin = loop.next.load();
+      }
     }
   } catch (...) {
     loop.fail(std::current_exception());
@@ -89,7 +97,7 @@ void run_ranges(std::int64_t count, int threads, RangeFunction body, const void*
     body(context, 0, count);
     return;
   }
-  Loop loop{body, context, count, std::min(count, team * kChunksPerThread), {}, {}, {}};
+  Loop loop{body, context, count, team, {}, {}, {}};
   if (const OpenMpParallel parallel = find_openmp()) {
     parallel(&draw_chunks, &loop, static_cast<unsigned>(team), 0);
   } else {

@@ -95,7 +95,9 @@ class Normalise:
         first = images[0]
         if first.dtype != torch.uint8 or (self.mean is not None and self.mean.shape[0] not in (1, first.shape[0])):
             return self(torch.stack(list(images)))
-        batch = arena.empty((len(images), *first.shape), torch.float32)  # the system would clear fresh pages each time
+        batch = arena.empty_batch(
+            (len(images), *first.shape), torch.float32
+        )  # the system would clear fresh pages each time
         normalise(images, batch, *self._constants(first.shape[0]))
         return batch
 

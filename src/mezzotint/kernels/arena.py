@@ -4,7 +4,10 @@ A training step makes and drops hundreds of megabytes of activations. The C libr
 system, which then clears every page anew: on a Zen 4 core that takes ten times as long as the sparse convolution that
 fills them. Here a tensor gets the lowest free place that it fits into, whatever lay there before, so that what a step
 touches is little more than what it has in use at one time. Touched memory never exceeds twice that: free places give
-way first. :func:`release` gives all free memory back. Batches of images lie here as well.
+way first. :func:`release` gives all free memory back. Batches of images lie in an arena of their own.
+
+In a pass (:mod:`mezzotint.kernels.passes`) the calls that read and write a tensor are run after Python has dropped it.
+So its place goes to nobody but the thread of the pass, whose calls are run in order.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import mmap
 import threading
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -38,6 +42,7 @@ class _Region:
         if hasattr(mmap, "MADV_HUGEPAGE"):
             self.memory.madvise(mmap.MADV_HUGEPAGE)
         self.view = memoryview(self.memory)
+        self.begin = torch.frombuffer(self.view, dtype=torch.uint8).data_ptr()
         self.free = Intervals([(0, size)])
         self.touched = Intervals()
 
@@ -66,6 +71,19 @@ class Arena:
         # Places that are free, by size: the next step wants the same ones, without a search.
         self._known: dict[int, list[_Place]] = defaultdict(list)
         self._lock = threading.Lock()
+        self._kept_to: int | None = None  # a thread
+        self._settle: Callable[[], None] | None = None
+
+    @contextmanager
+    def kept_to_this_thread(self, settle: Callable[[], None]) -> Iterator[None]:
+        """Within the block other threads get PyTorch's memory; ``settle`` runs the calls that this one has noted."""
+        with self._lock:
+            self._kept_to, self._settle = threading.get_ident(), settle
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._kept_to = self._settle = None
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """An uninitialised contiguous tensor, 64-byte aligned."""
@@ -73,6 +91,8 @@ class Arena:
         if count * dtype.itemsize < _SMALL:
             return torch.empty(tuple(shape), dtype=dtype)
         with self._lock:
+            if self._is_kept_from_us:
+                return torch.empty(tuple(shape), dtype=dtype)
             place = self._take(-(-count * dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE)
         region, begin, end = place
         # The view keeps the region alive for as long as a tensor uses it, and the place from being given away.
@@ -81,11 +101,22 @@ class Arena:
         self._leases[id(ended)] = ended, place
         return torch.frombuffer(lease, dtype=dtype, count=count).view(tuple(shape))
 
+    def lends(self, tensor: Tensor) -> bool:
+        """Whether the memory of ``tensor`` is the arena's."""
+        address = tensor.data_ptr()
+        return any(region.begin <= address < region.begin + len(region.memory) for region in self._regions)
+
     def release(self) -> int:
-        """Give all free memory back to the system; returns its bytes."""
+        """Give all free memory back to the system; returns its bytes. During another thread's pass: none."""
         with self._lock:
+            if self._is_kept_from_us:
+                return 0
             self._notice()
             return self._release()
+
+    @property
+    def _is_kept_from_us(self) -> bool:
+        return self._kept_to is not None and self._kept_to != threading.get_ident()
 
     def _come_home(self, ended: weakref.ref[memoryview]) -> None:
         self._home.append(self._leases.pop(id(ended))[1])
@@ -140,10 +171,19 @@ class Arena:
         self._known.clear()
 
     def _release(self) -> int:
+        if self._settle is not None:  # what lies in a free place may still be read by a call that is only noted
+            self._settle()
         self._forget()
         return sum(region.release() for region in self._regions)
 
 
-_arena = Arena()
-empty = _arena.empty
-release = _arena.release
+_activations, _batches = Arena(), Arena()
+empty = _activations.empty
+empty_batch = _batches.empty
+lends = _activations.lends
+kept_to_this_thread = _activations.kept_to_this_thread
+
+
+def release() -> int:
+    """Give all free memory back to the system; returns its bytes. During another thread's pass: the batches' alone."""
+    return _activations.release() + _batches.release()

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.kernels import native
-from mezzotint.kernels.native import argument, maybe, require, threads
+from mezzotint.kernels.native import require, threads
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides, doubles, empty
+from mezzotint.kernels.passes import argument, maybe
 
 #: Bytes of an output gradient that no usual last-level cache keeps beside what else a layer touches.
 _LARGE: Final = 16 << 20

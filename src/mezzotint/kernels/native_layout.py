@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mezzotint.errors import InputError, ShapeError, message
 from mezzotint.kernels import arena, native
-from mezzotint.kernels.native import Argument, argument, maybe, require, threads
+from mezzotint.kernels.native import Argument, require, threads
+from mezzotint.kernels.passes import argument, hold, maybe
 
 Sides = tuple[int, int, int, int]
 """Top, bottom, left, right."""
@@ -45,17 +46,25 @@ class NativeTensor:
         halo: rows and columns of zeros stored around the image.
         batch: N, the number of images.
         totals: float64 ``[C, 2]``: sums of a channel's numbers and of their squares, where they were taken on the way.
-        code: what the extension takes for it; worked out once, a step asks for it several times.
     """
 
     data: Tensor
     halo: Sides
     batch: int
     totals: Tensor | None = None
-    code: _Packed = field(init=False, repr=False, compare=False)
+    _code: _Packed = field(init=False, repr=False, compare=False)  # worked out once, a step asks for it several times
+    _is_lent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", (argument(self.data), self.halo))
+        object.__setattr__(self, "_code", (native.argument(self.data), self.halo))
+        object.__setattr__(self, "_is_lent", arena.lends(self.data))
+
+    @property
+    def code(self) -> _Packed:
+        """What the extension takes for it."""
+        if not self._is_lent:  # the arena knows when its memory may be given away, nobody else does
+            hold(self.data)
+        return self._code
 
     @property
     def channels(self) -> int:
@@ -351,6 +360,7 @@ def _check_totals(totals: Tensor | None, bias: Tensor | None, epilogue: Epilogue
 
 def doubles(tensor: Tensor) -> Argument:
     """What the extension takes for a float64 tensor: it has a code of its own, no kernel takes it for anything else."""
+    hold(tensor)
     return tensor.data_ptr(), 4, tensor.shape, tensor.stride()
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.kernels import native
-from mezzotint.kernels.native import argument, maybe, require
+from mezzotint.kernels.native import require
 from mezzotint.kernels.native_layout import doubles
+from mezzotint.kernels.passes import argument, maybe
 
 
 def norm_coefficients(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.kernels import native
-from mezzotint.kernels.native import argument, require, threads
+from mezzotint.kernels.native import require, threads
 from mezzotint.kernels.native_layout import ConvGeometry, NativeTensor, with_halo
+from mezzotint.kernels.passes import argument
 
 
 def conv2d_weight_grad(x: NativeTensor, gy: NativeTensor, indices: Tensor, geometry: ConvGeometry) -> Tensor:

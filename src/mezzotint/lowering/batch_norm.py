@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mezzotint.kernels import native_norm
+from mezzotint.kernels import native_norm, passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ def gradient(normalised: Normalised, totals: Tensor) -> NormGradient:
     """From ``totals [C, 2]``: the sums over the batch of g, and of g * y."""
     if normalised.count:
         return NormGradient(*native_norm.norm_gradient(totals, normalised.count, normalised.scale, normalised.state))
+    passes.settle()
     mean, rstd = normalised.state
     total = totals[:, 0]
     return NormGradient((rstd * (totals[:, 1] - mean * total)).float(), total.float(), None, None)

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from mezzotint.errors import RunError
 from mezzotint.kernels import native_layout
 from mezzotint.kernels.native_layout import NativeTensor, Sides
+from mezzotint.kernels.passes import one_pass
 from mezzotint.lowering.border import checked_activations, native_type
 from mezzotint.lowering.gradients import Gradients
 from mezzotint.lowering.steps import TrainStep
@@ -90,6 +91,7 @@ class _Run(torch.autograd.Function):
     """One forward pass of a program and, once, its backward pass."""
 
     @staticmethod
+    @one_pass()
     def forward(ctx: Any, program: Program, keep: bool, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         values: dict[int, NativeTensor] = {}
         left = list(program.readers)
@@ -113,6 +115,7 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @one_pass()
     def backward(ctx: Any, *output_grads: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         program: Program = ctx.program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from mezzotint.errors import InputError, NotRegistered, message, suggest
 from mezzotint.kernels import native
+from mezzotint.kernels.passes import one_pass
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.border import native_type
@@ -77,7 +79,9 @@ class LoweredModel(nn.Module):
             lowered = self._planned(inputs) if self._native is None else self._native
             module = lowered if self._always or self._pays(inputs) else self.plain
         # A graph's __call__ prints generated code when it fails.
-        return (module.forward if isinstance(module, fx.GraphModule) else module)(*inputs, **named)
+        call = module.forward if isinstance(module, fx.GraphModule) else module
+        with one_pass() if module is self._native else nullcontext():
+            return call(*inputs, **named)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles hold the traced graph alone: they need no class of the user's."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import native_layout, native_pool
+from mezzotint.kernels import native_layout, native_pool, passes
 from mezzotint.kernels.native_layout import Epilogue, NativeTensor, Sides
 from mezzotint.lowering.batch_norm import from_running
 from mezzotint.lowering.border import checked_activations, native_type
@@ -38,8 +38,10 @@ class FromNative(nn.Module):
     """Leaves the native layout."""
 
     def forward(self, x: NativeTensor) -> Tensor:
-        """A contiguous ``[N, C, H, W]``."""
-        return native_layout.from_native(x)
+        """A contiguous ``[N, C, H, W]``, with its numbers: PyTorch may look at them."""
+        y = native_layout.from_native(x)
+        passes.settle()
+        return y
 
 
 class NativeConv(nn.Module):

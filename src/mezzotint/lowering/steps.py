@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mezzotint.kernels import native_layout, native_pool
+from mezzotint.kernels import native_layout, native_pool, passes
 from mezzotint.kernels.native_backward import conv2d_backward, pays
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides
 from mezzotint.kernels.native_weight_grad import conv2d_dense_grad, conv2d_weight_grad
@@ -172,14 +172,15 @@ class ConvStep(Tailed):
             gradients.add(self.residual, finished, owned=False)
         if wanted[0] and gradients.wants(self.source) and self._goes_back_at_once(saved):
             return self._back_at_once(saved, finished, totals, gradients, wanted)
-        after = backward(saved.tail, finished, totals, self.geometry.input_grad_halo(saved.x.size, saved.y_size))
+        halo = self.geometry.input_grad_halo(saved.x.size, saved.y_size)
+        after = backward(saved.tail, finished, totals, halo, summed=wanted[1])
         del finished
         values = None
         if wanted[0]:
             values = self.weights.like_parameter(self._weight_grad(saved.x, after.y))
         if gradients.wants(self.source):
             gradients.add_convolved(self.source, lambda rule: self._input_grad(saved, after.y, rule))
-        return [values, after.total if wanted[1] else None, after.weight, after.bias]
+        return [values, after.total, after.weight, after.bias]
 
     def _goes_back_at_once(self, saved: _ConvSaved) -> bool:
         normalised, y = saved.tail.normalised, saved.tail.y
@@ -235,6 +236,7 @@ class ConvStep(Tailed):
         dense = conv2d_dense_grad(x, gy, self.geometry, paired=window is not None)
         if window is None:
             return dense
+        passes.settle()
         window.add(dense)
         return dense.view(-1)[indices]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import native_layout, passes
 from mezzotint.kernels.native_layout import NO_HALO, Epilogue, NativeTensor, Sides
 from mezzotint.lowering import batch_norm
 from mezzotint.lowering.batch_norm import Normalised
@@ -114,28 +114,39 @@ class TailGradient:
     Attributes:
         y: for what was normalised.
         weight, bias: for the batch norm's affine parameters, float32 ``[C]``; ``None`` without batch norm.
-        total: float32 ``[C]``: the sum of the gradient for y over the batch.
+        total: float32 ``[C]``: the sum of the gradient for y over the batch, if that is wanted.
     """
 
     y: NativeTensor
     weight: Tensor | None
     bias: Tensor | None
-    total: Tensor
+    total: Tensor | None
 
 
 def backward(
-    saved: TailSaved, finished: NativeTensor, totals: Tensor, halo: Sides, addend: NativeTensor | None = None
+    saved: TailSaved,
+    finished: NativeTensor,
+    totals: Tensor,
+    halo: Sides,
+    *,
+    addend: NativeTensor | None = None,
+    summed: bool = False,
 ) -> TailGradient:
-    """From the finished gradient; with a batch norm the gradient for y gets ``halo``, and ``addend`` is added."""
+    """From the finished gradient; with a batch norm the gradient for y gets ``halo``, and ``addend`` is added.
+
+    Args:
+        totals: of the finished gradient.
+        summed: whether the sum of the gradient for y is wanted.
+    """
     if saved.normalised is None:
-        return TailGradient(finished, None, None, totals[:, 0].float())
+        return TailGradient(finished, None, None, _first_of(totals) if summed else None)
     if saved.y is None:
         raise RuntimeError("a batch norm whose input was not kept")
     rule = batch_norm.gradient(saved.normalised, totals)
     scale = saved.normalised.scale
     if rule.companion is None or rule.constant is None:
         gy = native_layout.normalise(finished, scale=scale, addend=addend, halo=halo)
-        return TailGradient(gy, rule.weight, rule.bias, scale * rule.bias)
+        return TailGradient(gy, rule.weight, rule.bias, scale * rule.bias if summed else None)
     gy = native_layout.normalise(
         finished,
         scale=scale,
@@ -145,4 +156,10 @@ def backward(
         addend=addend,
         halo=halo,
     )
-    return TailGradient(gy, rule.weight, rule.bias, torch.zeros_like(rule.bias))
+    return TailGradient(gy, rule.weight, rule.bias, torch.zeros_like(rule.bias) if summed else None)
+
+
+def _first_of(totals: Tensor) -> Tensor:
+    sums = torch.empty(totals.shape[0])
+    passes.then(lambda: sums.copy_(totals[:, 0]))
+    return sums
