@@ -68,8 +68,8 @@ inline MEZZOTINT_INLINE void normalise_run(const NormaliseJob& job, std::int64_t
   }
 }
 
-// All channels of a row with what lies left and right of it, cell after cell, in one function: a write around the caches
-// followed by an ordinary one, such as a call's arguments on the stack, waits for the memory.
+// All channels of a row with what lies left and right of it, cell after cell, in one function: a write around the
+// caches followed by an ordinary one, such as a call's arguments on the stack, waits for the memory.
 template <class T, int kOperands, bool kRelu, bool kStream>
 void normalise_channels(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
   const std::int64_t images = job.batch - block * (kCellBytes / static_cast<std::int64_t>(sizeof(T)));
