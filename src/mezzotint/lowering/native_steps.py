@@ -26,8 +26,10 @@ class ToNative(nn.Module):
         self.halo = halo
 
     def forward(self, x: Tensor) -> NativeTensor:
-        """``[N, C, H, W]`` of any strides."""
-        return native_layout.to_native(checked_activations(x, native_type((x,))), self.halo)
+        """``[N, C, H, W]`` of any strides; read at once, since PyTorch may change it afterwards."""
+        y = native_layout.to_native(checked_activations(x, native_type((x,))), self.halo)
+        passes.settle()
+        return y
 
     def extra_repr(self) -> str:
         """The halo."""
