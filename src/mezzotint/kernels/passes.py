@@ -6,7 +6,8 @@ wants to see numbers before the end asks for them (:func:`settle`); what PyTorch
 (:func:`then`).
 
 Noted calls know addresses. The arena's memory may be given away meanwhile, since the calls are run in order; until the
-pass is over, only its own thread gets any. All other tensors that calls are told about are held.
+pass is over, only its own thread gets any. All other tensors that calls are told about are held. A call gets its memory
+before it is told about tensors: getting memory may settle the pass.
 """
 
 from __future__ import annotations
