@@ -111,8 +111,8 @@ void normalise(const NormaliseJob& job, std::int64_t block, std::int64_t row) {
 
 void normalise_row(const NormaliseJob& job, std::int64_t block, std::int64_t stored_row) {
   const std::int64_t row = stored_row - job.z.halo.top;
-  if (row < 0 || row >= job.z.height) {
-    return zero_cells(cell_at(job.z, block, row, 0, -job.z.halo.left), job.z.channels * job.z.channel);
+  if (zero_outside(job.z, block, row, 0, job.z.channels)) {
+    return;
   }
   with_type(job.z.dtype, [&](auto type) MEZZOTINT_INLINE { normalise<decltype(type)>(job, block, row); });
 }

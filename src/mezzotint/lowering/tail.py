@@ -160,6 +160,6 @@ def backward(
 
 
 def _first_of(totals: Tensor) -> Tensor:
-    sums = torch.empty(totals.shape[0])
+    sums = torch.empty(totals.shape[0], dtype=torch.float32)
     passes.then(lambda: sums.copy_(totals[:, 0]))
     return sums
