@@ -1,4 +1,5 @@
 // What does Python see? The module mezzotint._native: thin functions that release the GIL for the length of the work.
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -167,10 +168,13 @@ float* a_channel(const Optional& argument, std::int64_t channels, const char* na
 // (weight, bias, left_out, running_mean, running_var).
 using NormArgument = std::tuple<Optional, Optional, Optional, Optional, Optional>;
 
-void norm_coefficients(const TensorArgument& totals, double count, const NormArgument& norm, double eps, double share,
+void norm_coefficients(const Optional& totals, double count, const NormArgument& norm, double eps, double share,
                        const TensorArgument& scale, const TensorArgument& shift, const TensorArgument& state) {
   const auto& [weight, bias, left_out, running_mean, running_var] = norm;
-  const std::int64_t channels = std::get<2>(totals)[0];
+  const std::int64_t channels = std::get<2>(scale)[0];
+  if (!totals && !(running_mean && running_var)) {
+    throw InvalidInput("totals: received none; allowed: none only beside running statistics");
+  }
   double* const mean = doubles_of(state, {2, channels}, "state");
   const BatchNorm of{channels,
                      eps,
@@ -180,8 +184,8 @@ void norm_coefficients(const TensorArgument& totals, double count, const NormArg
                      a_channel(running_var, channels, "running_var"),
                      share,
                      a_channel(left_out, channels, "left_out")};
-  do_or_note([=, sums = doubles_of(totals, {channels, 2}, "totals"), factor = a_channel(scale, channels, "scale"),
-              constant = a_channel(shift, channels, "shift")] {
+  do_or_note([=, sums = totals ? doubles_of(*totals, {channels, 2}, "totals") : nullptr,
+              factor = a_channel(scale, channels, "scale"), constant = a_channel(shift, channels, "shift")] {
     batch_norm_coefficients(of, sums, count, factor, constant, mean, mean + channels);
   });
 }
@@ -233,6 +237,11 @@ void global_average_grad(const PackedArgument& gy, const PackedArgument& gx, int
   });
 }
 
+// Calls to be done again.
+struct Kept {
+  std::shared_ptr<Calls> calls;
+};
+
 HaloArgument input_grad_halo(const ConvArgument& conv, const std::array<std::int64_t, 2>& gx,
                              const std::array<std::int64_t, 2>& gy) {
   const Halo halo = grad_halo(conv_of(conv), {gx[0], gx[1]}, {gy[0], gy[1]});
@@ -263,6 +272,8 @@ NB_MODULE(_native, m) {
   namespace b = mezzotint::bindings;
   using nb::call_guard;
   using nb::gil_scoped_release;
+  // When the interpreter ends PyTorch does not free what its graphs hold, on purpose: no leak of ours.
+  nb::set_leak_warnings(false);
   nb::register_exception_translator(&b::translate);
   m.def("conv2d_output", &b::output, call_guard<gil_scoped_release>(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
@@ -288,6 +299,12 @@ NB_MODULE(_native, m) {
   m.def("note_calls", &b::note_calls);
   m.def("run_noted", &b::run_noted, call_guard<gil_scoped_release>());
   m.def("forget_noted", &b::forget_noted);
+  nb::class_<b::Kept>(m, "Kept")
+      .def_prop_ro("is_empty", [](const b::Kept& kept) { return kept.calls->empty(); })
+      .def("do_again", [](const b::Kept& kept) { b::do_or_note_again(kept.calls); }, call_guard<gil_scoped_release>());
+  m.def("keep_noted", &b::keep_noted);
+  m.def("cut", [] { return b::Kept{b::cut()}; });
+  m.def("keep_no_more", &b::keep_no_more);
   m.def("isa", [] { return std::string(mezzotint::active().name); });
   m.def("isas", &b::isas);
   m.def("force_isa", &mezzotint::force_isa);

@@ -19,12 +19,13 @@ struct BatchNorm {
   const float* left_out;  // a bias that the totals do not hold: it shifts the mean alone
 };
 
-// From totals [channels][2] over `count` numbers a channel; updates the running statistics.
+// From totals [channels][2] over `count` numbers a channel, and the running statistics are updated; without totals
+// from the running statistics, of which what was left out is taken away.
 void batch_norm_coefficients(const BatchNorm& norm, const double* totals, double count, float* scale, float* shift,
                              double* mean, double* rstd);
 
 // From the totals [channels][2] of g and g * y: the gradients of weight and bias, and those factors of y and that
-// constant which, beside g * scale, are the gradient for y.
+// constant which, beside g * scale, are the gradient for y. With running statistics (count 0) both are 0.
 void batch_norm_gradient(std::int64_t channels, const double* totals, double count, const float* scale,
                          const double* mean, const double* rstd, float* weight, float* bias, float* companion,
                          float* constant);

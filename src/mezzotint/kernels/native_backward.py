@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from mezzotint.kernels import native
 from mezzotint.kernels.native import require, threads
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides, doubles, empty
-from mezzotint.kernels.passes import argument, maybe
+from mezzotint.kernels.passes import argument, maybe, result
 
 #: Bytes of an output gradient that no usual last-level cache keeps beside what else a layer touches.
 _LARGE: Final = 16 << 20
@@ -52,7 +51,7 @@ def conv2d_backward(
     values, indices, transposed = weight
     scale, constant, companion = coefficients
     gx = empty(x.batch, x.channels, x.size, x.data.dtype, halo)
-    gvalues = torch.empty(indices.shape, dtype=torch.float32)
+    gvalues = result(indices.numel())
     native.extension().conv2d_backward_packed(
         finished.code,
         argument(scale),

@@ -20,7 +20,7 @@ from torch import Tensor
 from mezzotint.errors import InputError, ShapeError, message
 from mezzotint.kernels import arena, native
 from mezzotint.kernels.native import Argument, require, threads
-from mezzotint.kernels.passes import argument, hold, maybe
+from mezzotint.kernels.passes import argument, hold, maybe, own
 
 Sides = tuple[int, int, int, int]
 """Top, bottom, left, right."""
@@ -46,6 +46,7 @@ class NativeTensor:
         halo: rows and columns of zeros stored around the image.
         batch: N, the number of images.
         totals: float64 ``[C, 2]``: sums of a channel's numbers and of their squares, where they were taken on the way.
+        is_lent: whether the memory is the arena's.
     """
 
     data: Tensor
@@ -53,16 +54,16 @@ class NativeTensor:
     batch: int
     totals: Tensor | None = None
     _code: _Packed = field(init=False, repr=False, compare=False)  # worked out once, a step asks for it several times
-    _is_lent: bool = field(init=False, repr=False, compare=False)
+    is_lent: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_code", (native.argument(self.data), self.halo))
-        object.__setattr__(self, "_is_lent", arena.lends(self.data))
+        object.__setattr__(self, "is_lent", arena.lends(self.data))
 
     @property
     def code(self) -> _Packed:
         """What the extension takes for it."""
-        if not self._is_lent:  # the arena knows when its memory may be given away, nobody else does
+        if not self.is_lent:  # the arena knows when its memory may be given away, nobody else does
             hold(self.data)
         return self._code
 
@@ -93,6 +94,10 @@ class NativeTensor:
     def like(self, halo: Sides = NO_HALO) -> NativeTensor:
         """An uninitialised tensor of the same shape and type, with a halo of its own."""
         return empty(self.batch, self.channels, self.size, self.data.dtype, halo)
+
+    def without_lease(self) -> NativeTensor:
+        """A twin that does not keep the arena from giving the memory away: somebody else has to."""
+        return NativeTensor(arena.without_lease(self.data), self.halo, self.batch, self.totals)
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,10 @@ def empty(batch: int, channels: int, size: tuple[int, int], dtype: torch.dtype, 
     lanes = lanes_of(dtype)
     top, bottom, left, right = halo
     shape = (-(-batch // lanes), top + size[0] + bottom, channels, left + size[1] + right, lanes)
-    return NativeTensor(arena.empty(shape, dtype), halo, batch)
+    made = NativeTensor(arena.empty(shape, dtype), halo, batch)
+    if not made.is_lent:
+        own(made.data)
+    return made
 
 
 def to_native(x: Tensor, halo: Sides = NO_HALO) -> NativeTensor:
@@ -188,8 +196,13 @@ def to_native(x: Tensor, halo: Sides = NO_HALO) -> NativeTensor:
     require()
     batch, channels, height, width = x.shape
     result = empty(batch, channels, (height, width), x.dtype, halo)
-    native.extension().pack(argument(x), result.code, threads())
+    pack(x, result)
     return result
+
+
+def pack(x: Tensor, to: NativeTensor) -> None:
+    """Write ``x`` to a native tensor of its shape and type."""
+    native.extension().pack(argument(x), to.code, threads())
 
 
 def from_native(x: NativeTensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:

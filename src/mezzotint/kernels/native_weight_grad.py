@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from mezzotint.kernels import native
 from mezzotint.kernels.native import require, threads
 from mezzotint.kernels.native_layout import ConvGeometry, NativeTensor, with_halo
-from mezzotint.kernels.passes import argument
+from mezzotint.kernels.passes import argument, result
 
 
 def conv2d_weight_grad(x: NativeTensor, gy: NativeTensor, indices: Tensor, geometry: ConvGeometry) -> Tensor:
     """float32 ``[nnz]``: the gradient of the values."""
     require()
-    gvalues = torch.empty(indices.shape, dtype=torch.float32)
+    gvalues = result(indices.numel())
     padded = with_halo(x, geometry.padding)
     native.extension().conv2d_weight_grad_packed(
         padded.code,
@@ -37,7 +36,7 @@ def conv2d_dense_grad(x: NativeTensor, gy: NativeTensor, geometry: ConvGeometry,
             thirds of the time and rounds BF16 activations once more: 0.3 % of the gradient's root mean square.
     """
     require()
-    gradient = torch.empty(math.prod(geometry.weight_shape), dtype=torch.float32)
+    gradient = result(math.prod(geometry.weight_shape))
     padded = with_halo(x, geometry.padding)
     native.extension().conv2d_dense_grad_packed(
         padded.code, gy.code, argument(gradient), geometry.code, paired, threads()

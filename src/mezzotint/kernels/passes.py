@@ -13,21 +13,99 @@ before it is told about tensors: getting memory may settle the pass.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from mezzotint.kernels import arena, native
 from mezzotint.kernels.native import Argument
 
+Work = Callable[[], object]
 
-@dataclass(frozen=True)
+#: Numbers that a recording asks the arena for at a time: 1 MiB.
+_ROOM = 1 << 18
+
+
+class Recording:
+    """What a stretch of a pass did, to be done again: native calls, and what Python did between them each time.
+
+    Calls know addresses. Done again they are right as long as every tensor that they were told about lies where it lay:
+    the pass's own (:func:`own`) last as long as the recording, activations lie in the arena, and all others are known
+    to who records, or the recording is of no use (:meth:`needs_only`).
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Work] = []
+        self._own: dict[int, Tensor] = {}
+        self._heard_of: set[int] = set()
+        self._differs = False
+        self._room: Tensor | None = None
+
+    def do_again(self) -> None:
+        """Note it again, without going through what noted it."""
+        _keep_until_run(self)
+        for part in self._parts:
+            part()
+
+    def needs_only(self, tensors: Iterable[Tensor | None]) -> bool:
+        """Whether, done again, it would do the same; ``tensors`` lie where they lay."""
+        known = {tensor.data_ptr() for tensor in tensors if tensor is not None} | self._own.keys()
+        return not self._differs and all(map(arena.holds, self._heard_of - known))
+
+    @property
+    def made_by_it(self) -> Collection[Tensor]:
+        """The small tensors that last as long as it."""
+        return self._own.values()
+
+    def writes(self, tensor: Tensor | None) -> bool:
+        """Whether ``tensor`` is memory of the recording, which it writes anew each time."""
+        return tensor is None or tensor.data_ptr() in self._own or arena.lends(tensor)
+
+    def add(self, part: Work) -> None:
+        """``part`` is done each time, after what was noted so far."""
+        self.cut()
+        self._parts.append(part)
+
+    def cut(self) -> None:
+        """What was noted up to here is one part."""
+        kept = native.extension().cut()
+        if not kept.is_empty:
+            self._parts.append(kept.do_again)
+
+    def hear_of(self, tensor: Tensor) -> None:
+        """A call was told about ``tensor``."""
+        self._heard_of.add(tensor.data_ptr())
+
+    def own(self, tensor: Tensor) -> None:
+        """``tensor``, which is not the arena's, was made for the calls."""
+        self._own[tensor.data_ptr()] = tensor
+
+    def room(self, count: int) -> Tensor:
+        """Float32 ``[count]`` of the arena, however small, so that nothing of it is kept from pass to pass."""
+        if self._room is None or count > self._room.numel():
+            self._room = arena.empty((max(count, _ROOM),), torch.float32)
+        piece, self._room = self._room[:count], self._room[-(-count // 16) * 16 :]
+        return piece
+
+    def end(self) -> None:
+        """Nothing is added any more."""
+        self.cut()
+        self._room = None
+
+    def differs(self) -> None:
+        """Something in it would be different next time."""
+        self._differs = True
+
+
+@dataclass
 class _Pass:
     thread: int
-    held: list[Tensor] = field(default_factory=list)
-    afterwards: list[Callable[[], object]] = field(default_factory=list)
+    held: list[object] = field(default_factory=list)
+    afterwards: list[Work] = field(default_factory=list)
+    recording: Recording | None = None
 
 
 _one_at_a_time = threading.Lock()
@@ -57,9 +135,39 @@ def one_pass() -> Iterator[None]:
         _one_at_a_time.release()
 
 
+def is_under_way() -> bool:
+    """Whether this thread is in a pass."""
+    return _mine() is not None
+
+
+@contextmanager
+def recorded(given: Iterable[Tensor]) -> Iterator[Recording | None]:
+    """What this thread does in the block, to be done again; ``None`` where no pass of it is under way.
+
+    Args:
+        given: what it begins with; another time it finds other numbers there.
+    """
+    mine = _mine()
+    if mine is None or mine.recording is not None:
+        yield None
+        return
+    recording = mine.recording = Recording()
+    for tensor in given:
+        recording.own(tensor)
+    native.extension().keep_noted()
+    try:
+        yield recording
+        recording.end()
+    finally:
+        native.extension().keep_no_more()
+        mine.recording = None
+
+
 def settle() -> None:
     """Run what this thread has noted: numbers are there afterwards."""
     if (mine := _mine()) is not None:
+        if mine.recording is not None:
+            mine.recording.cut()
         native.extension().run_noted()
         for work in mine.afterwards:
             work()
@@ -67,18 +175,52 @@ def settle() -> None:
         mine.held.clear()
 
 
-def then(work: Callable[[], object]) -> None:
+def then(work: Work) -> None:
     """Do ``work``, which reads what calls have written, as soon as they have: now, or when the pass is settled."""
-    if (mine := _mine()) is not None:
-        mine.afterwards.append(work)
-    else:
+    each_time(lambda: _afterwards(work))
+
+
+def each_time(work: Work) -> None:
+    """Do ``work`` now, and again whenever the pass is done again from its recording. It may call and settle."""
+    mine = _mine()
+    if mine is None or (recording := mine.recording) is None:
         work()
+        return
+    recording.add(work)
+    native.extension().keep_no_more()
+    mine.recording = None
+    try:
+        work()
+    finally:
+        mine.recording = recording
+        native.extension().keep_noted()
+
+
+def differs() -> None:
+    """What follows depends on numbers: this pass cannot be done again from its recording."""
+    if (recording := _recording()) is not None:
+        recording.differs()
+
+
+def own(tensor: Tensor) -> Tensor:
+    """``tensor``, made for the calls of this pass alone; it lasts as long as the recording, if there is one."""
+    if (recording := _recording()) is not None:
+        recording.own(tensor)
+    return tensor
+
+
+def result(count: int) -> Tensor:
+    """Memory for float32 ``[count]`` that leaves the pass: of a pass that is recorded, copies will."""
+    recording = _recording()
+    return torch.empty(count) if recording is None else recording.room(count)
 
 
 def hold(tensor: Tensor) -> None:
     """Keep a tensor that a call was told about until the call has been run."""
     if (mine := _mine()) is not None:
         mine.held.append(tensor)
+        if mine.recording is not None:
+            mine.recording.hear_of(tensor)
 
 
 def argument(tensor: Tensor) -> Argument:
@@ -90,6 +232,22 @@ def argument(tensor: Tensor) -> Argument:
 def maybe(tensor: Tensor | None) -> Argument | None:
     """:func:`argument`, or ``None``."""
     return None if tensor is None else argument(tensor)
+
+
+def _afterwards(work: Work) -> None:
+    if (mine := _mine()) is not None:
+        mine.afterwards.append(work)
+    else:
+        work()
+
+
+def _keep_until_run(thing: object) -> None:
+    if (mine := _mine()) is not None:
+        mine.held.append(thing)
+
+
+def _recording() -> Recording | None:
+    return mine.recording if (mine := _mine()) is not None else None
 
 
 def _mine() -> _Pass | None:

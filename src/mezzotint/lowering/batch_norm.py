@@ -9,8 +9,8 @@ one pass over memory; the totals come from the pass before. Coefficients are com
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from mezzotint.kernels import native_norm, passes
@@ -37,6 +37,11 @@ def uses_batch(norm: nn.BatchNorm2d) -> bool:
     return norm.training or norm.running_mean is None or norm.running_var is None
 
 
+def state_of(norm: nn.BatchNorm2d) -> tuple[Tensor | None, ...]:
+    """The tensors that it has."""
+    return (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked)
+
+
 def from_batch(norm: nn.BatchNorm2d, totals: Tensor, count: int, bias: Tensor | None = None) -> Normalised:
     """From the totals ``[C, 2]`` (sum, sum of squares) of this batch; running statistics are updated.
 
@@ -56,22 +61,26 @@ def from_running(norm: nn.BatchNorm2d, bias: Tensor | None = None) -> Normalised
     """From the running statistics; ``bias`` as in :func:`from_batch`."""
     if norm.running_mean is None or norm.running_var is None:
         raise TypeError("a batch norm without running statistics has only those of the batch")
-    mean = norm.running_mean.double()
-    mean = mean if bias is None else mean - bias.double()
-    rstd = torch.rsqrt(norm.running_var.double() + norm.eps)
-    scale = rstd if norm.weight is None else rstd * norm.weight.detach().double()
-    shift = -mean * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.detach().double()
-    return Normalised(scale.float(), shift.float(), torch.stack([mean, rstd]), 0)
+    running = (_plain(norm.running_mean), _plain(norm.running_var))
+    weight, shift_by = (None if tensor is None else _plain(tensor) for tensor in (norm.weight, norm.bias))
+    scale, shift, state = native_norm.running_coefficients(
+        running, weight=weight, bias=shift_by, eps=norm.eps, left_out=None if bias is None else _plain(bias)
+    )
+    return Normalised(scale, shift, state, 0)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """As the native loop takes it: itself, as a rule."""
+    return tensor.detach().float().contiguous()
 
 
 def _share(norm: nn.BatchNorm2d) -> float:
     """This batch's share of the running statistics, as in PyTorch: ``momentum``, or with ``None`` the plain average."""
     if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
+        passes.each_time(partial(norm.num_batches_tracked.add_, 1))
     if norm.momentum is not None:
         return norm.momentum
+    passes.differs()
     return 1.0 if norm.num_batches_tracked is None else 1.0 / float(norm.num_batches_tracked)
 
 
@@ -93,9 +102,5 @@ class NormGradient:
 
 def gradient(normalised: Normalised, totals: Tensor) -> NormGradient:
     """From ``totals [C, 2]``: the sums over the batch of g, and of g * y."""
-    if normalised.count:
-        return NormGradient(*native_norm.norm_gradient(totals, normalised.count, normalised.scale, normalised.state))
-    passes.settle()
-    mean, rstd = normalised.state
-    total = totals[:, 0]
-    return NormGradient((rstd * (totals[:, 1] - mean * total)).float(), total.float(), None, None)
+    weight, bias, *of_y = native_norm.norm_gradient(totals, normalised.count, normalised.scale, normalised.state)
+    return NormGradient(weight, bias, *(of_y if normalised.count else (None, None)))

@@ -6,11 +6,12 @@ from torch import fx, nn
 
 from mezzotint.lowering.differentiable import DifferentiableSegment, Program
 from mezzotint.lowering.plan import Plan, Step, conv_layer, geometry_of
+from mezzotint.lowering.pool_steps import GlobalAverageStep, MaxPoolStep
 from mezzotint.lowering.pooling import window_at
 from mezzotint.lowering.regraph import with_segments
 from mezzotint.lowering.roles import Role
 from mezzotint.lowering.segments import Segment
-from mezzotint.lowering.steps import ConvStep, GlobalAverageStep, MaxPoolStep, PointwiseStep, TrainStep
+from mezzotint.lowering.steps import ConvStep, PointwiseStep, TrainStep
 from mezzotint.lowering.tail import Tail
 from mezzotint.lowering.weights import Weights
 

@@ -7,6 +7,7 @@ as it goes, adds gradients up where they meet, and cannot itself be differentiat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate, pairwise
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mezzotint.errors import RunError
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import arena, native_layout, passes
 from mezzotint.kernels.native_layout import NativeTensor, Sides
 from mezzotint.kernels.passes import one_pass
 from mezzotint.lowering.border import checked_activations, native_type
 from mezzotint.lowering.gradients import Gradients
 from mezzotint.lowering.steps import TrainStep
+from mezzotint.lowering.tapes import Backward, Tape, Tapes, without_leases
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Program:
     def parameters(self) -> list[Tensor | None]:
         """What the steps differentiate for, as it is now, step after step."""
         return [parameter for step in self.steps for parameter in step.parameters]
+
+    @cached_property
+    def tapes(self) -> Tapes:
+        """Its recorded passes."""
+        return Tapes(self.steps)
 
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
@@ -87,28 +94,33 @@ class DifferentiableSegment(nn.Module):
         return f"steps={len(self.program.steps)}"
 
 
+@dataclass
+class _Kept:
+    """What a forward pass leaves to its backward pass.
+
+    Attributes:
+        saved: by the steps.
+        tape: that it was recorded on, or done again from.
+        lease: of the activations' memory, where it was done again.
+    """
+
+    saved: list[Any]
+    tape: Tape | None
+    lease: arena.Lease | None = None
+
+
 class _Run(torch.autograd.Function):
     """One forward pass of a program and, once, its backward pass."""
 
     @staticmethod
     @one_pass()
     def forward(ctx: Any, program: Program, keep: bool, count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        values: dict[int, NativeTensor] = {}
-        left = list(program.readers)
-        for slot, (x, halo) in enumerate(zip(tensors[:count], program.inputs, strict=True)):
-            values[slot] = native_layout.to_native(_present(x), halo)
-        saved: list[Any] = []
-        for step in program.steps:
-            values[step.result], kept = step.forward([values[slot] for slot in step.reads], keep)
-            saved.append(kept)
-            for slot in step.reads:
-                left[slot] -= 1
-                if left[slot] == 0:
-                    del values[slot]
-        ctx.formats = [_format_of(_present(x)) for x in tensors[:count]]
-        outputs = tuple(native_layout.from_native(values[slot], ctx.formats[0]) for slot in program.outputs)
+        inputs = [_present(x) for x in tensors[:count]]
+        ctx.formats = [_format_of(x) for x in inputs]
+        values, kept = _forward(program, inputs, keep)
+        outputs = tuple(native_layout.from_native(value, ctx.formats[0]) for value in values)
         if keep:
-            ctx.program, ctx.saved = program, saved
+            ctx.program, ctx.kept = program, kept
             # Autograd watches over them: changed in place between the passes, they make the backward pass an error.
             ctx.save_for_backward(*[tensor for tensor in tensors[count:] if tensor is not None])
         return outputs
@@ -118,23 +130,95 @@ class _Run(torch.autograd.Function):
     @one_pass()
     def backward(ctx: Any, *output_grads: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        program: Program = ctx.program
-        saved, ctx.saved = ctx.saved, None
-        if saved is None:
+        kept, ctx.kept = ctx.kept, None
+        if kept is None:
             raise RunError(
                 "backward: a second pass through activations that the first one freed. The native layout keeps no graph"
                 " (retain_graph); run the forward pass again, or sparsify with layout='plain'."
             )
-        needs = list(ctx.needs_input_grad[3:])
-        gradients = _begin(program, saved, needs)
-        for slot, grad in zip(program.outputs, output_grads, strict=True):
-            if grad is None:
-                gradients.skip([slot])
-            else:
-                gradients.add(slot, native_layout.to_native(grad), owned=True)
-        parameters = _run_back(program, saved, gradients, needs[len(program.inputs) :])
-        inputs = [_left(gradients, slot, form) for slot, form in enumerate(ctx.formats)]
-        return (None, None, None, *inputs, *parameters)
+        inputs, parameters = _backward(ctx.program, kept, output_grads, list(ctx.needs_input_grad[3:]))
+        formats = zip(inputs, ctx.formats, strict=True)
+        left = [None if grad is None else native_layout.from_native(grad, form) for grad, form in formats]
+        return (None, None, None, *left, *parameters)
+
+
+def _forward(program: Program, inputs: Sequence[Tensor], keep: bool) -> tuple[Sequence[NativeTensor], _Kept]:
+    """The native outputs: done again from a tape, or by the steps, which are recorded where that can be of use."""
+    tape = program.tapes.find(inputs, keep) if passes.is_under_way() else None
+    if tape is not None and tape.forward is not None:
+        if (lease := tape.lease()) is not None:
+            for x, place in zip(inputs, tape.inputs, strict=True):
+                native_layout.pack(x, place)
+            tape.forward.do_again()
+            return tape.outputs, _Kept(list(tape.saved), tape, lease)
+        tape = None if tape.is_in_use else Tape(tape.kind, tape.state)
+    with ExitStack() as stack:
+        if tape is not None:
+            stack.enter_context(arena.leaves_footprint(tape.footprint))
+        entered = [native_layout.to_native(x, halo) for x, halo in zip(inputs, program.inputs, strict=True)]
+        recording = (
+            None if tape is None else stack.enter_context(passes.recorded(x.data for x in entered if not x.is_lent))
+        )
+        outputs, saved = _run(program, entered, keep)
+    if tape is not None:
+        tape.forward, tape.inputs, tape.outputs = recording, without_leases(entered), without_leases(outputs)
+        tape.saved = without_leases(saved)
+        if not keep:
+            program.tapes.remember(tape)
+    return outputs, _Kept(saved, tape)
+
+
+def _run(program: Program, inputs: Sequence[NativeTensor], keep: bool) -> tuple[list[NativeTensor], list[Any]]:
+    """All steps: the outputs, and what the steps keep."""
+    values = dict(enumerate(inputs))
+    left = list(program.readers)
+    saved: list[Any] = []
+    for step in program.steps:
+        values[step.result], kept = step.forward([values[slot] for slot in step.reads], keep)
+        saved.append(kept)
+        for slot in step.reads:
+            left[slot] -= 1
+            if left[slot] == 0:
+                del values[slot]
+    return [values[slot] for slot in program.outputs], saved
+
+
+_Grads = tuple[Sequence[NativeTensor | None], Sequence[Tensor | None]]
+"""Gradients of inputs and of parameters."""
+
+
+def _backward(program: Program, kept: _Kept, output_grads: Sequence[Tensor | None], needs: list[bool]) -> _Grads:
+    """Done again from the tape of the forward pass, or by the steps; recorded if the forward pass was."""
+    tape, kind = kept.tape, (tuple(needs), tuple(grad is not None for grad in output_grads))
+    if kept.lease is not None and tape is not None:
+        if (known := tape.backward) is not None and known.kind == kind and program.tapes.still(tape):
+            for grad, place in zip(output_grads, known.outputs, strict=True):
+                if grad is not None and place is not None:
+                    native_layout.pack(grad, place)
+            known.recording.do_again()
+            return known.inputs, _copies(known.parameters)
+        program.tapes.forget(tape)
+        tape = None
+    with ExitStack() as stack:
+        if tape is not None:
+            stack.enter_context(arena.leaves_footprint(tape.footprint))
+        entered = [None if grad is None else native_layout.to_native(grad) for grad in output_grads]
+        small = [grad.data for grad in entered if grad is not None and not grad.is_lent]
+        recording = None if tape is None else stack.enter_context(passes.recorded(small))
+        inputs, parameters = _run_back(program, kept.saved, entered, needs)
+    if tape is None or recording is None:
+        return inputs, parameters
+    places = (without_leases(entered), without_leases(inputs), without_leases(parameters))
+    tape.backward = Backward(kind, recording, *places)
+    if program.tapes.still(tape):
+        program.tapes.remember(tape)
+    return inputs, _copies(parameters)
+
+
+def _copies(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """What leaves a recorded pass: its own memory is written to again the next time."""
+    passes.settle()
+    return [None if gradient is None else gradient.clone() for gradient in gradients]
 
 
 def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gradients:
@@ -151,26 +235,36 @@ def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gra
     return gradients
 
 
-def _run_back(program: Program, saved: list[Any], gradients: Gradients, needs: Sequence[bool]) -> list[Tensor | None]:
+def _run_back(
+    program: Program, saved: list[Any], output_grads: Sequence[NativeTensor | None], needs: Sequence[bool]
+) -> _Grads:
     """All steps, the last first; what a step kept is freed as soon as it is done."""
+    gradients = _begin(program, saved, needs)
+    for slot, entered in zip(program.outputs, output_grads, strict=True):
+        if entered is None:
+            gradients.skip([slot])
+        else:
+            gradients.add(slot, entered, owned=True)
+    first = len(program.inputs)
     found: list[list[Tensor | None]] = []
     for step, (begin, end) in zip(reversed(program.steps), reversed(program.spans), strict=True):
         kept = saved.pop()
         if gradients.has(step.result):
-            found.append(step.backward(kept, gradients, needs[begin:end]))
+            found.append(step.backward(kept, gradients, needs[first + begin : first + end]))
         else:
             gradients.skip(step.reads)
             found.append([None] * (end - begin))
         gradients.forget(step.result)
     made = [grad for grads in reversed(found) for grad in grads]
-    return [grad if need else None for grad, need in zip(made, needs, strict=True)]
+    parameters = [grad if need else None for grad, need in zip(made, needs[first:], strict=True)]
+    return [_left(gradients, slot) for slot in range(first)], parameters
 
 
-def _left(gradients: Gradients, slot: int, memory_format: torch.memory_format) -> Tensor | None:
-    """The gradient of an input, as an ordinary tensor."""
+def _left(gradients: Gradients, slot: int) -> NativeTensor | None:
+    """The gradient of an input."""
     if not gradients.wants(slot) or not gradients.has(slot):
         return None
-    return native_layout.from_native(gradients.take(slot).tensor, memory_format)
+    return gradients.take(slot).tensor
 
 
 def _format_of(x: Tensor) -> torch.memory_format:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mezzotint.kernels import native_layout, native_pool, passes
+from mezzotint.kernels import arena, native_layout, passes
 from mezzotint.kernels.native_backward import conv2d_backward, pays
 from mezzotint.kernels.native_layout import NO_HALO, ConvGeometry, Epilogue, NativeTensor, Sides
 from mezzotint.kernels.native_weight_grad import conv2d_dense_grad, conv2d_weight_grad
@@ -23,7 +24,6 @@ from mezzotint.lowering import batch_norm
 from mezzotint.lowering.batch_norm import Normalised
 from mezzotint.lowering.gradients import Finishing, Gradients
 from mezzotint.lowering.native_steps import check_same
-from mezzotint.lowering.pooling import Window
 from mezzotint.lowering.tail import Tail, TailSaved, backward, finish, finishing, saved_of
 from mezzotint.lowering.weights import Weights
 
@@ -52,6 +52,16 @@ class TrainStep(ABC):
     @abstractmethod
     def parameters(self) -> tuple[Tensor | None, ...]:
         """What it differentiates for beside its inputs, as it is now."""
+
+    @property
+    @abstractmethod
+    def outside(self) -> tuple[Tensor | None, ...]:
+        """All tensors that its calls read or write beside the segment's, as they are now."""
+
+    @property
+    @abstractmethod
+    def modes(self) -> tuple[object, ...]:
+        """What else decides which calls it makes, as it is now."""
 
     @abstractmethod
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, Any]:
@@ -120,6 +130,17 @@ class ConvStep(Tailed):
         """Values, bias, and the batch norm's weight and bias."""
         return (self.weights.parameter, self.weights.layer.bias, *_affine(self.tail.norm))
 
+    @property
+    def outside(self) -> tuple[Tensor | None, ...]:
+        """Weight, bias, and the tail's."""
+        pattern = self.weights.pattern
+        return (*self.parameters[:2], pattern.indices, pattern.transposed, *self.tail.outside)
+
+    @property
+    def modes(self) -> tuple[object, ...]:
+        """Whether the dense window is open, and the tail's."""
+        return (self.weights.training_window is not None, *self.tail.modes)
+
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _ConvSaved | None]:
         """One pass without batch statistics, two with them."""
         x, residual = inputs[0], inputs[1] if self.tail.adds else None
@@ -135,7 +156,7 @@ class ConvStep(Tailed):
         epilogue = Epilogue(scale=scale, shift=shift, residual=residual, relu=self.tail.relu)
         totals = None
         if bias is None and scale is None and self.tail.reader is not None and batch_norm.uses_batch(self.tail.reader):
-            totals = torch.empty(self.geometry.weight_shape[0], 2, dtype=torch.float64)
+            totals = _totals(self.geometry.weight_shape[0])
         z = replace(self._convolve(x, epilogue, self.tail.halo, bias=bias, totals=totals), totals=totals)
         return z, _ConvSaved(x, z.size, saved_of(self.tail, z, z, None)) if keep else None
 
@@ -145,7 +166,7 @@ class ConvStep(Tailed):
         """The convolution's bias is left out: a batch norm takes the mean away."""
         totals = None
         if batch_norm.uses_batch(norm):
-            totals = torch.empty(self.geometry.weight_shape[0], 2, dtype=torch.float64)
+            totals = _totals(self.geometry.weight_shape[0])
         y = self._convolve(x, native_layout.PLAIN, NO_HALO, totals=totals)
         normalised = self._statistics(totals, y.count, self.weights.bias)
         z = self.tail.apply(y, normalised, residual)
@@ -213,7 +234,7 @@ class ConvStep(Tailed):
             return gx, sums
 
         gradients.add_convolved(self.source, convolve)
-        bias = torch.zeros_like(norm.bias) if wanted[1] else None
+        bias = passes.own(torch.zeros_like(norm.bias)) if wanted[1] else None
         return [self.weights.like_parameter(values[0]), bias, norm.weight, norm.bias]
 
     @property
@@ -230,15 +251,24 @@ class ConvStep(Tailed):
 
     def _weight_grad(self, x: NativeTensor, gy: NativeTensor) -> Tensor:
         """``[nnz]``; in the dense window, from the whole weight's gradient, which the window gets."""
-        window, indices = self.weights.training_window, self.weights.pattern.indices
-        if window is None and self.weights.is_sparse:
+        indices = self.weights.pattern.indices
+        if self.weights.training_window is not None:
+            gvalues = passes.result(indices.numel())
+            passes.each_time(
+                partial(self._collect, x.without_lease(), gy.without_lease(), arena.without_lease(gvalues))
+            )
+            return gvalues
+        if self.weights.is_sparse:
             return conv2d_weight_grad(x, gy, indices, self.geometry)
-        dense = conv2d_dense_grad(x, gy, self.geometry, paired=window is not None)
-        if window is None:
-            return dense
+        return conv2d_dense_grad(x, gy, self.geometry)
+
+    def _collect(self, x: NativeTensor, gy: NativeTensor, gvalues: Tensor) -> None:
+        """The whole weight's gradient goes to the dense window, that of the values to ``gvalues``."""
+        dense = conv2d_dense_grad(x, gy, self.geometry, paired=True)
         passes.settle()
-        window.add(dense)
-        return dense.view(-1)[indices]
+        torch.index_select(dense.view(-1), 0, self.weights.pattern.indices, out=gvalues)
+        if (window := self.weights.training_window) is not None:
+            window.add(dense)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +287,16 @@ class PointwiseStep(Tailed):
         """The batch norm's weight and bias."""
         return _affine(self.tail.norm)
 
+    @property
+    def outside(self) -> tuple[Tensor | None, ...]:
+        """The tail's."""
+        return self.tail.outside
+
+    @property
+    def modes(self) -> tuple[object, ...]:
+        """The tail's."""
+        return self.tail.modes
+
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PointwiseSaved | None]:
         """One pass, and one before it for statistics that nobody has taken yet."""
         y, residual = inputs[0], inputs[1] if self.tail.adds else None
@@ -266,7 +306,7 @@ class PointwiseStep(Tailed):
         if self.tail.norm is not None and batch_norm.uses_batch(self.tail.norm):
             totals = y.totals
         if totals is None and self.tail.norm is not None and batch_norm.uses_batch(self.tail.norm):
-            totals = torch.empty(y.channels, 2, dtype=torch.float64)
+            totals = _totals(y.channels)
             native_layout.reduce(y, totals=totals)
         normalised = self._statistics(totals, y.count, None)
         z = self.tail.apply(y, normalised, residual)
@@ -286,67 +326,13 @@ class PointwiseStep(Tailed):
         return [after.weight, after.bias]
 
 
-class Pooling(TrainStep):
-    """A step without parameters."""
-
-    @property
-    def parameters(self) -> tuple[Tensor | None, ...]:
-        """None."""
-        return ()
-
-    def finishing(self, saved: Any, pending: NativeTensor | None) -> Finishing:
-        """A sum of gradients is all that it takes."""
-        return Finishing(Epilogue(residual=pending), totals=False, halo=NO_HALO)
-
-
-@dataclass(frozen=True, slots=True)
-class _PoolSaved:
-    x: NativeTensor
-    y: NativeTensor
-
-
-@dataclass(frozen=True)
-class MaxPoolStep(Pooling):
-    """A max pooling."""
-
-    window: Window
-    halo: Sides
-
-    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, _PoolSaved | None]:
-        """One pass."""
-        (x,) = inputs
-        y = native_pool.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
-        return y, _PoolSaved(x, y) if keep else None
-
-    def backward(self, saved: _PoolSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
-        """To the first maximum of each window."""
-        found = gradients.take(self.result)
-        gx = native_pool.max_pool_grad(saved.x, saved.y, found.tensor, self.window.code)
-        gradients.add(self.source, gx, owned=True)
-        return []
-
-
-@dataclass(frozen=True)
-class GlobalAverageStep(Pooling):
-    """An average over all pixels."""
-
-    halo: Sides
-
-    def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, tuple[int, int] | None]:
-        """One pass."""
-        (x,) = inputs
-        return native_pool.global_average(x, self.halo), x.size if keep else None
-
-    def backward(self, saved: tuple[int, int], gradients: Gradients, wanted: Sequence[bool]) -> Grads:
-        """The same share to every pixel."""
-        found = gradients.take(self.result)
-        gradients.add(self.source, native_pool.global_average_grad(found.tensor, saved), owned=True)
-        return []
+def _totals(channels: int) -> Tensor:
+    return passes.own(torch.empty(channels, 2, dtype=torch.float64))
 
 
 def _totals_of(x: NativeTensor, rule: Finishing) -> Tensor | None:
     """Room for the totals of a gradient for ``x``, if they are wanted."""
-    return torch.empty(x.channels, 2, dtype=torch.float64) if rule.totals else None
+    return _totals(x.channels) if rule.totals else None
 
 
 def _affine(norm: nn.BatchNorm2d | None) -> tuple[Tensor | None, Tensor | None]:

@@ -36,6 +36,18 @@ class Tail:
         """Whether z is y."""
         return self.norm is None and not self.adds and not self.relu
 
+    @property
+    def outside(self) -> tuple[Tensor | None, ...]:
+        """The batch norm's tensors, as they are now."""
+        return () if self.norm is None else batch_norm.state_of(self.norm)
+
+    @property
+    def modes(self) -> tuple[object, ...]:
+        """What its calls depend on beside tensors, as it is now."""
+        norm, reader = self.norm, self.reader
+        own = () if norm is None else (norm.training, norm.momentum, norm.eps)
+        return own if reader is None else (*own, batch_norm.uses_batch(reader))
+
     def apply(self, y: NativeTensor, normalised: Normalised | None, residual: NativeTensor | None) -> NativeTensor:
         """z, in one pass."""
         scale, shift = (normalised.scale, normalised.shift) if normalised is not None else (None, None)
@@ -90,7 +102,7 @@ def finish(
         summed: whether the totals are wanted; if not, they are zeros.
     """
     rule = finishing(tail, saved, None)
-    totals = torch.zeros(gradient.channels, 2, dtype=torch.float64)
+    totals = passes.own(torch.zeros(gradient.channels, 2, dtype=torch.float64))
     if rule.mask is None and not summed:
         return gradient, totals
     in_place = rule.mask is None or (owned and gradient.halo == NO_HALO)
@@ -146,7 +158,7 @@ def backward(
     scale = saved.normalised.scale
     if rule.companion is None or rule.constant is None:
         gy = native_layout.normalise(finished, scale=scale, addend=addend, halo=halo)
-        return TailGradient(gy, rule.weight, rule.bias, scale * rule.bias if summed else None)
+        return TailGradient(gy, rule.weight, rule.bias, _product(scale, rule.bias) if summed else None)
     gy = native_layout.normalise(
         finished,
         scale=scale,
@@ -156,10 +168,16 @@ def backward(
         addend=addend,
         halo=halo,
     )
-    return TailGradient(gy, rule.weight, rule.bias, torch.zeros_like(rule.bias) if summed else None)
+    return TailGradient(gy, rule.weight, rule.bias, passes.own(torch.zeros_like(rule.bias)) if summed else None)
+
+
+def _product(scale: Tensor, sums: Tensor) -> Tensor:
+    product = passes.own(torch.empty_like(sums))
+    passes.then(lambda: torch.mul(scale, sums, out=product))
+    return product
 
 
 def _first_of(totals: Tensor) -> Tensor:
-    sums = torch.empty(totals.shape[0], dtype=torch.float32)
+    sums = passes.own(torch.empty(totals.shape[0], dtype=torch.float32))
     passes.then(lambda: sums.copy_(totals[:, 0]))
     return sums
