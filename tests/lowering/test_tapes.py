@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ import mezzotint as mz
 from mezzotint import models
 from mezzotint.kernels import arena, passes
 from mezzotint.lowering import tapes
+from mezzotint.lowering.differentiable import DifferentiableSegment
 from mezzotint.sparse import Pattern, SparseConv2d
 from mezzotint.sparse.window import DenseWindow
 
@@ -52,7 +54,7 @@ class Bench:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.model = mz.sparsify(Net(), 0.3, layout="native")
+        self.model = mz.sparsify(Net(), 0.3, exclude=["stem", "linear"], layout="native")
         self.model.forward.always = True  # type: ignore[union-attr]  # the attached one
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
         self.seen: list[Tensor] = []
@@ -118,6 +120,24 @@ class Bench:
         grads = torch.autograd.grad(self.loss(self.batch()), some)  # type: ignore[arg-type]  # tensors
         self.held += grads
         self.seen += [grad.clone() for grad in grads]
+
+    def backward_at_once(self) -> None:
+        """As while another thread's pass is under way."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(self.batch())
+        with by_the_steps():
+            loss.backward()
+        self.see_gradients()
+
+    def other_weights(self) -> None:
+        """Gradients are those at the weights of the forward pass, which the model has no more."""
+        given = {name: (value.detach() * 2).requires_grad_() for name, value in self.model.named_parameters()}
+        out = torch.func.functional_call(self.model, given, (self.batch(),))
+        self.seen += torch.autograd.grad(out.float().square().mean(), list(given.values()))
+
+    def parametrised(self) -> None:
+        if not nn.utils.parametrize.is_parametrized(self.model.stem):  # type: ignore[arg-type]  # a module
+            nn.utils.parametrizations.weight_norm(self.model.stem)  # type: ignore[arg-type]  # a module
 
     def never_backward(self) -> None:
         self.loss(self.batch())
@@ -197,17 +217,18 @@ class Bench:
         self.step()
         self.seen.append(copy.deepcopy(self.model)(self.batch()).detach())
 
-    def lowered(self) -> list[nn.Module]:
-        """The modules of the lowered graphs."""
-        forward = self.model.__dict__["forward"]
-        return [each for one in forward._lowered.values() if one.module is not None for each in one.module.modules()]
+    def tapes(self) -> tapes.Tapes:
+        """Of its one segment in training."""
+        (lowered,) = self.model.__dict__["forward"]._lowered.values()
+        (segment,) = (module for module in lowered.module.modules() if isinstance(module, DifferentiableSegment))
+        return segment.program.tapes
 
     def result(self) -> list[Tensor]:
         state = [value for value in self.model.state_dict().values() if isinstance(value, Tensor)]
         return [*self.seen, *(tensor.detach().clone() for tensor in state)]
 
 
-_TOOLS = {"convs", "batch", "loss", "step", "see_gradients", "lowered", "result"}
+_TOOLS = {"convs", "batch", "loss", "step", "see_gradients", "tapes", "result"}
 HAPPENINGS = sorted(name for name in vars(Bench) if not name.startswith("_") and name not in _TOOLS)
 
 
@@ -249,8 +270,12 @@ def _threads() -> Iterator[None]:
 @contextmanager
 def by_the_steps() -> Iterator[None]:
     """As while another pass is under way."""
-    with passes._one_at_a_time:
+    mine = passes._one_at_a_time.acquire(blocking=False)
+    try:
         yield
+    finally:
+        if mine:
+            passes._one_at_a_time.release()
 
 
 def same(run: Callable[[], list[Tensor]]) -> list[Tensor]:
@@ -300,12 +325,22 @@ def test_accumulated_passes_are_done_again(counted: list[None]) -> None:
     assert len(counted) == 2 * 5
 
 
+def test_other_threads_leave_a_recording_alone() -> None:
+    bench, footprint = Bench(), arena.Footprint()
+    loss = bench.loss(bench.batch())
+    with passes.one_pass(), arena.leaves_footprint(footprint):
+        thread = threading.Thread(target=loss.backward)
+        thread.start()
+        thread.join()
+        arena.empty((1 << 20,), torch.float32)
+    assert sum(end - begin for _, begin, end in footprint.places) == 4 << 20
+
+
 def test_inputs_of_all_sizes_are_not_all_remembered() -> None:
     bench = Bench()
     for size in range(1, 8):
         bench.step(size)
-    (segment,) = (module for module in bench.lowered() if hasattr(module, "program"))
-    assert len(segment.program.tapes._known) == tapes._REMEMBERED  # type: ignore[union-attr, operator, arg-type]
+    assert len(bench.tapes()._known) == tapes._REMEMBERED
 
 
 def test_sparse_momentum_with_open_windows(counted: list[None]) -> None:

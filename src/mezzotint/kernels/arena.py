@@ -130,7 +130,10 @@ class Arena:
 
     @contextmanager
     def leaves_footprint(self, footprint: Footprint) -> Iterator[None]:
-        """``footprint`` gets the places that are given away within the block, in a pass of this thread."""
+        """``footprint`` gets the places that are given away within the block, in a pass of this thread alone."""
+        if self._kept_to != threading.get_ident():
+            yield
+            return
         self._footprint = footprint
         try:
             yield
@@ -204,7 +207,7 @@ class Arena:
         place = known.pop() if known else self._find(size)
         self._used += size
         self._most_used = max(self._most_used, self._used)
-        if self._footprint is not None and self._kept_to is not None:
+        if self._footprint is not None:
             self._footprint.add(place)
         return place
 

@@ -25,6 +25,7 @@ from mezzotint.lowering.border import checked_activations, native_type
 from mezzotint.lowering.gradients import Gradients
 from mezzotint.lowering.steps import TrainStep
 from mezzotint.lowering.tapes import Backward, Tape, Tapes, without_leases
+from mezzotint.lowering.weights import Weight
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,13 @@ class _Kept:
 
     Attributes:
         saved: by the steps.
+        weights: of the steps.
         tape: that it was recorded on, or done again from.
         lease: of the activations' memory, where it was done again.
     """
 
     saved: list[Any]
+    weights: list[Weight | None]
     tape: Tape | None
     lease: arena.Lease | None = None
 
@@ -144,13 +147,14 @@ class _Run(torch.autograd.Function):
 
 def _forward(program: Program, inputs: Sequence[Tensor], keep: bool) -> tuple[Sequence[NativeTensor], _Kept]:
     """The native outputs: done again from a tape, or by the steps, which are recorded where that can be of use."""
+    weights = [step.weight for step in program.steps] if keep else []
     tape = program.tapes.find(inputs, keep) if passes.is_under_way() else None
     if tape is not None and tape.forward is not None:
         if (lease := tape.lease()) is not None:
             for x, place in zip(inputs, tape.inputs, strict=True):
                 native_layout.pack(x, place)
             tape.forward.do_again()
-            return tape.outputs, _Kept(list(tape.saved), tape, lease)
+            return tape.outputs, _Kept(list(tape.saved), weights, tape, lease)
         tape = None if tape.is_in_use else Tape(tape.kind, tape.state)
     with ExitStack() as stack:
         if tape is not None:
@@ -165,7 +169,7 @@ def _forward(program: Program, inputs: Sequence[Tensor], keep: bool) -> tuple[Se
         tape.saved = without_leases(saved)
         if not keep:
             program.tapes.remember(tape)
-    return outputs, _Kept(saved, tape)
+    return outputs, _Kept(saved, weights, tape)
 
 
 def _run(program: Program, inputs: Sequence[NativeTensor], keep: bool) -> tuple[list[NativeTensor], list[Any]]:
@@ -189,7 +193,8 @@ _Grads = tuple[Sequence[NativeTensor | None], Sequence[Tensor | None]]
 
 def _backward(program: Program, kept: _Kept, output_grads: Sequence[Tensor | None], needs: list[bool]) -> _Grads:
     """Done again from the tape of the forward pass, or by the steps; recorded if the forward pass was."""
-    tape, kind = kept.tape, (tuple(needs), tuple(grad is not None for grad in output_grads))
+    tape = kept.tape if passes.is_under_way() else None
+    kind = (tuple(needs), tuple(grad is not None for grad in output_grads))
     if kept.lease is not None and tape is not None:
         if (known := tape.backward) is not None and known.kind == kind and program.tapes.still(tape):
             for grad, place in zip(output_grads, known.outputs, strict=True):
@@ -205,7 +210,7 @@ def _backward(program: Program, kept: _Kept, output_grads: Sequence[Tensor | Non
         entered = [None if grad is None else native_layout.to_native(grad) for grad in output_grads]
         small = [grad.data for grad in entered if grad is not None and not grad.is_lent]
         recording = None if tape is None else stack.enter_context(passes.recorded(small))
-        inputs, parameters = _run_back(program, kept.saved, entered, needs)
+        inputs, parameters = _run_back(program, kept, entered, needs)
     if tape is None or recording is None:
         return inputs, parameters
     places = (without_leases(entered), without_leases(inputs), without_leases(parameters))
@@ -236,10 +241,10 @@ def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gra
 
 
 def _run_back(
-    program: Program, saved: list[Any], output_grads: Sequence[NativeTensor | None], needs: Sequence[bool]
+    program: Program, kept: _Kept, output_grads: Sequence[NativeTensor | None], needs: Sequence[bool]
 ) -> _Grads:
     """All steps, the last first; what a step kept is freed as soon as it is done."""
-    gradients = _begin(program, saved, needs)
+    saved, gradients = kept.saved, _begin(program, kept.saved, needs)
     for slot, entered in zip(program.outputs, output_grads, strict=True):
         if entered is None:
             gradients.skip([slot])
@@ -247,10 +252,11 @@ def _run_back(
             gradients.add(slot, entered, owned=True)
     first = len(program.inputs)
     found: list[list[Tensor | None]] = []
-    for step, (begin, end) in zip(reversed(program.steps), reversed(program.spans), strict=True):
-        kept = saved.pop()
+    steps = zip(reversed(program.steps), reversed(kept.weights), reversed(program.spans), strict=True)
+    for step, weight, (begin, end) in steps:
+        own = saved.pop()
         if gradients.has(step.result):
-            found.append(step.backward(kept, gradients, needs[first + begin : first + end]))
+            found.append(step.backward(own, weight, gradients, needs[first + begin : first + end]))
         else:
             gradients.skip(step.reads)
             found.append([None] * (end - begin))

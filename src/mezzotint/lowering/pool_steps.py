@@ -13,6 +13,7 @@ from mezzotint.kernels.native_layout import NO_HALO, Epilogue, NativeTensor, Sid
 from mezzotint.lowering.gradients import Finishing, Gradients
 from mezzotint.lowering.pooling import Window
 from mezzotint.lowering.steps import Grads, TrainStep
+from mezzotint.lowering.weights import Weight
 
 
 class Pooling(TrainStep):
@@ -57,7 +58,7 @@ class MaxPoolStep(Pooling):
         y = native_pool.max_pool(x, self.window.output_size(x.size), self.window.code, self.halo)
         return y, _PoolSaved(x, y) if keep else None
 
-    def backward(self, saved: _PoolSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+    def backward(self, saved: _PoolSaved, weight: Weight | None, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """To the first maximum of each window."""
         found = gradients.take(self.result)
         gx = native_pool.max_pool_grad(saved.x, saved.y, found.tensor, self.window.code)
@@ -76,7 +77,9 @@ class GlobalAverageStep(Pooling):
         (x,) = inputs
         return native_pool.global_average(x, self.halo), x.size if keep else None
 
-    def backward(self, saved: tuple[int, int], gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+    def backward(
+        self, saved: tuple[int, int], weight: Weight | None, gradients: Gradients, wanted: Sequence[bool]
+    ) -> Grads:
         """The same share to every pixel."""
         found = gradients.take(self.result)
         gradients.add(self.source, native_pool.global_average_grad(found.tensor, saved), owned=True)

@@ -25,7 +25,7 @@ from mezzotint.lowering.batch_norm import Normalised
 from mezzotint.lowering.gradients import Finishing, Gradients
 from mezzotint.lowering.native_steps import check_same
 from mezzotint.lowering.tail import Tail, TailSaved, backward, finish, finishing, saved_of
-from mezzotint.lowering.weights import Weights
+from mezzotint.lowering.weights import Weight, Weights
 
 Grads = list[Tensor | None]
 
@@ -63,6 +63,11 @@ class TrainStep(ABC):
     def modes(self) -> tuple[object, ...]:
         """What else decides which calls it makes, as it is now."""
 
+    @property
+    def weight(self) -> Weight | None:
+        """Its weight as it is now; the backward pass wants that of the forward pass."""
+        return None
+
     @abstractmethod
     def forward(self, inputs: Sequence[NativeTensor], keep: bool) -> tuple[NativeTensor, Any]:
         """The result, and what :meth:`backward` needs; ``keep`` is False when there will be none."""
@@ -72,7 +77,7 @@ class TrainStep(ABC):
         """How a convolution that computes the last gradient for the result finishes it."""
 
     @abstractmethod
-    def backward(self, saved: Any, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+    def backward(self, saved: Any, weight: Weight | None, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """Take the result's gradient, add to those of what was read; returns the parameters' (where ``wanted``)."""
 
 
@@ -131,6 +136,11 @@ class ConvStep(Tailed):
         return (self.weights.parameter, self.weights.layer.bias, *_affine(self.tail.norm))
 
     @property
+    def weight(self) -> Weight:
+        """As it is now."""
+        return self.weights.now
+
+    @property
     def outside(self) -> tuple[Tensor | None, ...]:
         """Weight, bias, and the tail's."""
         pattern = self.weights.pattern
@@ -186,21 +196,23 @@ class ConvStep(Tailed):
             return NO_HALO
         return self.geometry.input_grad_halo(saved.x.size, saved.y_size)
 
-    def backward(self, saved: _ConvSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+    def backward(self, saved: _ConvSaved, weight: Weight | None, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
         """Tail, values, input."""
+        if weight is None:
+            raise TypeError("a convolution without a weight")
         finished, totals = self._finished(saved.tail, gradients)
         if self.residual is not None:
             gradients.add(self.residual, finished, owned=False)
         if wanted[0] and gradients.wants(self.source) and self._goes_back_at_once(saved):
-            return self._back_at_once(saved, finished, totals, gradients, wanted)
+            return self._back_at_once(saved, weight, finished, totals, gradients, wanted)
         halo = self.geometry.input_grad_halo(saved.x.size, saved.y_size)
         after = backward(saved.tail, finished, totals, halo, summed=wanted[1])
         del finished
         values = None
         if wanted[0]:
-            values = self.weights.like_parameter(self._weight_grad(saved.x, after.y))
+            values = weight.like_parameter(self._weight_grad(weight, saved.x, after.y))
         if gradients.wants(self.source):
-            gradients.add_convolved(self.source, lambda rule: self._input_grad(saved, after.y, rule))
+            gradients.add_convolved(self.source, lambda rule: self._input_grad(saved, weight, after.y, rule))
         return [values, after.total, after.weight, after.bias]
 
     def _goes_back_at_once(self, saved: _ConvSaved) -> bool:
@@ -211,6 +223,7 @@ class ConvStep(Tailed):
     def _back_at_once(
         self,
         saved: _ConvSaved,
+        weight: Weight,
         finished: NativeTensor,
         totals: Tensor,
         gradients: Gradients,
@@ -227,7 +240,7 @@ class ConvStep(Tailed):
         def convolve(rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
             sums = _totals_of(saved.x, rule)
             gx, gvalues = conv2d_backward(
-                finished, y, coefficients, saved.x, self._weight, self.geometry,
+                finished, y, coefficients, saved.x, weight.both_ways, self.geometry,
                 epilogue=rule.epilogue, halo=rule.halo, totals=sums,
             )  # fmt: skip
             values.append(gvalues)
@@ -235,38 +248,35 @@ class ConvStep(Tailed):
 
         gradients.add_convolved(self.source, convolve)
         bias = passes.own(torch.zeros_like(norm.bias)) if wanted[1] else None
-        return [self.weights.like_parameter(values[0]), bias, norm.weight, norm.bias]
+        return [weight.like_parameter(values[0]), bias, norm.weight, norm.bias]
 
-    @property
-    def _weight(self) -> tuple[Tensor, Tensor, Tensor]:
-        pattern = self.weights.pattern
-        return self.weights.values, pattern.indices, pattern.transposed
-
-    def _input_grad(self, saved: _ConvSaved, gy: NativeTensor, rule: Finishing) -> tuple[NativeTensor, Tensor | None]:
+    def _input_grad(
+        self, saved: _ConvSaved, weight: Weight, gy: NativeTensor, rule: Finishing
+    ) -> tuple[NativeTensor, Tensor | None]:
         totals = _totals_of(saved.x, rule)
         gx = native_layout.conv2d_input_grad(
-            gy, *self._weight, self.geometry, saved.x.size, epilogue=rule.epilogue, halo=rule.halo, totals=totals
+            gy, *weight.both_ways, self.geometry, saved.x.size, epilogue=rule.epilogue, halo=rule.halo, totals=totals
         )
         return gx, totals
 
-    def _weight_grad(self, x: NativeTensor, gy: NativeTensor) -> Tensor:
+    def _weight_grad(self, weight: Weight, x: NativeTensor, gy: NativeTensor) -> Tensor:
         """``[nnz]``; in the dense window, from the whole weight's gradient, which the window gets."""
-        indices = self.weights.pattern.indices
+        indices = weight.pattern.indices
         if self.weights.training_window is not None:
             gvalues = passes.result(indices.numel())
             passes.each_time(
-                partial(self._collect, x.without_lease(), gy.without_lease(), arena.without_lease(gvalues))
+                partial(self._collect, indices, x.without_lease(), gy.without_lease(), arena.without_lease(gvalues))
             )
             return gvalues
         if self.weights.is_sparse:
             return conv2d_weight_grad(x, gy, indices, self.geometry)
         return conv2d_dense_grad(x, gy, self.geometry)
 
-    def _collect(self, x: NativeTensor, gy: NativeTensor, gvalues: Tensor) -> None:
+    def _collect(self, indices: Tensor, x: NativeTensor, gy: NativeTensor, gvalues: Tensor) -> None:
         """The whole weight's gradient goes to the dense window, that of the values to ``gvalues``."""
         dense = conv2d_dense_grad(x, gy, self.geometry, paired=True)
         passes.settle()
-        torch.index_select(dense.view(-1), 0, self.weights.pattern.indices, out=gvalues)
+        torch.index_select(dense.view(-1), 0, indices, out=gvalues)
         if (window := self.weights.training_window) is not None:
             window.add(dense)
 
@@ -312,7 +322,9 @@ class PointwiseStep(Tailed):
         z = self.tail.apply(y, normalised, residual)
         return z, _PointwiseSaved(saved_of(self.tail, y, z, normalised)) if keep else None
 
-    def backward(self, saved: _PointwiseSaved, gradients: Gradients, wanted: Sequence[bool]) -> Grads:
+    def backward(
+        self, saved: _PointwiseSaved, weight: Weight | None, gradients: Gradients, wanted: Sequence[bool]
+    ) -> Grads:
         """Tail, then what it was applied to."""
         finished, totals = self._finished(saved.tail, gradients)
         if self.residual is not None:

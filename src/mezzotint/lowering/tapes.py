@@ -107,6 +107,7 @@ class Tapes:
         state = self.state()
         tape = self._known.get(kind)
         if tape is None or tape.state != state:
+            self._known.pop(kind, None)
             return Tape(kind, state)
         self._known.move_to_end(kind)
         return tape if tape.forward is not None else None

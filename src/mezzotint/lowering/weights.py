@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,33 @@ from mezzotint.sparse import Pattern, SparseConv2d
 from mezzotint.sparse.window import DenseWindow
 
 ConvLayer = SparseConv2d | nn.Conv2d
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A convolution's weight in one forward pass and its backward pass: a layer may have been given another since.
+
+    Attributes:
+        parameter: what is differentiated for: the values ``[nnz]`` of a sparse layer, the weight of a dense one.
+        pattern: where the values are.
+    """
+
+    parameter: Tensor
+    pattern: Pattern
+
+    @property
+    def values(self) -> Tensor:
+        """``[nnz]``, contiguous, without history."""
+        return self.parameter.detach().contiguous().view(-1)
+
+    @property
+    def both_ways(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, indices, and the order in which the input gradient reads them."""
+        return self.values, self.pattern.indices, self.pattern.transposed
+
+    def like_parameter(self, gradient: Tensor) -> Tensor:
+        """The gradient ``[nnz]`` of the values in the shape of :attr:`parameter`."""
+        return gradient.view(self.parameter.shape)
 
 
 class Weights:
@@ -43,9 +71,14 @@ class Weights:
         return self.layer.values if isinstance(self.layer, SparseConv2d) else self.layer.weight
 
     @property
+    def now(self) -> Weight:
+        """Parameter and pattern."""
+        return Weight(self.parameter, self.pattern)
+
+    @property
     def values(self) -> Tensor:
         """``[nnz]``, contiguous, without history."""
-        return self.parameter.detach().contiguous().view(-1)
+        return self.now.values
 
     @property
     def bias(self) -> Tensor | None:
@@ -61,10 +94,6 @@ class Weights:
     def training_window(self) -> DenseWindow | None:
         """Where the whole weight gradient is collected just now, if anywhere."""
         return self.layer.training_window if isinstance(self.layer, SparseConv2d) else None
-
-    def like_parameter(self, gradient: Tensor) -> Tensor:
-        """The gradient ``[nnz]`` of the values in the shape of :attr:`parameter`."""
-        return gradient.view(self.parameter.shape)
 
 
 def _full_pattern(shape: tuple[int, ...]) -> Pattern:
