@@ -143,6 +143,20 @@ def test_gradients_are_those_of_the_plain_layout(name: str, batch: int) -> None:
         assert error(found[key], value) < 2e-3, key
 
 
+def test_gradients_are_those_at_the_weights_of_the_forward_pass() -> None:
+    """``functional_call`` takes its weights away again before the backward pass comes."""
+
+    def gradients(network: nn.Module) -> list[Tensor]:
+        given = {name: (value.detach() * 2).requires_grad_() for name, value in network.named_parameters()}
+        torch.manual_seed(2)
+        out = torch.func.functional_call(network, given, (torch.randn(19, 3, 12, 12),))
+        return list(torch.autograd.grad(out.square().mean(), list(given.values())))
+
+    plain, led = pair(TheirResNet18)
+    for found, expected in zip(gradients(led), gradients(plain), strict=True):
+        assert error(found, expected) < 1e-4
+
+
 class Bottleneck(nn.Module):
     """Pointwise, 3x3, pointwise, around a bend; the second pointwise layer adds and its batch norm follows."""
 
