@@ -125,6 +125,30 @@ def reduce_packed(
     threads: int,
     /,
 ) -> None: ...
+def norm_coefficients(
+    totals: _Tensor | None,
+    count: float,
+    norm: tuple[_Tensor | None, _Tensor | None, _Tensor | None, _Tensor | None, _Tensor | None],
+    eps: float,
+    share: float,
+    scale: _Tensor,
+    shift: _Tensor,
+    state: _Tensor,
+    /,
+) -> None:
+    """``norm`` is (weight, bias, left_out, running_mean, running_var)."""
+
+def norm_gradient(
+    totals: _Tensor,
+    count: float,
+    scale: _Tensor,
+    state: _Tensor,
+    weight: _Tensor,
+    bias: _Tensor,
+    companion: _Tensor,
+    constant: _Tensor,
+    /,
+) -> None: ...
 def max_pool_packed(x: _Packed, y: _Packed, window: _Window, batch: int, threads: int, /) -> None: ...
 def max_pool_grad_packed(
     x: _Packed, y: _Packed, gy: _Packed, gx: _Packed, window: _Window, threads: int, /

@@ -8,7 +8,7 @@ from torch import nn
 
 from mezzotint.errors import InputError
 from mezzotint.kernels import native
-from mezzotint.kernels.native_norm import norm_coefficients, norm_gradient
+from mezzotint.kernels.native_norm import norm_coefficients, norm_gradient, running_coefficients
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -65,3 +65,36 @@ def test_sizes_are_checked() -> None:
     totals = torch.ones(3, 2, dtype=torch.float64)
     with pytest.raises(InputError, match="weight: its size is not the number of channels, 3"):
         norm_coefficients(totals, 4, weight=torch.ones(2), bias=None, eps=0.0)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_running_statistics_are_applied_and_left_alone(affine: bool) -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(6, affine=affine).double().eval()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    left_out = torch.randn(6)
+    y = torch.randn(5, 6, 2, 2, dtype=torch.float64, requires_grad=True)
+    running = (norm.running_mean.float(), norm.running_var.float())
+    before = [value.clone() for value in running]
+    weight, bias = (norm.weight.detach().float(), norm.bias.detach().float()) if affine else (None, None)
+    scale, shift, state = running_coefficients(running, weight=weight, bias=bias, eps=norm.eps, left_out=left_out)
+    z = norm(y + left_out.view(1, -1, 1, 1))
+    torch.testing.assert_close(
+        y.detach() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1), z.detach(), rtol=1e-5, atol=1e-5
+    )
+    assert all(torch.equal(now, then) for now, then in zip(running, before, strict=True))
+    g = torch.randn_like(z)
+    z.backward(g)
+    totals = torch.stack([g.sum((0, 2, 3)), (g * y.detach()).sum((0, 2, 3))], 1)
+    of_weight, of_bias, companion, constant = norm_gradient(totals, 0, scale, state)
+    assert not companion.any()
+    assert not constant.any()
+    if affine:
+        torch.testing.assert_close(of_weight.double(), norm.weight.grad, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(of_bias.double(), norm.bias.grad, rtol=1e-5, atol=1e-5)
