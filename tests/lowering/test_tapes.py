@@ -17,6 +17,7 @@ from torch.nn import functional as F
 import mezzotint as mz
 from mezzotint import models
 from mezzotint.kernels import arena, passes
+from mezzotint.kernels.recording import Recording
 from mezzotint.lowering import tapes
 from mezzotint.lowering.differentiable import DifferentiableSegment
 from mezzotint.sparse import Pattern, SparseConv2d
@@ -167,6 +168,11 @@ class Bench:
         layer.set_pattern(Pattern(kept, layer.weight_shape), layer.values.detach()[::2].clone())
         self.optimizer.state.clear()  # the momentum of weights that are gone
 
+    def no_weights(self) -> None:
+        layer = self.convs[-1]
+        layer.set_pattern(Pattern(torch.empty(0, dtype=torch.int32), layer.weight_shape), torch.empty(0))
+        self.optimizer.state.clear()
+
     def open_window(self) -> None:
         self.convs[0].open_window(DenseWindow())
 
@@ -236,13 +242,13 @@ HAPPENINGS = sorted(name for name in vars(Bench) if not name.startswith("_") and
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One entry each time that a recording is done again."""
     done: list[None] = []
-    do_again = passes.Recording.do_again
+    do_again = passes.do_again
 
-    def counting(self: passes.Recording) -> None:
+    def counting(recording: Recording) -> None:
         done.append(None)
-        do_again(self)
+        do_again(recording)
 
-    monkeypatch.setattr(passes.Recording, "do_again", counting)
+    monkeypatch.setattr(passes, "do_again", counting)
     return done
 
 

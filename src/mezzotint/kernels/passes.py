@@ -3,7 +3,7 @@
 Between two native calls Python only works out sizes and addresses; but the calls leave none of its code and data in the
 caches, which makes it three to five times as slow. In a pass it goes through all layers first, and calls are noted. Who
 wants to see numbers before the end asks for them (:func:`settle`); what PyTorch does with them can wait as well
-(:func:`then`).
+(:func:`then`). And a pass that is recorded (:func:`recorded`) can be done again without Python's part.
 
 Noted calls know addresses. The arena's memory may be given away meanwhile, since the calls are run in order; until the
 pass is over, only its own thread gets any. All other tensors that calls are told about are held. A call gets its memory
@@ -13,7 +13,7 @@ before it is told about tensors: getting memory may settle the pass.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,82 +22,7 @@ from torch import Tensor
 
 from mezzotint.kernels import arena, native
 from mezzotint.kernels.native import Argument
-
-Work = Callable[[], object]
-
-#: Numbers that a recording asks the arena for at a time: 1 MiB.
-_ROOM = 1 << 18
-
-
-class Recording:
-    """What a stretch of a pass did, to be done again: native calls, and what Python did between them each time.
-
-    Calls know addresses. Done again they are right as long as every tensor that they were told about lies where it lay:
-    the pass's own (:func:`own`) last as long as the recording, activations lie in the arena, and all others are known
-    to who records, or the recording is of no use (:meth:`needs_only`).
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[Work] = []
-        self._own: dict[int, Tensor] = {}
-        self._heard_of: set[int] = set()
-        self._differs = False
-        self._room: Tensor | None = None
-
-    def do_again(self) -> None:
-        """Note it again, without going through what noted it."""
-        _keep_until_run(self)
-        for part in self._parts:
-            part()
-
-    def needs_only(self, tensors: Iterable[Tensor | None]) -> bool:
-        """Whether, done again, it would do the same; ``tensors`` lie where they lay."""
-        known = {tensor.data_ptr() for tensor in tensors if tensor is not None} | self._own.keys()
-        return not self._differs and all(map(arena.holds, self._heard_of - known))
-
-    @property
-    def made_by_it(self) -> Collection[Tensor]:
-        """The small tensors that last as long as it."""
-        return self._own.values()
-
-    def writes(self, tensor: Tensor | None) -> bool:
-        """Whether ``tensor`` is memory of the recording, which it writes anew each time."""
-        return tensor is None or tensor.data_ptr() in self._own or arena.lends(tensor)
-
-    def add(self, part: Work) -> None:
-        """``part`` is done each time, after what was noted so far."""
-        self.cut()
-        self._parts.append(part)
-
-    def cut(self) -> None:
-        """What was noted up to here is one part."""
-        kept = native.extension().cut()
-        if not kept.is_empty:
-            self._parts.append(kept.do_again)
-
-    def hear_of(self, tensor: Tensor) -> None:
-        """A call was told about ``tensor``."""
-        self._heard_of.add(tensor.data_ptr())
-
-    def own(self, tensor: Tensor) -> None:
-        """``tensor``, which is not the arena's, was made for the calls."""
-        self._own[tensor.data_ptr()] = tensor
-
-    def room(self, count: int) -> Tensor:
-        """Float32 ``[count]`` of the arena, however small, so that nothing of it is kept from pass to pass."""
-        if self._room is None or count > self._room.numel():
-            self._room = arena.empty((max(count, _ROOM),), torch.float32)
-        piece, self._room = self._room[:count], self._room[-(-count // 16) * 16 :]
-        return piece
-
-    def end(self) -> None:
-        """Nothing is added any more."""
-        self.cut()
-        self._room = None
-
-    def differs(self) -> None:
-        """Something in it would be different next time."""
-        self._differs = True
+from mezzotint.kernels.recording import Recording, Work
 
 
 @dataclass
@@ -161,6 +86,14 @@ def recorded(given: Iterable[Tensor]) -> Iterator[Recording | None]:
     finally:
         native.extension().keep_no_more()
         mine.recording = None
+
+
+def do_again(recording: Recording) -> None:
+    """Note what was recorded, without going through what noted it."""
+    if (mine := _mine()) is not None:
+        mine.held.append(recording)
+    for part in recording.parts:
+        part()
 
 
 def settle() -> None:
@@ -239,11 +172,6 @@ def _afterwards(work: Work) -> None:
         mine.afterwards.append(work)
     else:
         work()
-
-
-def _keep_until_run(thing: object) -> None:
-    if (mine := _mine()) is not None:
-        mine.held.append(thing)
 
 
 def _recording() -> Recording | None:

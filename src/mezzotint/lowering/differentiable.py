@@ -153,7 +153,7 @@ def _forward(program: Program, inputs: Sequence[Tensor], keep: bool) -> tuple[Se
         if (lease := tape.lease()) is not None:
             for x, place in zip(inputs, tape.inputs, strict=True):
                 native_layout.pack(x, place)
-            tape.forward.do_again()
+            passes.do_again(tape.forward)
             return tape.outputs, _Kept(list(tape.saved), weights, tape, lease)
         tape = None if tape.is_in_use else Tape(tape.kind, tape.state)
     with ExitStack() as stack:
@@ -200,7 +200,7 @@ def _backward(program: Program, kept: _Kept, output_grads: Sequence[Tensor | Non
             for grad, place in zip(output_grads, known.outputs, strict=True):
                 if grad is not None and place is not None:
                     native_layout.pack(grad, place)
-            known.recording.do_again()
+            passes.do_again(known.recording)
             return known.inputs, _copies(known.parameters)
         program.tapes.forget(tape)
         tape = None

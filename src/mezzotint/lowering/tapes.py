@@ -1,6 +1,6 @@
 """When may a segment's pass be done again without Python going through its steps? While all it rests on is the same.
 
-The first pass of its kind is recorded (:class:`mezzotint.kernels.passes.Recording`). A recording is right as long as
+The first pass of its kind is recorded (:class:`mezzotint.kernels.recording.Recording`). A recording is right as long as
 the inputs are of the same shapes and type, every tensor of the model lies where it lay, modules are in the same modes,
 the same dense windows are open, and nothing else lies in the memory that the activations had. All of that is looked at
 before it is done again. Otherwise the pass goes through the steps, and is recorded anew.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mezzotint.kernels import arena, native
 from mezzotint.kernels.native_layout import NativeTensor
-from mezzotint.kernels.passes import Recording
+from mezzotint.kernels.recording import Recording
 
 if TYPE_CHECKING:
     from mezzotint.lowering.steps import TrainStep
