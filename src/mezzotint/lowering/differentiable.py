@@ -160,21 +160,21 @@ def _forward(program: Program, inputs: Sequence[Tensor], keep: bool) -> tuple[Se
         if tape is not None:
             stack.enter_context(arena.leaves_footprint(tape.footprint))
         entered = [native_layout.to_native(x, halo) for x, halo in zip(inputs, program.inputs, strict=True)]
-        recording = (
-            None if tape is None else stack.enter_context(passes.recorded(x.data for x in entered if not x.is_lent))
-        )
+        if tape is not None:
+            tape.inputs = without_leases(entered)
+            tape.forward = stack.enter_context(passes.recorded(x.data for x in entered if not x.is_lent))
         outputs, saved = _run(program, entered, keep)
     if tape is not None:
-        tape.forward, tape.inputs, tape.outputs = recording, without_leases(entered), without_leases(outputs)
-        tape.saved = without_leases(saved)
+        tape.outputs, tape.saved = without_leases(outputs), without_leases(saved)
         if not keep:
             program.tapes.remember(tape)
     return outputs, _Kept(saved, weights, tape)
 
 
-def _run(program: Program, inputs: Sequence[NativeTensor], keep: bool) -> tuple[list[NativeTensor], list[Any]]:
-    """All steps: the outputs, and what the steps keep."""
+def _run(program: Program, inputs: list[NativeTensor], keep: bool) -> tuple[list[NativeTensor], list[Any]]:
+    """All steps: the outputs, and what the steps keep. ``inputs`` is emptied, so that they end when they were read."""
     values = dict(enumerate(inputs))
+    inputs.clear()
     left = list(program.readers)
     saved: list[Any] = []
     for step in program.steps:
@@ -208,13 +208,15 @@ def _backward(program: Program, kept: _Kept, output_grads: Sequence[Tensor | Non
         if tape is not None:
             stack.enter_context(arena.leaves_footprint(tape.footprint))
         entered = [None if grad is None else native_layout.to_native(grad) for grad in output_grads]
-        small = [grad.data for grad in entered if grad is not None and not grad.is_lent]
-        recording = None if tape is None else stack.enter_context(passes.recorded(small))
+        recording, outputs = None, ()
+        if tape is not None:
+            outputs = without_leases(entered)
+            small = [grad.data for grad in entered if grad is not None and not grad.is_lent]
+            recording = stack.enter_context(passes.recorded(small))
         inputs, parameters = _run_back(program, kept, entered, needs)
     if tape is None or recording is None:
         return inputs, parameters
-    places = (without_leases(entered), without_leases(inputs), without_leases(parameters))
-    tape.backward = Backward(kind, recording, *places)
+    tape.backward = Backward(kind, recording, outputs, without_leases(inputs), without_leases(parameters))
     if program.tapes.still(tape):
         program.tapes.remember(tape)
     return inputs, _copies(parameters)
@@ -240,16 +242,15 @@ def _begin(program: Program, saved: Sequence[Any], needs: Sequence[bool]) -> Gra
     return gradients
 
 
-def _run_back(
-    program: Program, kept: _Kept, output_grads: Sequence[NativeTensor | None], needs: Sequence[bool]
-) -> _Grads:
-    """All steps, the last first; what a step kept is freed as soon as it is done."""
+def _run_back(program: Program, kept: _Kept, output_grads: list[NativeTensor | None], needs: Sequence[bool]) -> _Grads:
+    """All steps, the last first; what a step kept, and ``output_grads``, are freed as soon as they are done with."""
     saved, gradients = kept.saved, _begin(program, kept.saved, needs)
-    for slot, entered in zip(program.outputs, output_grads, strict=True):
-        if entered is None:
+    for slot in reversed(program.outputs):
+        if (grad := output_grads.pop()) is None:
             gradients.skip([slot])
         else:
-            gradients.add(slot, entered, owned=True)
+            gradients.add(slot, grad, owned=True)
+        del grad
     first = len(program.inputs)
     found: list[list[Tensor | None]] = []
     steps = zip(reversed(program.steps), reversed(kept.weights), reversed(program.spans), strict=True)
