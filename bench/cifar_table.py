@@ -1,13 +1,14 @@
 """What does a tenth of the weights cost on CIFAR-10? Methods side by side, and sparse against dense by the clock.
 
-Three parts, each with a recipe of ``configs/fast``:
+Four parts, each with a recipe of ``configs/fast``:
 
 * ``methods``: Wide ResNet 16-2, dense, and static, SET, RigL, GMP and sparse momentum at density 0.1.
 * ``minutes``: the sparse networks of ``methods`` again, for twice as many epochs: what they reach in the minutes that
   the dense network takes for its twelve (two cores, 56 and 29 seconds an epoch). GMP begins dense and gains less time.
-* ``clock``: Wide ResNet 28-2, dense, sparse momentum, GraNet and falling momentum at density 0.1 for the same number of
-  epochs; also the minutes until the test accuracy first is within one point of the dense network's last. (The last two
-  begin at half density and prune down to a tenth over three quarters of the training.)
+* ``clock``: Wide ResNet 28-2, dense and sparse momentum at density 0.1 for the same number of epochs; also the minutes
+  until the test accuracy first is within one point of the dense network's last.
+* ``rate``: the same at half of the recipe's learning rate, 0.1, and also GraNet and falling momentum, which begin at
+  half density and prune down to a tenth over three quarters of the training.
 
 A run takes from six minutes to an hour, so finished runs are kept in ``bench/results/cifar_table.json`` and not trained
 again, those of other days and machines included; an unfinished one goes on where it was stopped. Several processes can
@@ -47,6 +48,7 @@ class Part:
 
     Attributes:
         epochs: instead of the recipe's.
+        learning_rate: instead of the recipe's.
         beside: the part that has the dense networks to compare with; None: this one.
     """
 
@@ -54,6 +56,7 @@ class Part:
     title: str
     methods: tuple[str, ...]
     epochs: int | None = None
+    learning_rate: float | None = None
     beside: str | None = None
 
 
@@ -73,7 +76,13 @@ PARTS = {
     "clock": Part(
         recipe="cifar10_wrn28_2",
         title="CIFAR-10, Wide ResNet 28-2, density 0.1, BF16",
+        methods=("sparse_momentum",),
+    ),
+    "rate": Part(
+        recipe="cifar10_wrn28_2",
+        title="CIFAR-10, Wide ResNet 28-2, density 0.1, BF16, learning rate 0.1",
         methods=("sparse_momentum", "granet", "falling_momentum"),
+        learning_rate=0.1,
     ),
 }
 
@@ -103,6 +112,8 @@ def run(name: str, seeds: int, folder: Path) -> None:
     config = load_config(ROOT / "configs" / "fast" / f"{part.recipe}.toml")
     if part.epochs is not None:
         config = replace(config, schedule=replace(config.schedule, epochs=part.epochs))
+    if part.learning_rate is not None:
+        config = replace(config, optimizer=replace(config.optimizer, lr=part.learning_rate))
     densities = [0.1] if part.beside else [1.0, 0.1]
     for cell in plan(list(part.methods), densities, range(seeds)):
         if cell.name in {row["run"] for row in known()[name]}:
@@ -222,7 +233,7 @@ def main() -> None:
         if rows and beside:
             rows += [row for row in known()[beside] if row["method"] == "dense"]
         if rows:
-            tell = tell_clock if name == "clock" else tell_methods
+            tell = tell_clock if name in {"clock", "rate"} else tell_methods
             tell(sorted(rows, key=lambda row: row["seed"]), PARTS[name].title)
     Console().print(f"runs are kept in {RESULTS}")
 

@@ -363,19 +363,22 @@ def test_a_plain_layout_can_be_chosen() -> None:
 
 
 def test_small_batches_and_high_densities_run_in_the_plain_layout_and_say_so() -> None:
-    network = mz.sparsify(TheirResNet18(), 0.1, "uniform")
-    network(torch.randn(6, 3, 12, 12))
+    network = mz.sparsify(TheirResNet18(width=64), 0.1, "uniform")
+    network(torch.randn(6, 3, 32, 32))
     assert "The last call" not in explain(network)
-    network(torch.randn(3, 3, 12, 12))
-    assert "The last call ran in the plain layout: a batch of 3 would cost 1.7 times" in explain(network)
-    network(torch.randn(16, 3, 12, 12))
+    network(torch.randn(2, 3, 32, 32))
+    assert "The last call ran in the plain layout: a batch of 2 would cost 2.6 times" in explain(network)
+    network(torch.randn(16, 3, 32, 32))
     assert "plain layout" not in explain(network)
-    dense = mz.sparsify(TheirResNet18(), 0.5, "uniform")
-    dense(torch.randn(16, 3, 12, 12))
+    small = mz.sparsify(TheirResNet18(), 0.1, "uniform")
+    small(torch.randn(1, 3, 12, 12))  # what a layer's calls cost is more than what it computes
+    assert "plain layout" not in explain(small)
+    dense = mz.sparsify(TheirResNet18(width=64), 0.5, "uniform")
+    dense(torch.randn(16, 3, 32, 32))
     assert "a batch of 16 would cost 1.3 times its dense multiply-adds" in explain(dense)
-    layers = [nn.Conv2d(64, 64, 1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 64, 1)]
+    layers = [nn.Conv2d(256, 256, 1), nn.BatchNorm2d(256), nn.ReLU(), nn.Conv2d(256, 256, 1)]
     pointwise = mz.sparsify(nn.Sequential(*layers), 0.1, "uniform")
-    pointwise(torch.randn(8, 64, 6, 6))  # half of the lanes are empty: windows would gain all the same
+    pointwise(torch.randn(8, 256, 48, 48))  # half of the lanes are empty: windows would gain all the same
     assert "0.6 times its dense multiply-adds in the native layout, 0.4 times in the plain one" in explain(pointwise)
 
 

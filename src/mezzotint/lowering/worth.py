@@ -1,8 +1,8 @@
 """Does the native layout pay for a batch? A model's convolutions in it against the same in the plain one, by a rule.
 
 A cell of the native layout holds 16 images of float32 or 32 of a 16-bit type; a batch that fills a part of it costs as
-much as a full one. So small batches and high densities are left to the plain layout, whose launcher decides for each
-layer and direction: pointwise layers are sparse there at any batch, windows dense.
+much as a full one. So small batches of large layers, and high densities, are left to the plain layout, whose launcher
+decides for each layer and direction: pointwise layers are sparse there at any batch, windows dense.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from mezzotint.sparse import SparseConv2d
 BESIDE = 0.07
 #: What a pointwise convolution costs in the plain layout beside the nonzeros: the copying of activations.
 PLAIN_BESIDE = 0.15
+#: What a layer costs a batch in the plain layout, however small: calls in both directions, scattered weights, batch norm
+#: and ReLU apart. Led natively, passes are done again as one call. WRN-28-2, batches of 1 to 16 on two cores of a Xeon.
+PLAIN_CALLS = 4e7
 #: On a matrix unit, in BF16: what they cost at any density, since zeros are multiplied as well, and what they cost at
 #: least; in terms of the plain layout, which scatters weights at every call. ResNet-50 on two cores of a Xeon with AMX.
 MATRIX = 0.35
@@ -76,6 +79,7 @@ def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: t
         native += nonzeros
         dense += weights
         plain += min(nonzeros + weights * PLAIN_BESIDE, weights) if _is_pointwise(layer) and not on_unit else weights
+        plain += PLAIN_CALLS / max(batch, 1)
     cost = min(native + dense * MATRIX_BESIDE, dense * MATRIX) if on_unit else native + dense * BESIDE
     return Worth(cost * wasted_lanes(batch, dtype), plain, dense)
 
