@@ -313,6 +313,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_resnet50_small_amx": ("Training step, ResNet-50, small batches, on a Xeon with AMX", SMALL, steps),
     "step_resnet50_small_xeon": ("Training step, ResNet-50, small batches, its AMX switched off", SMALL_XEON, steps),
     "step_wrn_28_2_amx": ("Training step, WRN-28-2, on a Xeon with AMX", "", steps),
+    "step_wrn_28_2_small_amx": ("Training step, WRN-28-2, small batches, on a Xeon with AMX", "", steps),
+    "step_wrn_28_2_small_xeon": ("Training step, WRN-28-2, small batches, its AMX switched off", SMALL_XEON, steps),
     "step_wrn_28_2_batches": ("Training step, WRN-28-2, by batch", "Small batches leave lanes empty.", steps),
     "eval_resnet50": ("Evaluation, ResNet-50", "Through `mezzotint.lowering.lower`.", steps),
     "eval_resnet50_zen4": ("Evaluation, ResNet-50, on Zen 4", "", steps),
