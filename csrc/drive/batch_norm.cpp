@@ -16,7 +16,7 @@ void batch_norm_coefficients(const BatchNorm& norm, const double* totals, double
                              double* mean, double* rstd) {
   for (std::int64_t c = 0; c < norm.channels; ++c) {
     const double left_out = norm.left_out ? static_cast<double>(norm.left_out[c]) : 0.0;
-    double var;
+    double var = 0.0;
     if (totals) {
       mean[c] = totals[2 * c] / count;
       var = std::max(totals[2 * c + 1] / count - mean[c] * mean[c], 0.0);

@@ -22,8 +22,8 @@ from mezzotint.sparse import SparseConv2d
 BESIDE = 0.07
 #: What a pointwise convolution costs in the plain layout beside the nonzeros: the copying of activations.
 PLAIN_BESIDE = 0.15
-#: What a layer costs a batch in the plain layout, however small: calls in both directions, scattered weights, batch norm
-#: and ReLU apart. Led natively, passes are done again as one call. WRN-28-2, batches of 1 to 16 on two cores of a Xeon.
+#: What a layer costs a batch in the plain layout, however small: calls in both directions, scattered weights, a batch
+#: norm and a ReLU of their own. Led natively, passes are done again as one call. WRN-28-2, batches of 1 to 16, a Xeon.
 PLAIN_CALLS = 4e7
 #: On a matrix unit, in BF16: what they cost at any density, since zeros are multiplied as well, and what they cost at
 #: least; in terms of the plain layout, which scatters weights at every call. ResNet-50 on two cores of a Xeon with AMX.
