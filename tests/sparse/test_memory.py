@@ -37,7 +37,7 @@ def _live(least: int) -> list[tuple[int, ...]]:
 
 
 def _network() -> nn.Module:
-    """In the plain layout: in the native one, activations of one image fill cells of 16 or 32 and outgrow the weights."""
+    """In the plain layout: in the native one the activations of an image, in cells of 16 or 32, outgrow the weights."""
     layers = (nn.Conv2d(8, 64, 3), nn.ReLU(), nn.Conv2d(64, 32, 3), nn.Flatten(), nn.Linear(32, 300))
     return sparsify(nn.Sequential(*layers), 0.1, layout="plain")
 
