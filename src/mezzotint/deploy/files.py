@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from mezzotint.data.durable import replace_file
+from mezzotint.durable import replace_file
 from mezzotint.errors import InputError, message
 
 #: First bytes -> what it is, and what to do.

@@ -20,7 +20,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mezzotint.data.durable import replace_file, sync_folder, write_durably
+from mezzotint.durable import replace_file, sync_folder, write_durably
 from mezzotint.errors import CheckpointError, RunError, message
 from mezzotint.train.tensors import storable
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, TypeVar
 
-from mezzotint.data.durable import replace_file, replace_json
+from mezzotint.durable import replace_file, replace_json
 from mezzotint.errors import RunError, message
 
 

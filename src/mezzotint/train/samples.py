@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mezzotint.data.durable import replace_json
 from mezzotint.data.loader import Loader
+from mezzotint.durable import replace_json
 from mezzotint.train.evaluate import Mistake
 
 

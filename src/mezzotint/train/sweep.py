@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mezzotint.data.durable import replace_file, replace_json
+from mezzotint.durable import replace_file, replace_json
 from mezzotint.errors import ConfigError, RunError, message
 from mezzotint.train.checks import require_method
 from mezzotint.train.config import RunConfig

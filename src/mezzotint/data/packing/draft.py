@@ -18,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mezzotint.data.durable import sync_folder, write_durably
 from mezzotint.data.packing.recode import Encoded
 from mezzotint.data.sources.packed import key_of
 from mezzotint.data.sources.packindex import IndexRows, index_path, to_bytes
 from mezzotint.data.sources.tarindex import BLOCK
+from mezzotint.durable import sync_folder, write_durably
 from mezzotint.errors import DataError, message
 
 Settings = Mapping[str, Any]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from mezzotint.data.durable import replace_file
+from mezzotint.durable import replace_file
 from mezzotint.errors import message
 from mezzotint.kernels import native
 from mezzotint.kernels.hardware import processor_model
