@@ -109,6 +109,7 @@ WRONG = {
     DIGITS + "[sparsity]\ndensty = 0.1": ("'densty'", "[sparsity]", "Did you mean 'density'?"),
     DIGITS + "[sparsty]\ndensity = 0.1": ("'sparsty'", "Did you mean 'sparsity'?"),
     DIGITS + "[sparsity]\nbatch_size = 1": ("Did you mean 'data.batch_size'?",),
+    DIGITS + "[sparsity]\nseed = 1": ("'seed'", "[sparsity]", "'seed' belongs at the top level, above all sections."),
     DIGITS + "[sparsity]\ndensity = 0": ("sparsity.density", "above 0 and at most 1"),
     DIGITS + "[sparsity]\ndensity = 1.5": ("sparsity.density", "received 1.5"),
     DIGITS + "[sparsity]\ndensity = nan": ("sparsity.density", "nan"),

@@ -87,7 +87,10 @@ class _Reader:
     def _unknown(self, known: list[str], key: str, place: str) -> str:
         # A key in the wrong section is the commonest slip: say where it belongs.
         elsewhere = [name for name in all_keys(self._root) if name.rpartition(".")[2] == key]
-        fix = f"Did you mean {elsewhere[0]!r}?" if elsewhere else suggest(key, known).strip()
+        if key in elsewhere:
+            fix = f"{key!r} belongs at the top level, above all sections."
+        else:
+            fix = f"Did you mean {elsewhere[0]!r}?" if elsewhere else suggest(key, known).strip()
         where = f"section [{place}]" if place else "the top level"
         return message(f"unknown key {key!r}", received=f"it in {where}", allowed=", ".join(known), fix=fix)
 
