@@ -50,6 +50,7 @@ class Part:
         epochs: instead of the recipe's.
         learning_rate: instead of the recipe's.
         beside: the part that has the dense networks to compare with; None: this one.
+        by_clock: also tell how long it takes until a goal is reached.
     """
 
     recipe: str
@@ -58,6 +59,7 @@ class Part:
     epochs: int | None = None
     learning_rate: float | None = None
     beside: str | None = None
+    by_clock: bool = False
 
 
 PARTS = {
@@ -77,12 +79,14 @@ PARTS = {
         recipe="cifar10_wrn28_2",
         title="CIFAR-10, Wide ResNet 28-2, density 0.1, BF16",
         methods=("sparse_momentum",),
+        by_clock=True,
     ),
     "rate": Part(
         recipe="cifar10_wrn28_2",
         title="CIFAR-10, Wide ResNet 28-2, density 0.1, BF16, learning rate 0.1",
         methods=("sparse_momentum", "granet", "falling_momentum"),
         learning_rate=0.1,
+        by_clock=True,
     ),
 }
 
@@ -233,7 +237,7 @@ def main() -> None:
         if rows and beside:
             rows += [row for row in known()[beside] if row["method"] == "dense"]
         if rows:
-            tell = tell_clock if name in {"clock", "rate"} else tell_methods
+            tell = tell_clock if PARTS[name].by_clock else tell_methods
             tell(sorted(rows, key=lambda row: row["seed"]), PARTS[name].title)
     Console().print(f"runs are kept in {RESULTS}")
 
