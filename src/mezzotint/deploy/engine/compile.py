@@ -65,6 +65,7 @@ class _Compiler(Draft):
     steps: Sequence[EngineStep]
     modules: nn.Module
     outputs: dict[fx.Node, int]
+    folded: dict[fx.Node, ConvWeights]
 
     def add(self, step: EngineStep) -> None:
         if step.role is Role.LINEAR:
@@ -87,7 +88,7 @@ class _Compiler(Draft):
             self.leave(step.result)
 
     def conv(self, step: EngineStep) -> None:
-        weights = of_conv(step, self.modules, self.image_shape(step.source)[0])
+        weights = self.weights(step)
         geometry = weights.geometry
         channels, height, width = self.image_shape(step.source)
         wanted = geometry.weight_shape[1] * geometry.groups
@@ -125,10 +126,16 @@ class _Compiler(Draft):
 
         self.draft(what, reads, [y], emit)
 
+    def weights(self, step: EngineStep) -> ConvWeights:
+        """Of a convolution; another draft of the same steps finds them folded."""
+        if step.result not in self.folded:
+            self.folded[step.result] = of_conv(step, self.modules, self.image_shape(step.source)[0])
+        return self.folded[step.result]
+
     def addend(self, step: EngineStep, x: Planes | Part, shape: tuple[int, int, int]) -> _Addend:
         """A convolution of one pixel that is added to another one of ``x`` with a result of ``shape``."""
         channels, height, width = self.image_shape(step.source)
-        weights = of_conv(step, self.modules, channels)
+        weights = self.weights(step)
         geometry = weights.geometry
         found = (geometry.weight_shape[0], *geometry.output_size((height, width)))
         if channels != geometry.weight_shape[1] or found != shape:
@@ -302,8 +309,8 @@ class Source:
     outputs: Sequence[fx.Node]
     dtype: torch.dtype
 
-    def draft(self, abreast: Mapping[PlanesKey, int] | None) -> _Compiler:
-        """All steps; ``abreast`` as of :class:`Draft`."""
+    def draft(self, abreast: Mapping[PlanesKey, int] | None, folded: dict[fx.Node, ConvWeights]) -> _Compiler:
+        """All steps; ``abreast`` as of :class:`Draft`, ``folded`` the weights that another draft has made."""
         made = _Compiler(
             steps=self.steps,
             modules=self.modules,
@@ -313,6 +320,7 @@ class Source:
             outputs={node: at for at, node in enumerate(self.outputs)},
             homes=homes_of(self.steps),
             abreast=abreast,
+            folded=folded,
         )
         for step in self.steps:
             made.add(step)
@@ -335,15 +343,16 @@ def compile_steps(source: Source, images: int) -> Compiled:
     Raises:
         ShapeError: the input does not fit the network.
     """
-    return source.finish(source.draft(None), images)
+    return source.finish(source.draft(None, {}), images)
 
 
 def compile_abreast(source: Source) -> Compiled | None:
     """A program for batches, in which small images lie side by side; None where none do."""
-    found = source.draft({}).lay_out()
+    folded: dict[fx.Node, ConvWeights] = {}
+    found = source.draft({}, folded).lay_out()
     if max(found.values(), default=1) == 1:
         return None
-    return source.finish(source.draft(found), 1)
+    return source.finish(source.draft(found, folded), 1)
 
 
 def _name(step: EngineStep) -> str:
