@@ -444,18 +444,8 @@ def test_only_dense_convolutions_of_few_channels_are_native() -> None:
     close(lowered, model, torch.randn(3, 4, 9, 9))
 
 
-def test_batches_that_waste_the_lanes_run_in_the_plain_layout() -> None:
-    model = prepared(nn.Sequential(nn.Conv2d(128, 128, 3), nn.Conv2d(128, 128, 3)), density=0.2)
-    lowered = lowering.lower(model)
-    seen: list[int] = []
-    hook = lambda module, inputs, output: seen.append(inputs[0].shape[0])  # noqa: E731
-    lowered.plan(torch.zeros(1, 128, 32, 32))
-    for module in lowered.plain.modules():
-        if isinstance(module, SparseConv2d):
-            module.register_forward_hook(hook)
-    for batch in (1, 7, 16, 17, 32):  # of 16 lanes in float32
-        with torch.no_grad():
-            torch.testing.assert_close(lowered(x := torch.randn(batch, 128, 32, 32)), model(x), rtol=1e-4, atol=1e-5)
-    assert set(seen) == {1, 7, 17}, "full cells cost 0.57 of the dense work, and 17 images take two"
+def test_layouts_that_are_not_there_are_refused() -> None:
     with pytest.raises(NotRegistered, match=r"layout.*nativ.*auto, native"):
-        lowering.lower(model, layout="nativ")
+        lowering.lower(prepared(stack()), layout="nativ")
+    with pytest.raises(AttributeError, match="no attribute 'lowr'"):
+        lowering.lowr  # noqa: B018

@@ -46,7 +46,11 @@ def traced(model: nn.Module, *, whole: bool = True) -> fx.GraphModule:
     try:
         if isinstance(model, fx.GraphModule) and _is_traced(model, tracer):
             return fx.GraphModule(model, copy.deepcopy(model.graph), type(model).__name__)
-        return fx.GraphModule(model, tracer.trace(model), type(model).__name__)
+        graph = tracer.trace(model)
+        for node in graph.nodes:
+            if isinstance(node.type, str):
+                node.type = None  # an annotation that is not evaluated: PyTorch could not pickle the graph
+        return fx.GraphModule(model, graph, type(model).__name__)
     except Exception as error:  # tracing runs the user's code on stand-ins, and anything may come of that
         raise Untraceable(f"torch.fx cannot trace it: {first_line(error)}") from error
 

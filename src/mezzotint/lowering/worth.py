@@ -36,11 +36,13 @@ class Worth:
     """Costs of a model's sparse convolutions, in dense multiply-adds an image.
 
     Attributes:
-        native: in the native layout, the lanes that stay empty included.
+        full: in the native layout where all lanes of its cells are filled.
+        native: the same with the lanes that stay empty.
         plain: in the plain layout.
         dense: of the dense convolutions.
     """
 
+    full: float
     native: float
     plain: float
     dense: float
@@ -81,7 +83,7 @@ def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: t
         plain += min(nonzeros + weights * PLAIN_BESIDE, weights) if _is_pointwise(layer) and not on_unit else weights
         plain += PLAIN_CALLS / max(batch, 1)
     cost = min(native + dense * MATRIX_BESIDE, dense * MATRIX) if on_unit else native + dense * BESIDE
-    return Worth(cost * wasted_lanes(batch, dtype), plain, dense)
+    return Worth(full=cost, native=cost * wasted_lanes(batch, dtype), plain=plain, dense=dense)
 
 
 def _is_pointwise(layer: SparseConv2d) -> bool:

@@ -52,18 +52,24 @@ class EngineModel(nn.Module):
         dtype: float32 or bfloat16, of activations and weights in the native parts.
         threads: of a call; None: PyTorch's number at the time of the call.
         plan: file in which the measured choices of kernels are kept.
+        results: type of what native parts make.
 
     The first call, or :meth:`plan`, decides for the shapes that it sees; other batches and image sizes work too.
     """
 
     def __init__(
-        self, model: nn.Module, dtype: torch.dtype, threads: int | None = None, plan: Path | None = None
+        self,
+        model: nn.Module,
+        dtype: torch.dtype,
+        threads: int | None = None,
+        plan: Path | None = None,
+        results: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.training = False
         self._plan_path = plan
         self.plan_file: PlanFile | None = None
-        self.dtype, self.threads = dtype, threads
+        self.dtype, self.threads, self.results = dtype, threads, results
         self._name = type(model).__name__
         self._reason: str | None = None
         self._lock = threading.Lock()
@@ -103,6 +109,13 @@ class EngineModel(nn.Module):
                 self._native = self._rewritten(self.plain, self._steps)
             except Untraceable as reason:
                 self._refuse(str(reason))
+
+    @property
+    def convolutions(self) -> frozenset[str]:
+        """Names of the convolutions in native parts; none before anything was planned."""
+        steps = [] if self._steps is None else [cast(EngineStep, step) for step in self._steps.steps]
+        whole = [*steps, *(step.addend for step in steps if step.addend is not None)]
+        return frozenset(str(step.conv.target) for step in whole if step.conv is not None)
 
     def straight_call(self, threads: Callable[[], int], batch: int | None) -> StraightCall | None:
         """A shorter way to call what is planned, where that is one native program; arguments as of the class."""
@@ -149,7 +162,7 @@ class NativeSegment(nn.Module):
         self.compiled: dict[tuple[tuple[int, ...], ...], Batches] = {}
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """float32 tensors to new float32 tensors."""
+        """float32 tensors to new tensors."""
         batch = max(x.shape[0] for x in inputs)
         programs = self._compiled_for(tuple(tuple(x.shape[1:]) for x in inputs))
         compiled = programs.alone
@@ -165,7 +178,7 @@ class NativeSegment(nn.Module):
                 (what, self._kernel(compiled, at), seen)
                 for at, (what, (seen, _)) in enumerate(zip(compiled.steps, times, strict=True))
             ]
-        return results
+        return tuple(result.to(self._owner[0].results) for result in results)
 
     @property
     def outputs(self) -> int:

@@ -1,17 +1,23 @@
-"""What does a user get from lowering? A module for inference that says what it does in which layout, and why."""
+"""What does a user get from ``lower``? A module for inference that takes the fastest way for each batch, and says why.
+
+Beside the native layout, which is for many images, that is the engine behind :class:`mezzotint.deploy.Session`.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
 import threading
-from contextlib import nullcontext
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from mezzotint.deploy.programs import Programs
+from mezzotint.deploy.ways import Way, Ways, without_programs
 from mezzotint.errors import InputError, NotRegistered, message, suggest
 from mezzotint.kernels import native
 from mezzotint.kernels.passes import one_pass
@@ -29,14 +35,19 @@ from mezzotint.sparse import SparseConv2d
 _log = logging.getLogger(__name__)
 _planning = threading.Lock()
 _LAYOUTS = ("auto", "native")
+_PROGRAM_TYPES = (torch.float32, torch.bfloat16)
 
 
 class LoweredModel(nn.Module):
-    """An inference copy of a model: sparse convolutions and what lies between them in the native layout.
+    """An inference copy of a model: sparse convolutions and what lies between them are computed natively.
+
+    Batches that fill the cells of the native layout go that way or through a program of the engine behind
+    :class:`mezzotint.deploy.Session`, whichever is faster, which is measured at the first such batch; smaller ones go
+    through a program. Under ``torch.use_deterministic_algorithms(True)`` nothing is measured: there are no programs.
 
     It is a snapshot: later changes of the original model do not reach it. Outputs equal the model's up to float32
     rounding (batch norm is applied as one multiply-add per number). It does not differentiate. Under ``torch.autocast``
-    the native layout holds the 16-bit type.
+    activations are of the 16-bit type.
 
     Make one with :func:`lower`.
     """
@@ -50,6 +61,8 @@ class LoweredModel(nn.Module):
         self._plan: Plan | None = None
         self._native: fx.GraphModule | None = None
         self._reason: str | None = None
+        self._programs: Programs | None = None
+        self._ways, self._why = Ways(), ""
         self.plain: nn.Module = detach(copy.deepcopy(model)).requires_grad_(False)
         self._own: tuple[nn.Module, ...] = (self.plain,)  # no submodule: those of the graph are the same ones
         try:
@@ -74,22 +87,45 @@ class LoweredModel(nn.Module):
         return self._own[0] if self._own else self.plain
 
     def _run(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        module = self.plain
-        if not named:
-            lowered = self._planned(inputs) if self._native is None else self._native
-            module = lowered if self._always or self._pays(inputs) else self.plain
-        # A graph's __call__ prints generated code when it fails.
-        call = module.forward if isinstance(module, fx.GraphModule) else module
-        with one_pass() if module is self._native else nullcontext():
-            return call(*inputs, **named)
+        if not named and self._native is None:
+            self._planned(inputs)
+        lowered, plan = self._native, self._plan
+        if named or lowered is None or plan is None:
+            return _called(self.plain, *inputs, **named)
+        return self._fastest(lowered, plan, inputs)()
+
+    def _fastest(self, lowered: nn.Module, plan: Plan, inputs: tuple[Any, ...]) -> Callable[[], Any]:
+        """The call that is done for these inputs."""
+        calls = {
+            Way.NATIVE: partial(_in_one_pass, lowered, *inputs),
+            Way.PLAIN: partial(_called, self.plain, *inputs),
+        }
+        if self._always:
+            return calls[Way.NATIVE]
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        batch, dtype = tensors[0].shape[0], native_type(tensors)
+        found = worth(self._convolutions, batch, dtype)
+        program = self._programs_of(plan).find(inputs, dtype) if batch else None
+        if program is None:
+            way, why = without_programs(found), found.in_words(batch)
+        else:
+            calls[Way.PROGRAM] = partial(_called, program, *inputs)
+            key = (dtype, tuple(x.shape[1:] for x in tensors), native.threads())
+            way, why = self._ways.fastest(found, batch, key, calls)
+        self._why = f"{way.value}: {why}"
+        return calls[way]
+
+    def _programs_of(self, plan: Plan) -> Programs:
+        with _planning:
+            if self._programs is None:
+                self._programs = Programs(self._as_written, plan)
+            return self._programs
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickles hold the traced graph alone: they need no class of the user's."""
-        return {**self.__dict__, "_own": ()}
-
-    def _pays(self, inputs: tuple[Any, ...]) -> bool:
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
-        return worth(self._convolutions, tensors[0].shape[0], native_type(tensors)).pays
+        """Pickles hold the traced graph alone, which needs no class of the user's; the first call plans anew."""
+        modules = {name: module for name, module in self._modules.items() if name != "_native"}
+        made = {"_own": (), "_native": None, "_plan": None, "_convolutions": (), "_programs": None, "_why": ""}
+        return {**self.__dict__, **made, "_modules": modules, "_ways": Ways()}
 
     def plan(self, *inputs: Any) -> nn.Module:
         """Plan the lowering for inputs of these shapes, once; returns the module that runs from now on."""
@@ -130,13 +166,29 @@ class LoweredModel(nn.Module):
             )
         return self
 
+    def load_state_dict(self, *_: Any, **__: Any) -> Any:
+        """A lowered model is a snapshot: its weights are folded into steps and programs.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            message(
+                "load_state_dict() of a lowered model",
+                received="weights",
+                allowed="none: a lowered model is a snapshot",
+                fix="Load them into the model it was made from, and lower that again.",
+            )
+        )
+
     def explain(self) -> str:
         """One line a node: native, with what it was fused with, or plain, with the reason."""
         if self._reason is not None:
             return f"{self._name}: plain layout, because {self._reason}."
         if self._plan is None or not isinstance(self.plain, fx.GraphModule):
             return f"{self._name}: not planned yet: run it once, or give lower() an example input."
-        return explain_plan(self._name, self.plain.graph, self._plan)
+        told = explain_plan(self._name, self.plain.graph, self._plan)
+        return f"{told}\n  The last call took {self._why}." if self._why else told
 
     @property
     def native_steps(self) -> int:
@@ -196,6 +248,17 @@ def lower(model: nn.Module, example_input: Any = None, *, layout: str = "auto") 
     if example_input is not None:
         lowered.plan(*(example_input if isinstance(example_input, tuple) else (example_input,)))
     return lowered
+
+
+def _called(module: nn.Module, *inputs: Any, **named: Any) -> Any:
+    # A graph's __call__ prints generated code when it fails.
+    call = module.forward if isinstance(module, fx.GraphModule) else module
+    return call(*inputs, **named)
+
+
+def _in_one_pass(module: nn.Module, *inputs: Any) -> Any:
+    with one_pass():
+        return _called(module, *inputs)
 
 
 def _require_native() -> None:
