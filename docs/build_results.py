@@ -300,9 +300,7 @@ SMALL = "Where images are few, pixels fill the lanes of pointwise layers and of 
 SMALL_XEON = (
     "The same machine, both sides without the unit (ONEDNN_MAX_CPU_ISA, MEZZOTINT_ISA): what a CPU without it gains."
 )
-EVAL_BATCHES = (
-    "Through `mezzotint.deploy.lower`, few images in a program. Other tables of evaluation are of before that."
-)
+EVAL_BATCHES = "Through `mz.lower`, few images in a program. Other tables of evaluation are of before that."
 
 #: File -> heading, what it is about, and how it is told.
 SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
@@ -319,7 +317,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Content], str]]] = {
     "step_wrn_28_2_small_amx": ("Training step, WRN-28-2, small batches, on a Xeon with AMX", "", steps),
     "step_wrn_28_2_small_xeon": ("Training step, WRN-28-2, small batches, its AMX switched off", SMALL_XEON, steps),
     "step_wrn_28_2_batches": ("Training step, WRN-28-2, by batch", "Small batches leave lanes empty.", steps),
-    "eval_resnet50": ("Evaluation, ResNet-50", "Through `mezzotint.deploy.lower`.", steps),
+    "eval_resnet50": ("Evaluation, ResNet-50", "Through `mz.lower`.", steps),
     "eval_resnet50_zen4": ("Evaluation, ResNet-50, on Zen 4", "", steps),
     "eval_resnet50_xeon": ("Evaluation, ResNet-50, on a Xeon", NO_AMX, steps),
     "eval_resnet50_amx": ("Evaluation, ResNet-50, on a Xeon with AMX", AMX, steps),

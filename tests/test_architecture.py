@@ -10,10 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "mezzotint"
 
-#: Room -> rooms that it may import. Every room may import errors, outside and itself.
+#: Every room may import these.
+COMMON = {"errors", "outside", "durable"}
+#: Room -> rooms that it may import, beside those and itself.
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
-    "outside": set(),
+    **{room: set() for room in COMMON},
     "kernels": set(),
     "precision": {"kernels"},
     "data": {"kernels"},
@@ -70,7 +71,7 @@ def test_imports_go_down_only(path: Path) -> None:
     room = room_of(path)
     if room in ("__init__", "__main__"):
         return  # the door: it names every room, and loads them on first use
-    upward = imported_rooms(path) - ALLOWED[room] - {room, "errors", "outside"}
+    upward = imported_rooms(path) - ALLOWED[room] - {room} - COMMON
     assert not upward, f"{room} may not import {sorted(upward)}"
     packages = {name.split(".")[0] for name in imported(path)}
     assert not packages & FORBIDDEN_PACKAGES.get(room, set())

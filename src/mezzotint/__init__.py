@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mezzotint import data, deploy, errors, kernels, lowering, models, ops, report, train
     from mezzotint.data.decode import read_image
     from mezzotint.data.preprocess import preprocess
+    from mezzotint.deploy.lowered import lower
     from mezzotint.lowering import densify, sparsify
     from mezzotint.precision import Precision
     from mezzotint.sparse import (
@@ -34,6 +35,7 @@ _NAMES = {
     "SparseMomentum": "sparse",
     "sparsify": "lowering",
     "densify": "lowering",
+    "lower": "deploy",
     "Precision": "precision",
     "SparseConvClassifier": "train.estimator",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "deploy",
     "errors",
     "kernels",
+    "lower",
     "lowering",
     "models",
     "ops",

@@ -14,12 +14,11 @@ from onnx_models import attribute, content, declared, many_operators, model, nod
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint.deploy import Description, Session, load_onnx
+from mezzotint.deploy import Description, Session, load_onnx, lower
 from mezzotint.deploy.onnx import fallback as fallbacks
 from mezzotint.deploy.onnx import read_onnx, schema, tensors, wire
 from mezzotint.errors import CheckpointError, InputError, NotRegistered, ShapeError, UnsupportedModel
 from mezzotint.kernels import native
-from mezzotint.lowering import lower
 from mezzotint.sparse import SparseConv2d, SparseLinear
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 import mezzotint as mz
 from mezzotint import models
+from mezzotint.deploy import lower
 from mezzotint.errors import ShapeError
 from mezzotint.kernels import arena, native, passes
 from mezzotint.kernels.native_layout import NativeTensor, from_native, normalise, to_native
-from mezzotint.lowering import lower
 
 
 @pytest.fixture(autouse=True)

@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import mezzotint as mz
-from mezzotint import lowering
+from mezzotint.deploy import LoweredModel
 from mezzotint.errors import InputError, NotRegistered, ShapeError
 from mezzotint.kernels import native
-from mezzotint.lowering import LoweredModel
 from mezzotint.lowering.native_steps import FromNative, NativeConv, NativePointwise, NativeTensor, ToNative
 from mezzotint.sparse import SparseConv2d
 
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(nat
 
 def lower(model: nn.Module, example_input: Any = None) -> LoweredModel:
     """In the native layout, whatever the batch."""
-    return lowering.lower(model, example_input, layout="native")
+    return mz.lower(model, example_input, layout="native")
 
 
 def close(lowered: LoweredModel, model: nn.Module, *inputs: Tensor) -> None:
@@ -446,6 +445,4 @@ def test_only_dense_convolutions_of_few_channels_are_native() -> None:
 
 def test_layouts_that_are_not_there_are_refused() -> None:
     with pytest.raises(NotRegistered, match=r"layout.*nativ.*auto, native"):
-        lowering.lower(prepared(stack()), layout="nativ")
-    with pytest.raises(AttributeError, match="no attribute 'lowr'"):
-        lowering.lowr  # noqa: B018
+        mz.lower(prepared(stack()), layout="nativ")

@@ -340,7 +340,7 @@ def test_a_network_without_convolutions_is_told_nothing(caplog: pytest.LogCaptur
     network = mz.sparsify(nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)), 0.5)
     with caplog.at_level(logging.WARNING, "mezzotint.lowering"):
         network(torch.randn(3, 12)).sum().backward()
-        mz.lowering.lower(network.eval())(torch.randn(3, 12))
+        mz.lower(network.eval())(torch.randn(3, 12))
     assert not caplog.records
     assert "plain layout, because no sparse convolution" in explain(network)
 
@@ -370,7 +370,7 @@ def test_small_batches_and_high_densities_run_in_the_plain_layout_and_say_so() -
     assert "The last call ran in the plain layout: a batch of 2 would cost 2.6 times" in explain(network)
     assert "lower" not in explain(network)
     network.eval()(torch.randn(2, 3, 32, 32))
-    assert "in the plain one; for inference, mezzotint.deploy.lower is faster." in explain(network)
+    assert "in the plain one; for inference, mezzotint.lower is faster." in explain(network)
     network.train()(torch.randn(16, 3, 32, 32))
     assert "plain layout" not in explain(network)
     small = mz.sparsify(TheirResNet18(), 0.1, "uniform")
@@ -378,7 +378,7 @@ def test_small_batches_and_high_densities_run_in_the_plain_layout_and_say_so() -
     assert "plain layout" not in explain(small)
     dense = mz.sparsify(TheirResNet18(width=64), 0.5, "uniform")
     dense.eval()(torch.randn(16, 3, 32, 32))
-    assert "deploy.lower" not in explain(dense)
+    assert "mezzotint.lower" not in explain(dense)
     assert "a batch of 16 would cost 1.3 times its dense multiply-adds" in explain(dense)
     layers = [nn.Conv2d(256, 256, 1), nn.BatchNorm2d(256), nn.ReLU(), nn.Conv2d(256, 256, 1)]
     pointwise = mz.sparsify(nn.Sequential(*layers), 0.1, "uniform")

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint import models
-from mezzotint.lowering import lower, sparsify
+from mezzotint.deploy.lowered import lower
+from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
 
 

@@ -101,7 +101,7 @@ class NativeForward:
         batch = tensors[0].shape[0]
         found = worth(lowered.convolutions, batch, native_type(tensors))
         infers = not self.model.training and found.full < found.plain
-        better = "; for inference, mezzotint.deploy.lower is faster" if infers else ""
+        better = "; for inference, mezzotint.lower is faster" if infers else ""
         self._left = None if self.always or found.pays else found.in_words(batch) + better
         return self._left is None
 
