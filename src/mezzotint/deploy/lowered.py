@@ -35,7 +35,6 @@ from mezzotint.sparse import SparseConv2d
 _log = logging.getLogger(__name__)
 _planning = threading.Lock()
 _LAYOUTS = ("auto", "native")
-_PROGRAM_TYPES = (torch.float32, torch.bfloat16)
 
 
 class LoweredModel(nn.Module):
@@ -105,7 +104,7 @@ class LoweredModel(nn.Module):
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         batch, dtype = tensors[0].shape[0], native_type(tensors)
         found = worth(self._convolutions, batch, dtype)
-        program = self._programs_of(plan).find(inputs, dtype) if batch else None
+        program = self._programs_of(plan).find(inputs, dtype) if batch and found.can_pay else None
         if program is None:
             way, why = without_programs(found), found.in_words(batch)
         else:
@@ -214,19 +213,18 @@ class LoweredModel(nn.Module):
 
 
 def lower(model: nn.Module, example_input: Any = None, *, layout: str = "auto") -> LoweredModel:
-    """An inference copy of ``model`` that keeps activations in the native layout between sparse convolutions.
+    """An inference copy of ``model`` that computes sparse convolutions, and what lies between them, natively.
 
     Args:
         model: in evaluation mode, as :func:`mezzotint.sparsify` left it; it is not changed. What lies between sparse
             convolutions (batch norm, ReLU, residual adds) is fused into them; everything else runs as it was.
         example_input: a tensor, or a tuple of positional arguments, that decides what can be lowered; other batch and
             image sizes work too. Without one, the first call's inputs decide.
-        layout: "auto": batches that would cost more in the native layout than in the plain one run in that;
-            "native": whatever the batch.
+        layout: "auto": each batch takes the fastest way, see :class:`LoweredModel`; "native": the native layout always.
 
     Returns:
         A module with the model's own call. A model that cannot be traced runs in the plain layout: the log (logger
-        ``mezzotint.lowering.model``, level WARNING) says so once with the reason, and
+        ``mezzotint.deploy.lowered``, level WARNING) says so once with the reason, and
         :meth:`LoweredModel.explain` repeats it.
 
     Raises:

@@ -25,7 +25,7 @@ class Programs:
     def __init__(self, model: nn.Module, plan: Plan) -> None:
         self._model = model
         self._wanted = {str(step.conv.target) for step in plan.steps if step.conv is not None}
-        self._engines: dict[torch.dtype, EngineModel] = {}
+        self._engines: dict[torch.dtype, EngineModel | None] = {}
         self._lock = threading.Lock()
 
     def find(self, inputs: tuple[Any, ...], dtype: torch.dtype) -> EngineModel | None:
@@ -38,7 +38,7 @@ class Programs:
             return None
         with self._lock:
             if dtype not in self._engines:
-                self._engines[dtype] = EngineModel(self._model, dtype, results=dtype)
-        engine = self._engines[dtype]
-        engine.plan(*inputs)
-        return engine if self._wanted <= engine.convolutions else None
+                engine = EngineModel(self._model, dtype, results=dtype)
+                engine.plan(*inputs)
+                self._engines[dtype] = engine if self._wanted <= engine.convolutions else None
+            return self._engines[dtype]

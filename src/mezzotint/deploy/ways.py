@@ -65,7 +65,7 @@ class Ways:
 
 def _by_rule(found: Worth) -> Way | None:
     """The way that costs least; ``None`` where the native layout and a program are too close to each other."""
-    if found.plain <= found.full:
+    if not found.can_pay:
         return Way.PLAIN
     return None if found.native <= _NEARLY_FULL * found.full else Way.PROGRAM
 

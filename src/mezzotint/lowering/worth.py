@@ -52,6 +52,11 @@ class Worth:
         """Whether the native layout costs less."""
         return self.native < self.plain
 
+    @property
+    def can_pay(self) -> bool:
+        """Whether it would cost less if no lane stayed empty."""
+        return self.full < self.plain
+
     def in_words(self, batch: int) -> str:
         """Why the plain layout was taken."""
         native, plain = (cost / max(self.dense, 1.0) for cost in (self.native, self.plain))
