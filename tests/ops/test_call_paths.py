@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
@@ -20,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mezzotint as mz
 from mezzotint import ops
 from mezzotint.kernels import launch
+from mezzotint.ops import casting
 
 X = torch.randn(2, 4, 7, 7, dtype=torch.float64)
 W = torch.randn(6, 2, 3, 3, dtype=torch.float64)
@@ -92,7 +95,6 @@ def modes() -> dict[str, Callable[[], Any]]:
         "dispatch mode": Seen,
         "function mode": Functions,
         "profiler": lambda: torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]),
-        "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
         "forward mode": forward_ad.dual_level,
         "default device": lambda: torch.device("cpu"),
     }
@@ -322,6 +324,54 @@ def test_autocast_casts_what_the_declaration_names() -> None:
     y.sum().backward()
     assert values.grad is not None
     assert values.grad.dtype == torch.float32
+
+
+@contextlib.contextmanager
+def autocast_of_another_device() -> Iterator[None]:
+    """What ``torch.autocast("cuda")`` does on a machine that has one."""
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+
+
+STATES = {
+    "off": contextlib.nullcontext,
+    "bfloat16": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "float16": lambda: torch.autocast("cpu", dtype=torch.float16),
+    "off again": lambda: torch.autocast("cpu", enabled=False),
+    "of another device": autocast_of_another_device,
+    "out of the way": lambda: casting.out_of_the_way("cpu"),
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(STATES)), st.sampled_from(sorted(STATES))), min_size=1, max_size=8))
+def test_autocast_in_any_order_gives_what_the_dispatcher_gives(states: list[tuple[str, str]]) -> None:
+    x, w, b = X[:, :2].float(), W[:, :1].float(), B.float()
+    attrs = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 2}
+
+    def both(call: Callable[..., Tensor], outer: str, inner: str) -> list[Tensor]:
+        leaves = [t.clone().requires_grad_() for t in (x, w, b)]
+        with STATES[outer](), STATES[inner]():
+            y = call(*leaves, **attrs)
+            found = torch.autograd.grad(y.float().square().sum(), leaves, retain_graph=True)  # also in there
+        return [y, *found, *torch.autograd.grad(y.float().square().sum(), leaves)]
+
+    for outer, inner in states:
+        ours, theirs = (both(call, outer, inner) for call in (ops.get("conv2d"), torch.ops.mezzotint.conv2d))
+        for made, wanted in zip(ours, theirs, strict=True):
+            assert made.dtype == wanted.dtype
+            assert torch.equal(made, wanted)
+
+
+def test_autocast_takes_a_plan_past_the_dispatcher(dispatched: list[str]) -> None:
+    x = X.float().requires_grad_()
+    for dtype in (torch.bfloat16, torch.float16, torch.bfloat16):
+        with torch.autocast("cpu", dtype=dtype):
+            assert conv(x, W.float(), B.float()).dtype == dtype
+    assert conv(x, W.float(), B.float()).dtype == torch.float32
+    assert dispatched == []
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from mezzotint.errors import DeclarationError, NoGradient, NotRegistered, ShapeError, message, suggest
 from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
+from mezzotint.ops import casting
 from mezzotint.ops.allocation import allocate, is_channels_last
 from mezzotint.ops.check_call import check_outputs, inferred, misfit
 from mezzotint.ops.flags import hold, tags
@@ -29,8 +30,6 @@ from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.plan import Plans, Run, Tensors, as_tuple, check_results, key_behind_the_dispatcher, plan
 from mezzotint.ops.registration import Alternatives, KernelSpec, hashable, register_kernel
 from mezzotint.ops.schema import as_declared, is_garbled, qualified, schema
-
-_AUTOCAST_KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
 
 class Call:
@@ -258,8 +257,8 @@ class Operator:
         register_fake(f"{namespace}::{name}", self._fake, lib=library)
         if self.definition.inputs and self.definition.outputs:
             register_autograd(f"{namespace}::{name}", self._backward, setup_context=self._save, lib=library)
-        for device, key in _AUTOCAST_KEYS.items():  # also where nothing is cast: what kernels call is not cast either
-            library.impl(name, self._autocast(device, key), key)
+        for device, key in casting.KEYS.items():  # also where nothing is cast: what kernels call is not cast either
+            library.impl(name, self._autocast(device), key.name)
         hold(self.definition, self.overload)
 
     # -- the functions that torch.library calls ---------------------------------------------------------------
@@ -307,15 +306,13 @@ class Operator:
             *(None for _ in self._attrs),
         )
 
-    def _autocast(self, device: str, key: str) -> Callable[..., Any]:
-        dispatch_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
-
+    def _autocast(self, device: str) -> Callable[..., Any]:
         def cast(*args: Any, **kwargs: Any) -> Any:
             inputs, attrs = self._bind(args, kwargs)
             dtype = torch.get_autocast_dtype(device)
             for name in self.definition.autocast_inputs:
-                inputs[name] = _cast(inputs[name], dtype)
-            with torch._C._ExcludeDispatchKeyGuard(dispatch_key):
+                inputs[name] = casting.cast(inputs[name], dtype)
+            with casting.out_of_the_way(device):
                 return self.overload(*inputs.values(), **attrs)
 
         return cast
@@ -378,14 +375,6 @@ class Operator:
         result = plan(kernel, attrs, outputs, tuple(inputs.values()))(*inputs.values())
         check_results(result, outputs)
         return result
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_cast(item, dtype) for item in value]
-    if value is not None and value.is_floating_point() and value.dtype != torch.float64:
-        return value.to(dtype)
-    return value
 
 
 def _first(inputs: Mapping[str, Tensor | None], name: str = "an operator") -> Tensor:

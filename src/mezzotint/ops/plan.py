@@ -2,9 +2,9 @@
 
 A plan is what is left of a call when everything that shapes, types and attributes decide has been decided: the kernel,
 its attributes, and the outputs to be allocated. It is kept with a guard, which says whether it holds for the tensors
-of a later call. Where nobody listens (no transform, no mode, no tracing, no autocast, no profiler, no tensor but
-PyTorch's own) a call goes straight from the plan to the kernel; everywhere else it goes through ``torch.ops``, and the
-plan is found behind the dispatcher.
+of a later call. Where nobody listens (no transform, no mode, no tracing, no profiler, no tensor but PyTorch's own) a
+call goes straight from the plan to the kernel, under autocast by way of the casts; everywhere else it goes through
+``torch.ops``, and the plan is found behind the dispatcher.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.nn import Parameter
 from mezzotint.errors import ShapeError
 from mezzotint.kernels import Kernel, launch
 from mezzotint.ops.allocation import memory_format
+from mezzotint.ops.casting import KEYS, Cast, autocast_dtype
 from mezzotint.ops.guard import Guard, guard
 from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.registration import hashable, is_hashable
@@ -88,14 +89,19 @@ class Plans:
         if _compiling() or _function_modes() or forward_ad._current_level >= 0 or _profiling():
             return None  # other listeners show in the dispatch keys, at which the guard looks
         try:
-            sizes, length = tensors[0].shape, tensors[self._second].numel()  # type: ignore[union-attr]
-            place = given, sizes, length, _grad_enabled(), _threads(), _deterministic(), launch.epoch
-            for holds, run in self._kept.get(place, ()):
+            for holds, run in self._kept.get(self._place(tensors, given), ()):
                 if holds(*tensors):
                     return run
-        except (AttributeError, TypeError, RuntimeError):  # lists as attributes; what is no tensor, or has no sizes
-            return None
+        except (AttributeError, KeyError, TypeError, RuntimeError):
+            return None  # lists as attributes; what is no tensor, has no sizes, or lies where autocast has no rule
         return None
+
+    def _place(self, tensors: Tensors, given: Any) -> tuple[Any, ...]:
+        """Where the plans of such calls lie."""
+        first, second = tensors[0], tensors[self._second]
+        cast = autocast_dtype(first.device.type) if _autocast() else None  # type: ignore[union-attr]
+        sizes, length = first.shape, second.numel()  # type: ignore[union-attr]
+        return given, sizes, length, cast, _grad_enabled(), _threads(), _deterministic(), launch.epoch
 
     def call(self, tensors: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
         """Make the call with the resolved ``attrs``, and keep the plan under ``given`` where plans may be used."""
@@ -113,19 +119,26 @@ class Plans:
         recorded = _grad_enabled() and _any_requires_grad(*tensors)
         if not self._may_be_kept(tensors) or (recorded and operator.definition.gradient_fn is None):
             return operator.overload(*tensors, **attrs)
-        run, outputs = operator.plan(tensors, attrs)
+        cast = self._cast(tensors)
+        run, outputs = cast(lambda *given: operator.plan(given, attrs))(*tensors)
         if recorded:
             run = _Recording(operator, attrs, run)
-        result = run(*tensors)
+        result = (run := cast(run))(*tensors)
         check_results(result, outputs)
         self._keep(tensors, given, run)
         return result
 
+    def _cast(self, tensors: Tensors) -> Callable[[Run], Run]:
+        """What autocast makes of a function of such tensors; where it is off, nothing."""
+        device = tensors[0].device.type  # type: ignore[union-attr]
+        dtype = autocast_dtype(device) if _autocast() else None
+        return _as_it_is if dtype is None else Cast(self._operator.definition, tensors, device, dtype).around
+
     def _may_be_kept(self, tensors: Tensors) -> bool:
-        """Whether nobody listens, and the tensors are PyTorch's own, in ordinary memory, and not to be cast."""
-        if tensors[0] is None or tensors[self._second] is None:
+        """Whether nobody listens, and the tensors are PyTorch's own, in ordinary memory, where autocast has a rule."""
+        if tensors[0] is None or tensors[self._second] is None or (_autocast() and tensors[0].device.type not in KEYS):
             return False
-        if _autocast() or _dispatch_modes() or _function_modes() or _tracing() or _profiling():
+        if _dispatch_modes() or _function_modes() or _tracing() or _profiling():
             return False
         return all(t is None or (type(t) in (Tensor, Parameter) and t.layout is torch.strided) for t in tensors)
 
@@ -133,8 +146,7 @@ class Plans:
         holds = guard(tensors)
         if holds(*tensors):  # what does not even hold for its own tensors would only lie in the way
             self._make_room()
-            sizes, length = tensors[0].shape, tensors[self._second].numel()  # the place at which `find` looks
-            place = given, sizes, length, _grad_enabled(), _threads(), _deterministic(), launch.epoch
+            place = self._place(tensors, given)
             self._kept[place] = ((holds, run), *self._kept.get(place, ()))
 
     def keep_dispatched(self, key: Any, run: Run) -> None:
@@ -153,6 +165,10 @@ class Plans:
             self._dispatched.clear()
             self._count = 0
         self._count += 1
+
+
+def _as_it_is(run: Run) -> Run:
+    return run
 
 
 def _telling_input(definition: OpDef) -> int:
