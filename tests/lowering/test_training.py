@@ -22,6 +22,7 @@ import mezzotint as mz
 from mezzotint.errors import NotRegistered, RunError, ShapeError
 from mezzotint.kernels import launch, native, native_backward
 from mezzotint.lowering import attach, detach, explain, steps
+from mezzotint.lowering.border import cell_type
 from mezzotint.sparse import sparse_layers
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
@@ -210,6 +211,37 @@ def test_half_precision_is_as_near_to_float32_as_in_the_plain_layout(name: str, 
         assert error(found[key], value) < 2 * error(expected[key], value) + 0.02, key
 
 
+@pytest.mark.parametrize("mode", ["bf16", "fp16"])
+@pytest.mark.parametrize("batch", [1, 16, 17])
+def test_few_images_fill_cells_of_float32_which_round_nothing(mode: str, batch: int) -> None:
+    network, plain = pair(NETWORKS["wrn_16_2"], 0.1)
+    x = torch.randn(batch, 3, 16, 16)
+    truth, found = trained_on(plain, x), trained_on(network, x, mode)
+    statistics = [error(found[key], value) for key, value in truth.items() if key.endswith("running_var")]
+    assert (max(statistics) < 1e-5) == (batch <= 16)
+
+
+@pytest.mark.parametrize("batch", [16, 17])
+def test_what_leaves_a_segment_has_the_type_of_the_region(batch: int) -> None:
+    network = mz.sparsify(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)), 0.1, layout="native")
+    x = torch.randn(batch, 3, 9, 9, dtype=torch.bfloat16).requires_grad_()
+    with mz.Precision("bf16").autocast():
+        y = network(x)
+    y.sum().backward()
+    assert "plain layout" not in explain(network)
+    assert x.grad is not None
+    assert (y.dtype, x.grad.dtype) == (torch.bfloat16, torch.bfloat16)
+
+
+def test_a_matrix_unit_keeps_half_empty_cells_of_many_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = sparse_layers(mz.sparsify(nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)), 0.3, exclude=())).values()
+    for unit, cells in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(native, "has_matrix_unit", lambda unit=unit: unit)
+        assert cell_type(layers, 8, torch.bfloat16) == cells
+        assert cell_type(layers, 8, torch.float16) == torch.float32, "it multiplies BF16 alone"
+        assert cell_type(layers, 17, torch.float16) == torch.float16
+
+
 @pytest.mark.parametrize("mode", ["fp32", "bf16"])
 def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
     """Somebody else's ResNet-18, 25 steps: mean losses within 0.2 % (float32) and 5 % (bfloat16) of each other.
@@ -223,8 +255,8 @@ def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
         precision, losses = mz.Precision(mode), []
         for _ in range(25):
-            labels = torch.randint(0, 10, (16,), generator=generator)
-            x = torch.randn(16, 3, 12, 12, generator=generator) + labels.view(-1, 1, 1, 1) / 3
+            labels = torch.randint(0, 10, (24,), generator=generator)
+            x = torch.randn(24, 3, 12, 12, generator=generator) + labels.view(-1, 1, 1, 1) / 3
             with precision.autocast():
                 loss = F.cross_entropy(network(x).float(), labels)
             optimizer.zero_grad(set_to_none=True)

@@ -103,7 +103,7 @@ class LoweredModel(nn.Module):
             return calls[Way.NATIVE]
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         batch, dtype = tensors[0].shape[0], native_type(tensors)
-        found = worth(self._convolutions, batch, dtype)
+        found = worth(self._convolutions, batch, dtype, dtype)
         program = self._programs_of(plan).find(inputs, dtype) if batch and found.can_pay else None
         if program is None:
             way, why = without_programs(found), found.in_words(batch)

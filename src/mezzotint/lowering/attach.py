@@ -24,13 +24,13 @@ from torch.utils import _pytree as pytree
 from mezzotint.errors import first_line
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
-from mezzotint.lowering.border import native_type
+from mezzotint.lowering.border import cell_type, native_type
 from mezzotint.lowering.compile_segments import compile_segments
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
-from mezzotint.lowering.worth import convolutions_of, worth
+from mezzotint.lowering.worth import Worth, convolutions_of, worth
 from mezzotint.precision import half_forward
 from mezzotint.sparse import SparseConv2d, SparseLayer
 
@@ -48,6 +48,12 @@ class _Lowered:
     traced: fx.GraphModule | None
     reason: str | None
     convolutions: tuple[tuple[SparseConv2d, int], ...] = ()
+
+    def worth(self, batch: int, dtype: torch.dtype) -> Worth:
+        """What a batch costs, natively and otherwise."""
+        return worth(
+            self.convolutions, batch, dtype, cell_type((layer for layer, _ in self.convolutions), batch, dtype)
+        )
 
 
 class _OneImageFails(Exception):
@@ -99,7 +105,7 @@ class NativeForward:
         """Whether the batch is led natively."""
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         batch = tensors[0].shape[0]
-        found = worth(lowered.convolutions, batch, native_type(tensors))
+        found = lowered.worth(batch, native_type(tensors))
         infers = not self.model.training and found.can_pay
         better = "; for inference, mezzotint.lower is faster" if infers else ""
         self._left = None if self.always or found.pays else found.in_words(batch) + better
@@ -163,7 +169,7 @@ class NativeForward:
         lowered = self._lowered_for((example,))
         if lowered.module is None:
             return False, str(lowered.reason)
-        found = worth(lowered.convolutions, batch, native_type([example]))
+        found = lowered.worth(batch, native_type([example]))
         return self.always or found.pays, found.in_words(batch)
 
     def step_of(self, name: str) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import ShapeError, message
-from mezzotint.kernels import native_layout
+from mezzotint.kernels import native, native_layout
+from mezzotint.kernels.native_layout import lanes_of
+from mezzotint.sparse import SparseConv2d
+
+#: Density above which a matrix unit, which multiplies zeros as well, is faster with cells that are half empty than
+#: vectors are with full ones of FP32. WRN-28-2, a batch of 16, a Xeon with AMX.
+HALF_EMPTY_ON_UNIT = 0.17
 
 
 def native_type(inputs: Sequence[Tensor]) -> torch.dtype:
@@ -16,6 +22,21 @@ def native_type(inputs: Sequence[Tensor]) -> torch.dtype:
     if torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu")
     return inputs[0].dtype
+
+
+def cell_type(layers: Iterable[SparseConv2d], batch: int, dtype: torch.dtype) -> torch.dtype:
+    """The type of the cells in which a segment with the sparse ``layers`` computes ``batch`` images of ``dtype``.
+
+    Where they would leave half of a 16-bit cell empty, the same memory holds them in FP32, which takes 0.6 to 0.9 times
+    as long and rounds nothing on the way.
+    """
+    if dtype not in native_layout.DTYPES or batch > lanes_of(torch.float32):
+        return dtype
+    if dtype == torch.bfloat16 and native.has_matrix_unit():
+        counts = [(layer.nnz, layer.pattern.numel) for layer in layers]
+        if sum(nnz for nnz, _ in counts) > HALF_EMPTY_ON_UNIT * sum(numel for _, numel in counts):
+            return dtype
+    return torch.float32
 
 
 def checked_activations(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -21,11 +21,12 @@ from mezzotint.errors import RunError
 from mezzotint.kernels import arena, native_layout, passes
 from mezzotint.kernels.native_layout import NativeTensor, Sides
 from mezzotint.kernels.passes import one_pass
-from mezzotint.lowering.border import checked_activations, native_type
+from mezzotint.lowering.border import cell_type, checked_activations, native_type
 from mezzotint.lowering.gradients import Gradients
-from mezzotint.lowering.steps import TrainStep
+from mezzotint.lowering.steps import ConvStep, TrainStep
 from mezzotint.lowering.tapes import Backward, Tape, Tapes, without_leases
 from mezzotint.lowering.weights import Weight
+from mezzotint.sparse import SparseConv2d
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class Program:
     def parameters(self) -> list[Tensor | None]:
         """What the steps differentiate for, as it is now, step after step."""
         return [parameter for step in self.steps for parameter in step.parameters]
+
+    @cached_property
+    def sparse_layers(self) -> tuple[SparseConv2d, ...]:
+        """Whose convolutions the steps are."""
+        layers = [step.weights.layer for step in self.steps if isinstance(step, ConvStep)]
+        return tuple(layer for layer in layers if isinstance(layer, SparseConv2d))
 
     @cached_property
     def tapes(self) -> Tapes:
@@ -81,14 +88,15 @@ class DifferentiableSegment(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs, in the type of the autocast region or of the inputs."""
         dtype = native_type(inputs)
-        checked = [checked_activations(x, dtype) for x in inputs]
+        cells = cell_type(self.program.sparse_layers, inputs[0].shape[0], dtype)
+        checked = [checked_activations(x, cells) for x in inputs]
         parameters = self.program.parameters()
         keep = torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in (*checked, *parameters)
         )
         with torch.autocast("cpu", enabled=False):
             results: tuple[Tensor, ...] = _Run.apply(self.program, keep, len(checked), *checked, *parameters)  # type: ignore[no-untyped-call]
-        return results
+        return results if cells == dtype else tuple(result.to(dtype) for result in results)
 
     def extra_repr(self) -> str:
         """How many steps."""

@@ -24,11 +24,15 @@ BESIDE = 0.07
 PLAIN_BESIDE = 0.15
 #: What a layer costs a batch in the plain layout, however small: calls in both directions, scattered weights, a batch
 #: norm and a ReLU of their own. Led natively, passes are done again as one call. WRN-28-2, batches of 1 to 16, a Xeon.
-PLAIN_CALLS = 4e7
+PLAIN_CALLS = 3e7
 #: On a matrix unit, in BF16: what they cost at any density, since zeros are multiplied as well, and what they cost at
 #: least; in terms of the plain layout, which scatters weights at every call. ResNet-50 on two cores of a Xeon with AMX.
 MATRIX = 0.35
 MATRIX_BESIDE = 0.21
+#: Instead of BESIDE in cells of FP32 for 16-bit tensors; where dense BF16 is done by a matrix unit. WRN-28-2, batches of
+#: 1 to 16, and ResNet-50, 4 to 16, a Xeon without AMX and with it.
+WIDE_BESIDE = 0.21
+WIDE_BESIDE_UNIT = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,10 @@ def convolutions_of(plan: Plan, modules: torch.nn.Module) -> tuple[tuple[SparseC
     return tuple(found)
 
 
-def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: torch.dtype) -> Worth:
-    """What ``batch`` images of ``dtype`` cost; the layers' densities are read as they are now."""
+def worth(
+    convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: torch.dtype, cells: torch.dtype
+) -> Worth:
+    """What ``batch`` images of ``dtype`` cost, natively in ``cells``; the layers' densities are read now."""
     on_unit = dtype == torch.bfloat16 and native_library.has_matrix_unit()
     native = plain = dense = 0.0
     for layer, pixels in convolutions:
@@ -87,8 +93,11 @@ def worth(convolutions: Iterable[tuple[SparseConv2d, int]], batch: int, dtype: t
         dense += weights
         plain += min(nonzeros + weights * PLAIN_BESIDE, weights) if _is_pointwise(layer) and not on_unit else weights
         plain += PLAIN_CALLS / max(batch, 1)
-    cost = min(native + dense * MATRIX_BESIDE, dense * MATRIX) if on_unit else native + dense * BESIDE
-    return Worth(full=cost, native=cost * wasted_lanes(batch, dtype), plain=plain, dense=dense)
+    full = min(native + dense * MATRIX_BESIDE, dense * MATRIX) if on_unit else native + dense * BESIDE
+    cost = full
+    if cells != dtype:
+        cost = native + dense * (WIDE_BESIDE_UNIT if on_unit else WIDE_BESIDE)
+    return Worth(full=full, native=cost * wasted_lanes(batch, cells), plain=plain, dense=dense)
 
 
 def _is_pointwise(layer: SparseConv2d) -> bool:
