@@ -16,6 +16,7 @@ add_library(
   csrc/drive/pointwise.cpp
   csrc/drive/pool.cpp
   csrc/drive/run.cpp
+  csrc/drive/scatter.cpp
   csrc/engine/conv_step.cpp
   csrc/engine/product_step.cpp
   csrc/engine/program.cpp

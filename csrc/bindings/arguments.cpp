@@ -3,13 +3,6 @@
 namespace mezzotint::bindings {
 namespace {
 
-Dtype dtype_of(int code) {
-  if (code < 0 || code > static_cast<int>(Dtype::kInt32)) {
-    throw InvalidInput("dtype code: received " + std::to_string(code) + "; allowed: 0 to 3");
-  }
-  return static_cast<Dtype>(code);
-}
-
 void refuse(const char* name, const std::string& allowed) {
   throw InvalidInput(std::string(name) + ": received a tensor of another type or layout; allowed: " + allowed);
 }
@@ -25,6 +18,13 @@ std::int64_t at_or(const Ints& list, std::size_t i, std::int64_t otherwise) {
 }
 
 }  // namespace
+
+Dtype dtype_of(int code) {
+  if (code < 0 || code > static_cast<int>(Dtype::kInt32)) {
+    throw InvalidInput("dtype code: received " + std::to_string(code) + "; allowed: 0 to 3");
+  }
+  return static_cast<Dtype>(code);
+}
 
 Tensor tensor_of(const TensorArgument& argument) {
   const auto& [address, code, shape, strides] = argument;

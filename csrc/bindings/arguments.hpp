@@ -33,6 +33,9 @@ using OptionalPacked = std::optional<PackedArgument>;
 using EpilogueArgument =
     std::tuple<Optional, Optional, OptionalPacked, bool, OptionalPacked, Optional, Optional, OptionalPacked>;
 
+// 0 float32, 1 bfloat16, 2 float16, 3 int32.
+Dtype dtype_of(int code);
+
 // [N, C, H, W], or [N, C] with H = W = 1.
 Tensor tensor_of(const TensorArgument& argument);
 

@@ -12,6 +12,7 @@
 #include "drive/conv2d.hpp"
 #include "drive/pointwise.hpp"
 #include "drive/pool.hpp"
+#include "drive/scatter.hpp"
 #include "isa/select.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
@@ -43,6 +44,15 @@ void weight_grad(const TensorArgument& x, const TensorArgument& gy, const Tensor
                  const TensorArgument& gvalues, const ConvArgument& conv, int threads) {
   conv2d_weight_grad(tensor_of(x), tensor_of(gy), weight_of(gvalues, indices, {}, Dtype::kFloat32), vector_of(gvalues),
                      conv_of(conv), on(threads));
+}
+
+void scatter_values(const TensorArgument& values, const TensorArgument& indices, const TensorArgument& dense,
+                    int rounded_to, int threads) {
+  const Vector to = vector_of(dense);
+  if (to.stride != 1 || to.dtype == Dtype::kInt32) {
+    throw InvalidInput("scatter: received a dense weight of another type or layout; allowed: contiguous floating");
+  }
+  scatter(weight_of(values, indices, {}, dtype_of(rounded_to)), to.data, to.dtype, to.size, threads);
 }
 
 void pack_tensor(const TensorArgument& x, const PackedArgument& packed, int threads) {
@@ -279,6 +289,7 @@ NB_MODULE(_native, m) {
         nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
   m.def("conv2d_input_grad", &b::input_grad, call_guard<gil_scoped_release>());
   m.def("conv2d_weight_grad", &b::weight_grad, call_guard<gil_scoped_release>());
+  m.def("scatter", &b::scatter_values, call_guard<gil_scoped_release>());
   m.def("pack", &b::pack_tensor, call_guard<gil_scoped_release>());
   m.def("unpack", &b::unpack_tensor, call_guard<gil_scoped_release>());
   m.def("repack", &b::repack, call_guard<gil_scoped_release>());

@@ -38,6 +38,7 @@ void test_matrices(const Kernels& kernels);
 void test_planes(const Kernels& kernels);
 void test_abreast(const Kernels& kernels);
 void test_halves(const Kernels& kernels);
+void test_scatter();
 void test_jpeg_without_library();
 void test_entropy();
 void test_tone();

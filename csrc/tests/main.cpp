@@ -28,6 +28,7 @@ int main(int count, char** arguments) {
   test_pace();
   test_turnstile();
   test_refusals();
+  test_scatter();
   test_jpeg_without_library();
   test_entropy();
   test_tone();

@@ -36,6 +36,30 @@ def test_the_weight_is_that_of_the_call_whatever_lay_there_before(dtype: torch.d
             assert torch.equal(weight, right.view(shape))
 
 
+@pytest.mark.parametrize("rounded_to", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_weights_of_any_strides_are_scattered_by_all_threads(rounded_to: torch.dtype, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    values, indices = nonzeros((300, 301), 0.2)
+    twice = torch.stack([values, -values], 1)
+    right = torch.zeros(300 * 301)
+    right[indices.long()] = values.to(rounded_to).float()
+    with scratch.dense_weight(twice[:, 0], indices, (300, 301), rounded_to, torch.float32) as weight:
+        assert torch.equal(weight, right.view(300, 301))
+    negated = torch.view_as_complex(torch.stack([values, -values], -1)).conj().imag
+    with scratch.dense_weight(negated, indices, (300, 301), rounded_to, rounded_to) as weight:
+        assert torch.equal(weight.float(), right.view(300, 301))
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("count", "indices"), [(60, [-1, 2]), (60, [3, 60]), (60000, [50000, 3, 50001])])
+def test_positions_that_are_none_are_refused(count: int, indices: list[int]) -> None:
+    given = torch.ones(len(indices)), torch.tensor(indices, dtype=torch.int32)
+    with pytest.raises(mz.errors.InputError, match="strictly ascending flat positions"):
+        scratch.dense_weight(*given, (count,), torch.float32, torch.float32).__enter__()
+
+
 def test_one_buffer_serves_all_types_and_sizes_and_a_call_within_a_call_gets_another() -> None:
     large, small = nonzeros(SHAPES[0]), nonzeros(SHAPES[1])
     with scratch.dense_weight(*large, SHAPES[0], torch.float32, torch.float32) as weight:

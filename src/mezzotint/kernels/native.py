@@ -191,6 +191,13 @@ def linear_weight_grad(x: Tensor, gy: Tensor, indices: Tensor, gvalues: Tensor, 
     _native.conv2d_weight_grad(*args, _linear(weight_shape), threads())
 
 
+def scatter(values: Tensor, indices: Tensor, dense: Tensor, rounded_to: torch.dtype) -> None:
+    """``dense [numel]``, contiguous: ``values [nnz]``, rounded to that type, at ``indices``; zeros elsewhere."""
+    require()
+    indices = indices.contiguous()
+    _native.scatter(argument(values), argument(indices), argument(dense), _CODES[rounded_to], threads())
+
+
 def require() -> None:
     """Refuse to go on without the native library."""
     if _problem is not None:

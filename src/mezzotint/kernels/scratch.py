@@ -20,6 +20,8 @@ from mezzotint.kernels import native
 
 #: Bytes that a thread keeps at most; a larger weight is allocated for its call alone.
 KEPT = 64 << 20
+#: What the native library scatters: types, rounds and writes zeros in one pass.
+_NATIVE = frozenset((torch.float32, torch.bfloat16, torch.float16))
 
 
 class _Slot:
@@ -57,9 +59,10 @@ def dense_weight(
     numel = math.prod(weight_shape)
     with torch.no_grad(), _bytes(numel * dtype.itemsize, values.device) as buffer:
         flat = buffer[: numel * dtype.itemsize].view(dtype)
-        # Clearing all of it takes a tenth of the scattering. Writing zeros at the former indices would take as long as
-        # the scattering itself, and would have to keep them.
-        flat.zero_().index_copy_(0, indices.long(), _in(_in(values, rounded_to), dtype))
+        if values.device.type == "cpu" and {values.dtype, rounded_to, dtype} <= _NATIVE and not native.unavailable():
+            native.scatter(values.resolve_neg(), indices, flat, rounded_to)
+        else:
+            flat.zero_().index_copy_(0, indices.long(), values.to(rounded_to).to(dtype))
         yield flat.view(list(weight_shape))
 
 
@@ -93,11 +96,6 @@ def _bytes(count: int, device: torch.device) -> Iterator[Tensor]:
         yield buffer
     finally:
         slot.buffer = buffer
-
-
-def _in(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """``values`` of that type; to ask for the one that they have takes half as long as to convert a few."""
-    return values if values.dtype is dtype else values.to(dtype)
 
 
 def _empty(count: int, device: torch.device) -> Tensor:

@@ -29,8 +29,8 @@ PLAIN_CALLS = 3e7
 #: least; in terms of the plain layout, which scatters weights at every call. ResNet-50 on two cores of a Xeon with AMX.
 MATRIX = 0.35
 MATRIX_BESIDE = 0.21
-#: Instead of BESIDE in cells of FP32 for 16-bit tensors; where dense BF16 is done by a matrix unit. WRN-28-2, batches of
-#: 1 to 16, and ResNet-50, 4 to 16, a Xeon without AMX and with it.
+#: Instead of BESIDE in cells of FP32 for 16-bit tensors, and the same where dense BF16 is done by a matrix unit.
+#: WRN-28-2, batches of 1 to 16, and ResNet-50, 4 to 16, a Xeon without AMX and with it.
 WIDE_BESIDE = 0.21
 WIDE_BESIDE_UNIT = 0.4
 
