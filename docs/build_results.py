@@ -296,7 +296,10 @@ def startup(content: Content) -> str:
 
 NO_AMX = "Its virtual machine hides AMX: dense BF16 takes half as long again as dense FP32 there."
 AMX = "Both sides multiply matrices there, ours zeros as well: from a density of some six percent on (decision 0045)."
-SMALL = "Where images are few, pixels fill the lanes of pointwise layers and of weight gradients (decision 0048)."
+SMALL = (
+    "Where images are few, pixels fill the lanes of pointwise layers and of weight gradients (decision 0048), and up to"
+    " 16 images lie in cells of FP32 (0053)."
+)
 SMALL_XEON = (
     "The same machine, both sides without the unit (ONEDNN_MAX_CPU_ISA, MEZZOTINT_ISA): what a CPU without it gains."
 )

@@ -1,8 +1,9 @@
 """Does the native layout pay for a batch? A model's convolutions in it against the same in the plain one, by a rule.
 
 A cell of the native layout holds 16 images of float32 or 32 of a 16-bit type; a batch that fills a part of it costs as
-much as a full one. So small batches of large layers, and high densities, are left to the plain layout, whose launcher
-decides for each layer and direction: pointwise layers are sparse there at any batch, windows dense.
+much as a full one. Up to 16 images of a 16-bit type are given cells of float32. So very small batches of large layers,
+and high densities, are left to the plain layout, whose launcher decides for each layer and direction: pointwise layers
+are sparse there at any batch, windows dense.
 """
 
 from __future__ import annotations
