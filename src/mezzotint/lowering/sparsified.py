@@ -53,7 +53,8 @@ def sparsify(
             runs in the plain layout; the log (logger ``mezzotint.lowering.attach``) says so once, with the reason, and
             :func:`mezzotint.lowering.explain` tells it node by node. A batch that fills so little of the layout's cells
             of 16 (float32) or 32 images that the plain layout costs less runs in that, too; up to 16 images of a 16-bit
-            type lie in float32 within the layout. "native": whatever the batch. "plain": ordinary tensors from layer to layer.
+            type lie in float32 within the layout. "native": whatever the batch. "plain": ordinary tensors from layer to
+            layer.
         structure: "n:m": n of every m neighbouring input channels, and ``density`` must be n/m; or "axb": blocks of a
             output by b input channels. None: single weights.
 
