@@ -118,16 +118,17 @@ def mnist(content: Content) -> str:
 
 
 def cifar(content: Content) -> str:
-    """Methods on CIFAR-10, as far as their runs are finished."""
+    """Methods on CIFAR-10, as far as their runs are finished; differences are between runs of the same seed."""
     parts = []
     for name, runs in content.items():
         beside = content.get("methods", []) if name == "minutes" else runs
-        dense = [run["test_accuracy"] for run in beside if run["method"] == "dense"]
+        dense = {run["seed"]: run["test_accuracy"] for run in beside if run["method"] == "dense"}
         rows = []
         for method in sorted({run["method"] for run in runs}, key=lambda method: (method != "dense", method)):
-            found = [run["test_accuracy"] for run in runs if run["method"] == method]
-            behind = f"{statistics.fmean(found) - statistics.fmean(dense):+.2f}" if dense else ""
-            rows.append((method, f"{statistics.fmean(found):.2f}", behind, str(len(found))))
+            found = {run["seed"]: run["test_accuracy"] for run in runs if run["method"] == method}
+            differences = [accuracy - dense[seed] for seed, accuracy in found.items() if seed in dense]
+            behind = f"{statistics.fmean(differences):+.2f}" if differences else ""
+            rows.append((method, f"{statistics.fmean(found.values()):.2f}", behind, str(len(found))))
         if rows:
             network = {
                 "methods": "Wide ResNet 16-2, 12 epochs",
