@@ -30,7 +30,8 @@ void check_type(Dtype dtype, Dtype working, std::int64_t count, int threads, Ran
   const SparseWeight weight{
       values.data(), Dtype::kFloat32, 1, working, indices.data(), nullptr, static_cast<std::int64_t>(values.size())};
   scatter(weight, dense.data(), dtype, count, threads);
-  CHECK(std::memcmp(dense.data(), right.data(), dense.size() * sizeof(T)) == 0, "scattered");
+  // Nothing has no address to compare.
+  CHECK(count == 0 || std::memcmp(dense.data(), right.data(), dense.size() * sizeof(T)) == 0, "scattered");
 }
 
 void check_refused(const std::vector<std::int32_t>& indices, const char* what) {
