@@ -23,8 +23,8 @@ void store(float value, Float16& to) {
   narrow(value, to);
 }
 
-// Blocks [first, last) of dense[0, count). Positions are looked at as they come: what is not ascending is refused, and
-// nothing is written outside.
+// Blocks [first, last) of dense[0, count). Positions are looked at as they come: one that lies in another block than
+// those around it is refused, and nothing is written outside.
 template <class T, class Value>
 void scatter_blocks(const SparseWeight& weight, const Value& value, T* dense, std::int64_t count, std::int64_t first,
                     std::int64_t last) {

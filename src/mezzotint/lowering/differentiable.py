@@ -96,7 +96,7 @@ class DifferentiableSegment(nn.Module):
         )
         with torch.autocast("cpu", enabled=False):
             results: tuple[Tensor, ...] = _Run.apply(self.program, keep, len(checked), *checked, *parameters)  # type: ignore[no-untyped-call]
-        return results if cells == dtype else tuple(result.to(dtype) for result in results)
+        return tuple(result.to(dtype) for result in results)
 
     def extra_repr(self) -> str:
         """How many steps."""

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from mezzotint.ops.opdef import OpDef
 
+Run = Callable[..., Any]
+
 #: The dispatch key of autocast for the devices on which operators run.
 KEYS = {"cpu": torch._C.DispatchKey.AutocastCPU, "cuda": torch._C.DispatchKey.AutocastCUDA}
 
 _KEY_SETS = {device: torch._C.DispatchKeySet(key) for device, key in KEYS.items()}
+_any_is_on = torch._C._is_any_autocast_enabled
 _is_on = torch.is_autocast_enabled
 _is_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded
 _dtype = torch.get_autocast_dtype
@@ -27,12 +30,15 @@ def out_of_the_way(device: str) -> Any:
     return torch._C._ExcludeDispatchKeyGuard(_KEY_SETS[device])
 
 
-def autocast_dtype(device: str) -> torch.dtype | None:
-    """The type to which a call on ``device`` casts; ``None`` where autocast is off, or out of the way.
+def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
+    """The type to which a call with ``tensor`` casts; ``None`` where autocast is off, or out of the way.
 
     Raises:
-        KeyError: a device for which there is no rule.
+        KeyError: autocast is on, and has no rule for the device.
     """
+    if not _any_is_on():
+        return None
+    device = tensor.device.type
     key = KEYS[device]
     return _dtype(device) if _is_on(device) and not _is_excluded(key) else None
 
@@ -48,24 +54,19 @@ def _is_cast(value: Any) -> bool:
     return value is not None and value.is_floating_point() and value.dtype != torch.float64
 
 
-class Cast:
-    """What autocast does to calls with tensors like ``tensors``, in the order of the declaration."""
+def casts(definition: OpDef, tensors: Sequence[Tensor | None], first: Tensor) -> Callable[[Run], Run]:
+    """What autocast makes of a function of tensors like these, in the order of the declaration; off, it is as it was.
 
-    __slots__ = ("_device", "_dtype", "_places")
+    The function made of it is given them cast, and called with autocast out of the way.
+    """
+    dtype, device = autocast_dtype(first), first.device.type
+    if dtype is None:
+        return lambda function: function
+    named = enumerate(zip(definition.inputs, tensors, strict=True))
+    names = definition.autocast_inputs
+    places = tuple(place for place, (argument, tensor) in named if argument.name in names and _is_cast(tensor))
 
-    def __init__(self, definition: OpDef, tensors: Sequence[Tensor | None], device: str, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
-        named = zip(definition.inputs, tensors, strict=True)
-        self._places = tuple(
-            place
-            for place, (argument, tensor) in enumerate(named)
-            if argument.name in definition.autocast_inputs and _is_cast(tensor)
-        )
-
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function`` of the tensors, given them cast, and called with autocast out of the way."""
-        device, dtype, places = self._device, self._dtype, self._places
-
+    def around(function: Run) -> Run:
         def run(*tensors: Tensor | None) -> Any:
             given: list[Any] = list(tensors)
             for place in places:
@@ -74,3 +75,5 @@ class Cast:
                 return function(*given)
 
         return run
+
+    return around

@@ -23,11 +23,12 @@ from mezzotint.kernels import KERNELS, Kernel, Problem, launch
 from mezzotint.kernels.decision import Decision
 from mezzotint.ops import casting
 from mezzotint.ops.allocation import allocate, is_channels_last
+from mezzotint.ops.casting import Run
 from mezzotint.ops.check_call import check_outputs, inferred, misfit
 from mezzotint.ops.flags import hold, tags
 from mezzotint.ops.opdef import HOME as NAMESPACE
 from mezzotint.ops.opdef import OpDef, TensorSpec
-from mezzotint.ops.plan import Plans, Run, Tensors, as_tuple, check_results, key_behind_the_dispatcher, plan
+from mezzotint.ops.plan import Plans, Tensors, as_tuple, check_results, key_behind_the_dispatcher, plan
 from mezzotint.ops.registration import Alternatives, KernelSpec, hashable, register_kernel
 from mezzotint.ops.schema import as_declared, is_garbled, qualified, schema
 

@@ -9,7 +9,7 @@ call goes straight from the plan to the kernel, under autocast by way of the cas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn import Parameter
 from mezzotint.errors import ShapeError
 from mezzotint.kernels import Kernel, launch
 from mezzotint.ops.allocation import memory_format
-from mezzotint.ops.casting import KEYS, Cast, autocast_dtype
+from mezzotint.ops.casting import KEYS, Run, autocast_dtype, casts
 from mezzotint.ops.guard import Guard, guard
 from mezzotint.ops.opdef import OpDef, TensorSpec
 from mezzotint.ops.registration import hashable, is_hashable
@@ -29,7 +29,6 @@ from mezzotint.ops.transforms import over_batch, pushed_forward
 if TYPE_CHECKING:
     from mezzotint.ops.operator import Operator
 
-Run = Callable[..., Any]
 Tensors = Sequence[Tensor | None]
 
 #: Plans kept at most by an operator; every topology update makes new ones.
@@ -99,8 +98,7 @@ class Plans:
     def _place(self, tensors: Tensors, given: Any) -> tuple[Any, ...]:
         """Where the plans of such calls lie."""
         first, second = tensors[0], tensors[self._second]
-        cast = autocast_dtype(first.device.type) if _autocast() else None  # type: ignore[union-attr]
-        sizes, length = first.shape, second.numel()  # type: ignore[union-attr]
+        sizes, length, cast = first.shape, second.numel(), autocast_dtype(first)  # type: ignore[union-attr, arg-type]
         return given, sizes, length, cast, _grad_enabled(), _threads(), _deterministic(), launch.epoch
 
     def call(self, tensors: Tensors, given: Any, attrs: Mapping[str, Any]) -> Any:
@@ -119,7 +117,7 @@ class Plans:
         recorded = _grad_enabled() and _any_requires_grad(*tensors)
         if not self._may_be_kept(tensors) or (recorded and operator.definition.gradient_fn is None):
             return operator.overload(*tensors, **attrs)
-        cast = self._cast(tensors)
+        cast = casts(operator.definition, tensors, tensors[0])  # type: ignore[arg-type]
         run, outputs = cast(lambda *given: operator.plan(given, attrs))(*tensors)
         if recorded:
             run = _Recording(operator, attrs, run)
@@ -127,12 +125,6 @@ class Plans:
         check_results(result, outputs)
         self._keep(tensors, given, run)
         return result
-
-    def _cast(self, tensors: Tensors) -> Callable[[Run], Run]:
-        """What autocast makes of a function of such tensors; where it is off, nothing."""
-        device = tensors[0].device.type  # type: ignore[union-attr]
-        dtype = autocast_dtype(device) if _autocast() else None
-        return _as_it_is if dtype is None else Cast(self._operator.definition, tensors, device, dtype).around
 
     def _may_be_kept(self, tensors: Tensors) -> bool:
         """Whether nobody listens, and the tensors are PyTorch's own, in ordinary memory, where autocast has a rule."""
@@ -165,10 +157,6 @@ class Plans:
             self._dispatched.clear()
             self._count = 0
         self._count += 1
-
-
-def _as_it_is(run: Run) -> Run:
-    return run
 
 
 def _telling_input(definition: OpDef) -> int:
