@@ -30,24 +30,26 @@ Axes axes_of(const Conv& conv, const Packed& gx, const Packed& gy) {
 }
 
 struct Plan {
-  std::int64_t cells = 0;  // of a tile, at most
+  std::int64_t nonzeros = 0;  // of an input channel
+  std::int64_t cells = 0;     // of a tile, at most
   Gathering weight;
 
-  [[nodiscard]] TileShape tile(std::int64_t rows, std::int64_t columns) const {
-    return weight.matrices ? matrix_tile(columns) : choose_tile(rows, columns, cells);
+  [[nodiscard]] TileShape tile(Dtype dtype, const Conv& conv, std::int64_t rows, std::int64_t columns) const {
+    return weight.matrices ? matrix_tile(columns) : choose_tile(dtype, conv, rows, columns, nonzeros, cells);
   }
 };
 
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, bool totals,
              const Context& with) {
   Plan plan;
+  plan.nonzeros = weight.nnz / conv.in();
   if (Gathering::input_grad_by_matrices(conv, weight.nnz, gy.dtype, with)) {
     plan.weight.matrices = matrices_of_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, with.threads);
     return plan;
   }
   const Phase rows = phase_of(axes.vertical, 0), columns = phase_of(axes.horizontal, 0);
   plan.cells = tile_cells(conv, columns.count, conv.in(), weight.nnz, totals, gy.dtype, with);
-  const std::int64_t part = gather_part(gy.dtype, conv, plan.tile(rows.count, columns.count), 1, 1,
+  const std::int64_t part = gather_part(gy.dtype, conv, plan.tile(gy.dtype, conv, rows.count, columns.count), 1, 1,
                                         {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
   plan.weight.list =
       as_taken(expand_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, part, with.threads), gy.dtype, with);
@@ -56,7 +58,7 @@ Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, con
 
 GatherJob phase_job(const Plan& plan, const Phase& vertical, const Phase& horizontal, const Packed& gy,
                     const Packed& gx, const Conv& conv) {
-  const TileShape tile = plan.tile(vertical.count, horizontal.count);
+  const TileShape tile = plan.tile(gy.dtype, conv, vertical.count, horizontal.count);
   GatherJob job{};
   job.dtype = gy.dtype;
   job.x = cell_at(gy, 0, vertical.origin, 0, horizontal.origin);

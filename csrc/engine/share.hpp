@@ -4,17 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/divide.hpp"
+
 namespace mezzotint {
 
 constexpr std::int64_t kTasksAThread = 6;
-
-// [first, last) of share `share` of `shares` of a range.
-struct Range {
-  std::int64_t first, last;
-};
-inline Range share_of(std::int64_t count, std::int64_t share, std::int64_t shares) {
-  return {share * count / shares, (share + 1) * count / shares};
-}
 
 inline std::int64_t tasks_wanted(int threads) {
   return threads > 1 ? threads * kTasksAThread : 1;

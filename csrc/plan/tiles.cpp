@@ -15,9 +15,11 @@ constexpr std::int64_t kStripBytes = 256 << 10;    // of level 2, for output gra
 constexpr std::int64_t kOuterBytes = 4 << 20;      // the share of a last-level cache that a call may count on
 constexpr std::int64_t kNonzerosPerPart = 8;       // fewer would not pay for storing and loading the tile between parts
 constexpr std::int64_t kHalfNonzerosPerPart = 20;  // of a 16-bit type, which takes a cell of 32 images in half the time
+constexpr std::int64_t kNonzerosForRows = 100;     // of a channel of the result, from which tiles of two rows pay
 constexpr std::int64_t kNonzerosForTotals = 80;    // that make up for folding the totals of a narrow tile
 constexpr std::int64_t kHalfProductsPerPart = 72;  // nonzeros and cells of a narrow tile
 constexpr std::int64_t kChunks = 16;               // enough for the threads that share a memory
+constexpr std::int64_t kFewChunks = 4;             // of an input that stays in a cache, though not in every thread's
 constexpr std::int64_t kNarrowImage = 10;          // columns: narrow tiles pay from here
 constexpr std::int64_t kWideImage = 28;            // up to here
 constexpr std::int64_t kSamplesPerPart = 8;        // nonzeros that share the loads of an output gradient
@@ -26,6 +28,8 @@ constexpr std::int64_t kSampledBytes = 40 << 10;   // of level 1, for the input 
 constexpr std::int64_t kSampledAtMost = 80 << 10;  // beyond, bands become smaller
 constexpr std::int64_t kPointwiseBand = 14;        // pixels per summation that make the final folding cheap enough
 constexpr std::int64_t kWindowBand = 56;           // and few pixels to be read for two bands
+constexpr std::int64_t kNarrowBand = 30;           // where so many would not leave enough channels in level 1
+constexpr std::int64_t kNarrowColumns = 16;
 
 // What was measured to pay with a level-1 cache of the one size or the other.
 struct Level1 {
@@ -33,9 +37,10 @@ struct Level1 {
   std::int64_t kept_bytes;      // of level 2, for sums that wait between parts
   std::int64_t samples_beyond;  // of a pointwise weight gradient whose parts do not fit: kSamplesPerPart for it
   std::int64_t band_in_row;     // of any: pixels that are summed at a time where a row has so many
+  bool narrow_bands;            // of a window
 };
-constexpr Level1 kSmall{40 << 10, 512 << 10, 16, 28};
-constexpr Level1 kLarge{56 << 10, 256 << 10, kSamplesPerPart, kPointwiseBand};
+constexpr Level1 kSmall{40 << 10, 512 << 10, 16, 28, false};
+constexpr Level1 kLarge{56 << 10, 256 << 10, kSamplesPerPart, kPointwiseBand, true};
 
 bool has_large_level1() {
   return level1_bytes() >= kLargeLevel1;
@@ -45,9 +50,19 @@ const Level1& level1() {
   return has_large_level1() ? kLarge : kSmall;
 }
 
-// A band of about so many pixels: columns are cut evenly.
-Band band_of(std::int64_t rows, std::int64_t columns, std::int64_t pixels) {
-  const std::int64_t across = divide_up(columns, divide_up(columns, pixels));
+// Whether tiles of two rows pay: of a 3x3 window's input 24 lines go through level 1 for eight cells, not 30. Not where
+// tiles would be left half empty, nor for FP32, whose rows of 16 cells read little beside them, nor where so few
+// nonzeros use a line that it matters more how long the pieces are that come from memory.
+bool in_two_rows(Dtype dtype, const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nonzeros,
+                 std::int64_t cells) {
+  const bool overlaps = conv.kernel_h > 1 && conv.kernel_w > 1 && conv.stride_h * conv.dilation_h == 1;
+  return dtype == Dtype::kBFloat16 && overlaps && nonzeros >= kNonzerosForRows && rows >= 2 && cells >= 8 &&
+         columns % (cells / 2) == 0;
+}
+
+// A band of about so many pixels, of at most so many columns, which are cut evenly.
+Band band_of(std::int64_t rows, std::int64_t columns, std::int64_t pixels, std::int64_t widest) {
+  const std::int64_t across = divide_up(columns, divide_up(columns, std::min(pixels, widest)));
   return {std::clamp<std::int64_t>((pixels + across / 2) / across, 1, std::max<std::int64_t>(1, rows)), across, 0};
 }
 
@@ -60,7 +75,11 @@ std::int64_t channel_bytes(const Conv& conv, const Band& band) {
 
 }  // namespace
 
-TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells) {
+TileShape choose_tile(Dtype dtype, const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nonzeros,
+                      std::int64_t cells) {
+  if (in_two_rows(dtype, conv, rows, columns, nonzeros, cells)) {
+    return {2, cells / 2};
+  }
   if (columns >= cells) {
     return {1, divide_up(columns, divide_up(columns, cells))};
   }
@@ -119,10 +138,15 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
     const bool fits = least * in_row * kCellBytes <= kStripBytes;
     pixels = std::clamp(kPointwiseBand * kSamplesPerPart / a_row, fits ? in_row : kPointwiseBand, kWindowBand);
   }
-  Band band = band_of(rows, columns, pixels);
-  while (!pointwise && pixels * conv.stride_w > kWindowBand / 2 && least * channel_bytes(conv, band) > kSampledAtMost) {
-    pixels /= 2;
-    band = band_of(rows, columns, pixels);
+  Band band = band_of(rows, columns, pixels, columns);
+  const auto exceeds = [&](std::int64_t bytes) { return !pointwise && least * channel_bytes(conv, band) > bytes; };
+  if (level1().narrow_bands && conv.stride_w == 1 && exceeds(kSampledBytes)) {
+    band = band_of(rows, columns, kNarrowBand, kNarrowColumns);
+  } else {
+    while (pixels * conv.stride_w > kWindowBand / 2 && exceeds(kSampledAtMost)) {
+      pixels /= 2;
+      band = band_of(rows, columns, pixels, columns);
+    }
   }
   const std::int64_t bytes = channel_bytes(conv, band);
   const std::int64_t part = std::max(kSampledBytes / bytes, std::min(least, kLevel2Bytes / bytes));
@@ -131,10 +155,13 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
 }
 
 std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz) {
-  if (!exceeds_caches(x)) {
-    return 1;
+  const std::int64_t pieces = gy.blocks * divide_up(gy.height, band.rows) * divide_up(gy.width, band.columns);
+  const std::int64_t chunks = chunks_of(pieces, nnz);
+  if (exceeds_caches(x)) {
+    return chunks;
   }
-  return chunks_of(gy.blocks * divide_up(gy.height, band.rows) * divide_up(gy.width, band.columns), nnz);
+  const bool pays = kFewChunks * nnz * static_cast<std::int64_t>(sizeof(float)) <= cells_of(x) * kCellBytes;
+  return pays ? std::min(chunks, kFewChunks) : 1;
 }
 
 std::int64_t chunks_of(std::int64_t pieces, std::int64_t nnz) {

@@ -13,8 +13,10 @@ struct TileShape {
   std::int64_t rows, columns;
 };
 
-// The register tile of a gather over an output of rows x columns, of at most `cells` cells.
-TileShape choose_tile(std::int64_t rows, std::int64_t columns, std::int64_t cells);
+// The register tile of a gather over an output of rows x columns, of at most `cells` cells; `nonzeros`: of a channel of
+// the result.
+TileShape choose_tile(Dtype dtype, const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nonzeros,
+                      std::int64_t cells);
 
 // How wide a tile may be for a kernel that adds two nonzeros at a time, so fast that it waits for level 1: in a small
 // one, narrow tiles have room for more channels. `nonzeros`: of a channel of the result; `totals`:
@@ -43,8 +45,9 @@ struct Band {
 };
 Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nnz);
 
-// Chunks of bands whose sums are kept apart, so that each thread has images of its own: one where the input stays in a
-// cache, since there the threads may share the nonzeros instead.
+// Chunks of bands whose sums are kept apart, so that each thread has images of its own: many where the input exceeds
+// caches, else a few, or one where their sums would be larger than the input and the threads share the nonzeros
+// instead.
 std::int64_t choose_chunks(const Packed& x, const Packed& gy, const Band& band, std::int64_t nnz);
 
 // Chunks of `pieces` pieces of the images, whose sums at the nonzeros are kept apart.

@@ -8,23 +8,22 @@
 #include <exception>
 #include <mutex>
 
+#include "runtime/deal.hpp"
 #include "runtime/pool.hpp"
 
 namespace mezzotint {
 namespace {
 
-// What is left is enough for so many chunks a thread: they are large at first, where neighbours share what they read,
-// and small at the end, so that nobody waits long for the last one.
-constexpr std::int64_t kChunksOfRest = 2;
-// No chunk is smaller than all of the range cut into so many a thread.
-constexpr std::int64_t kChunksAtMost = 32;
 // Waking a thread takes a few microseconds, the time of some ten thousand vector operations.
 constexpr std::int64_t kOperationsPerThread = 16384;
 
-using OpenMpParallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+struct OpenMp {
+  void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+  int (*thread_number)() = nullptr;
+};
 
 std::atomic<bool> forked{false};
-std::atomic<OpenMpParallel> openmp{nullptr};
+std::atomic<const OpenMp*> openmp{nullptr};
 
 // An OpenMP pool does not survive a fork (its threads are gone, its locks may be held); the child uses our own.
 void watch_forks() {
@@ -32,15 +31,24 @@ void watch_forks() {
   std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { forked.store(true); }); });
 }
 
+const OpenMp* look_for_openmp() {
+  static OpenMp found;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  found.thread_number = reinterpret_cast<decltype(found.thread_number)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
+  return found.parallel && found.thread_number ? &found : nullptr;
+}
+
 // PyTorch loads its libgomp for all to see. Looked for until it is found: torch may be imported after us.
-OpenMpParallel find_openmp() {
+const OpenMp* find_openmp() {
   if (forked.load(std::memory_order_relaxed)) {
     return nullptr;
   }
-  OpenMpParallel found = openmp.load(std::memory_order_acquire);
+  const OpenMp* found = openmp.load(std::memory_order_acquire);
   if (found == nullptr) {
     watch_forks();
-    found = reinterpret_cast<OpenMpParallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    found = look_for_openmp();
     openmp.store(found, std::memory_order_release);
   }
   return found;
@@ -49,38 +57,29 @@ OpenMpParallel find_openmp() {
 struct Loop {
   RangeFunction body;
   const void* context;
-  std::int64_t count;
-  std::int64_t threads;
-  std::atomic<std::int64_t> next{0};
+  Deal deal;
+  const OpenMp* pool;
+  std::atomic<int> joined{0};
   std::mutex error_mutex;
   std::exception_ptr error;
+
+  // Of a thread of the team: the same one in every loop, where the pool knows.
+  int number() { return pool ? pool->thread_number() : joined.fetch_add(1, std::memory_order_relaxed); }
 
   void fail(std::exception_ptr what) noexcept {
     const std::lock_guard lock(error_mutex);
     if (!error) {
       error = std::move(what);
     }
-    next.store(count);
+    deal.drop();
   }
 };
 
-std::int64_t chunk_from(const Loop& loop, std::int64_t begin) {
-  const std::int64_t left = loop.count - begin, least = loop.count / (loop.threads * kChunksAtMost);
-  return std::min(left, std::max({left / (loop.threads * kChunksOfRest), least, std::int64_t{1}}));
-}
-
-// What every thread of a team runs; its identity does not matter, `next` is where the next chunk begins.
+// What every thread of a team runs.
 void draw_chunks(void* context) {
   Loop& loop = *static_cast<Loop*>(context);
   try {
-    std::int64_t begin = loop.next.load();
-    while (begin < loop.count) {
-      const std::int64_t end = begin + chunk_from(loop, begin);
-      if (loop.next.compare_exchange_weak(begin, end)) {
-        loop.body(loop.context, begin, end);
-        begin = loop.next.load();
-      }
-    }
+    loop.deal.draw(loop.number(), [&](Range chunk) { loop.body(loop.context, chunk.first, chunk.last); });
   } catch (...) {
     loop.fail(std::current_exception());
   }
@@ -97,9 +96,9 @@ void run_ranges(std::int64_t count, int threads, RangeFunction body, const void*
     body(context, 0, count);
     return;
   }
-  Loop loop{body, context, count, team, {}, {}, {}};
-  if (const OpenMpParallel parallel = find_openmp()) {
-    parallel(&draw_chunks, &loop, static_cast<unsigned>(team), 0);
+  Loop loop{body, context, Deal(count, team), find_openmp(), {}, {}, {}};
+  if (loop.pool) {
+    loop.pool->parallel(&draw_chunks, &loop, static_cast<unsigned>(team), 0);
   } else {
     Pool::instance().run(team, &draw_chunks, &loop);
   }

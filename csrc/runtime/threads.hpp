@@ -1,8 +1,9 @@
-// How is work spread over threads? Loops over a range, cut into chunks that the threads draw one after the other.
+// How is work spread over threads? Loops over a range, of which each thread has a share, the same in every loop; who is
+// done helps the others.
 //
 // When PyTorch's OpenMP runtime is in the process, its pool does the work, so that the two libraries never fight over
-// the cores; otherwise a small pool of our own does. Which thread gets which chunk is left to chance: a loop body must
-// compute the same whoever runs it.
+// the cores; otherwise a small pool of our own does. Who helps whom is left to chance: a loop body must compute the
+// same whoever runs it.
 #pragma once
 
 #include <cstdint>

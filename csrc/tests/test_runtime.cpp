@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +13,7 @@
 
 #include "core/error.hpp"
 #include "isa/select.hpp"
+#include "runtime/deal.hpp"
 #include "runtime/scratch.hpp"
 #include "runtime/threads.hpp"
 #include "tests/check.hpp"
@@ -39,6 +41,50 @@ void check_exceptions() {
   CHECK(caught, "an exception reaches the caller");
 }
 
+// One thread alone, number `self` of `threads`: the chunks that it draws.
+std::vector<Range> drawn_alone(std::int64_t count, int threads, int self) {
+  Deal deal(count, threads);
+  std::vector<Range> chunks;
+  deal.draw(self, [&](Range chunk) { chunks.push_back(chunk); });
+  return chunks;
+}
+
+bool covers(std::vector<Range> chunks, std::int64_t count) {
+  std::sort(chunks.begin(), chunks.end(), [](Range a, Range b) { return a.first < b.first; });
+  std::int64_t end = 0;
+  for (const Range chunk : chunks) {
+    if (chunk.first != end || chunk.last <= chunk.first) {
+      return false;
+    }
+    end = chunk.last;
+  }
+  return end == count;
+}
+
+void check_deal() {
+  for (const int threads : {1, 2, 3, 64, 100}) {
+    for (const std::int64_t count : {1L, 2L, 7L, 1000L, (1L << 31) + 1, 1L << 40}) {
+      const int self = threads / 2;
+      CHECK(covers(drawn_alone(count, threads, self), count), "a thread alone does all, once");
+    }
+  }
+  const std::vector<Range> own = drawn_alone(1000, 2, 1);
+  CHECK(own[0].first == 500 && own[0].last == 750, "a thread begins with half of its own share");
+  CHECK(own[1].first == 750 && own[1].last - own[1].first < 250, "and goes on with less");
+  bool helps_from_the_end = false;
+  for (const Range chunk : own) {
+    helps_from_the_end = helps_from_the_end || (chunk.first == 250 && chunk.last == 500);
+  }
+  CHECK(helps_from_the_end, "it helps the others from the ends of their shares");
+  Deal dropped(1000, 2);
+  int chunks = 0;
+  dropped.draw(0, [&](Range) {
+    ++chunks;
+    dropped.drop();
+  });
+  CHECK(chunks == 1, "nothing is left after a drop");
+}
+
 }  // namespace
 
 void test_scratch() {
@@ -61,6 +107,7 @@ void test_scratch() {
 }
 
 void test_threads() {
+  check_deal();
   for (const int threads : {1, 2, 3, 8}) {
     for (const std::int64_t count : {0, 1, 2, 7, 1000}) {
       CHECK(parallel_sum(count, threads) == count * (count - 1) / 2, "every index once");
