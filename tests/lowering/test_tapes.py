@@ -356,7 +356,7 @@ def test_sparse_momentum_with_open_windows(counted: list[None]) -> None:
         torch.manual_seed(0)
         model = mz.sparsify(models.build("resnet20", num_classes=10), 0.2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-        topology = mz.SparseMomentum(model, optimizer, interval=12, total_steps=36, window=4)
+        topology = mz.SparseMomentum(model, optimizer, interval=100, total_steps=300, window=20)
         precision = mz.Precision("bf16")
         for _ in range(30):
             with precision.autocast():
