@@ -244,15 +244,15 @@ def test_a_matrix_unit_keeps_half_empty_cells_of_many_weights(monkeypatch: pytes
 
 @pytest.mark.parametrize("mode", ["fp32", "bf16"])
 def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
-    """Somebody else's ResNet-18, 25 steps: mean losses within 0.2 % (float32) and 5 % (bfloat16) of each other.
+    """Somebody else's ResNet-18, 25 steps: mean losses within 0.1 % (float32) and 5 % (bfloat16) of each other.
 
-    At a rate of 0.05 such a small network is chaotic: the last bit of one sum, which is another one on every CPU, grows
-    to 2 % of the loss.
+    Losses agree in seven digits until the last bit of some sum, which is another one on every CPU, turns a ReLU. At a
+    rate of 0.01 that grows to 0.6 % of the mean, at 0.05 to 2 %.
     """
     curves = []
     for network in pair(TheirResNet18, 0.2):
         generator = torch.Generator().manual_seed(5)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.003, momentum=0.9)
         precision, losses = mz.Precision(mode), []
         for _ in range(25):
             labels = torch.randint(0, 10, (24,), generator=generator)
@@ -265,7 +265,7 @@ def test_loss_curves_are_those_of_the_plain_layout(mode: str) -> None:
         curves.append(torch.tensor(losses))
     native_curve, plain_curve = curves
     assert plain_curve[-5:].mean() < plain_curve[:5].mean(), "it learns"
-    tolerance = 0.002 if mode == "fp32" else 0.05
+    tolerance = 0.001 if mode == "fp32" else 0.05
     assert abs(native_curve.mean() / plain_curve.mean() - 1) < tolerance
 
 
