@@ -42,7 +42,7 @@ struct Plan {
 Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, const Packed& gy, bool totals,
              const Context& with) {
   Plan plan;
-  plan.nonzeros = weight.nnz / conv.in();
+  plan.nonzeros = per_channel(weight.nnz, conv.in());
   if (Gathering::input_grad_by_matrices(conv, weight.nnz, gy.dtype, with)) {
     plan.weight.matrices = matrices_of_input_grad(weight, conv, axes.vertical, axes.horizontal, gy, with.threads);
     return plan;

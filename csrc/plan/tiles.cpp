@@ -51,8 +51,7 @@ const Level1& level1() {
 }
 
 // Whether tiles of two rows pay: of a 3x3 window's input 24 lines go through level 1 for eight cells, not 30. Not where
-// tiles would be left half empty, nor for FP32, whose rows of 16 cells read little beside them, nor where so few
-// nonzeros use a line that it matters more how long the pieces are that come from memory.
+// tiles would be left half empty, nor for FP32, whose rows of 16 cells read little beside them.
 bool in_two_rows(Dtype dtype, const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nonzeros,
                  std::int64_t cells) {
   const bool overlaps = conv.kernel_h > 1 && conv.kernel_w > 1 && conv.stride_h * conv.dilation_h == 1;

@@ -13,6 +13,11 @@ struct TileShape {
   std::int64_t rows, columns;
 };
 
+// Nonzeros of one of so many channels.
+inline std::int64_t per_channel(std::int64_t nnz, std::int64_t channels) {
+  return channels > 0 ? nnz / channels : 0;
+}
+
 // The register tile of a gather over an output of rows x columns, of at most `cells` cells; `nonzeros`: of a channel of
 // the result.
 TileShape choose_tile(Dtype dtype, const Conv& conv, std::int64_t rows, std::int64_t columns, std::int64_t nonzeros,
