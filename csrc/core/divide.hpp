@@ -1,4 +1,4 @@
-// How many pieces make a whole, the last of them smaller?
+// How is a whole cut? Into pieces of one size, the last of them smaller, or into equal shares.
 #pragma once
 
 #include <cstdint>

@@ -87,8 +87,9 @@ Plan plan_of(const SparseWeight& weight, const Conv& conv, const Packed& layout,
   if (Gathering::input_grad_by_matrices(conv, weight.nnz, layout.dtype, with)) {
     return {matrix_tile(layout.width), {{}, matrices_of_input_grad(weight, conv, axis, axis, layout, with.threads)}};
   }
-  const std::int64_t cells = tile_cells(conv, layout.width, conv.in(), weight.nnz, totals, layout.dtype, with);
-  const TileShape tile = choose_tile(layout.dtype, conv, 1, layout.width, per_channel(weight.nnz, conv.in()), cells);
+  const std::int64_t nonzeros = per_channel(weight.nnz, conv.in());
+  const std::int64_t cells = tile_cells(conv, layout.width, nonzeros, totals, layout.dtype, with);
+  const TileShape tile = choose_tile(layout.dtype, conv, 1, layout.width, nonzeros, cells);
   const std::int64_t part = gather_part(layout.dtype, conv, tile, 1, 1, {conv.out_per_group(), conv.in()}, weight.nnz);
   const auto list = [&] { return expand_input_grad(weight, conv, axis, axis, layout, part, with.threads); };
   return {tile, {as_taken(list(), layout.dtype, with), std::nullopt}};

@@ -48,7 +48,7 @@ Plan plan_of(const SparseWeight& weight, const Conv& conv, const Axes& axes, con
     return plan;
   }
   const Phase rows = phase_of(axes.vertical, 0), columns = phase_of(axes.horizontal, 0);
-  plan.cells = tile_cells(conv, columns.count, conv.in(), weight.nnz, totals, gy.dtype, with);
+  plan.cells = tile_cells(conv, columns.count, plan.nonzeros, totals, gy.dtype, with);
   const std::int64_t part = gather_part(gy.dtype, conv, plan.tile(gy.dtype, conv, rows.count, columns.count), 1, 1,
                                         {conv.out_per_group(), conv.in() * conv.stride_h * conv.stride_w}, weight.nnz);
   plan.weight.list =

@@ -22,8 +22,9 @@ Plan plan_of(const SparseWeight& weight, const Conv& conv, const Packed& x, cons
   if (Gathering::output_by_matrices(conv, weight.nnz, x.dtype, with)) {
     return {matrix_tile(y.width), {{}, matrices_of_output(weight, conv, x, y.width, with.threads)}};
   }
-  const std::int64_t cells = tile_cells(conv, y.width, conv.out, weight.nnz, totals, y.dtype, with);
-  const TileShape tile = choose_tile(x.dtype, conv, y.height, y.width, per_channel(weight.nnz, conv.out), cells);
+  const std::int64_t nonzeros = per_channel(weight.nnz, conv.out);
+  const std::int64_t cells = tile_cells(conv, y.width, nonzeros, totals, y.dtype, with);
+  const TileShape tile = choose_tile(x.dtype, conv, y.height, y.width, nonzeros, cells);
   const std::int64_t part =
       gather_part(x.dtype, conv, tile, conv.stride_h, conv.stride_w, {conv.in_per_group, conv.out}, weight.nnz);
   return {tile, {as_taken(expand_output(weight, conv, x, part, with.threads), x.dtype, with), std::nullopt}};

@@ -105,10 +105,10 @@ GatherList as_taken(GatherList list, Dtype dtype, const Context& with) {
   return list;
 }
 
-std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t channels, std::int64_t nnz, bool totals,
-                        Dtype dtype, const Context& with) {
+std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t nonzeros, bool totals, Dtype dtype,
+                        const Context& with) {
   const std::int64_t most = with.kernels.tile_cells(dtype);
-  return takes_pairs(dtype, with) ? cells_for_level1(conv, columns, per_channel(nnz, channels), totals, most) : most;
+  return takes_pairs(dtype, with) ? cells_for_level1(conv, columns, nonzeros, totals, most) : most;
 }
 
 std::int64_t tiles_of(const GatherJob& job) {

@@ -12,10 +12,10 @@ namespace mezzotint {
 // The nonzeros as the gather takes them: one by one, or joined in pairs.
 GatherList as_taken(GatherList list, Dtype dtype, const Context& with);
 
-// Cells of a gather's register tile, at most. `columns`, `channels`: of the result, which shares `nnz` nonzeros;
-// `totals`: whether each tile leaves its totals.
-std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t channels, std::int64_t nnz, bool totals,
-                        Dtype dtype, const Context& with);
+// Cells of a gather's register tile, at most. `columns`: of the result; `nonzeros`: of one of its channels; `totals`:
+// whether each tile leaves its totals.
+std::int64_t tile_cells(const Conv& conv, std::int64_t columns, std::int64_t nonzeros, bool totals, Dtype dtype,
+                        const Context& with);
 
 // The tiles of a gather: its epilogue leaves so many sums a channel.
 std::int64_t tiles_of(const GatherJob& job);

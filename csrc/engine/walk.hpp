@@ -14,6 +14,7 @@
 #endif
 
 #include "engine/share.hpp"
+#include "runtime/turns.hpp"
 
 namespace mezzotint {
 
@@ -30,7 +31,7 @@ class Walk {
       const std::int64_t count = counts_[static_cast<std::size_t>(step)] = tasks(step);
       for (int thread = 0; thread < threads; ++thread) {
         const Range range = share_of(count, thread, threads);
-        hand(step, thread).left.store(packed(0, range.last - range.first), std::memory_order_relaxed);
+        hand(step, thread).left.store(packed({0, range.last - range.first}), std::memory_order_relaxed);
       }
     }
   }
@@ -59,30 +60,24 @@ class Walk {
   }
 
  private:
-  // The turns that a thread has left, [low half, high half), and the tasks that it has done. A line of its own: threads
+  // The turns that a thread has left, and the tasks that it has done. A line of its own: threads
   // that have enough to do share nothing.
   struct alignas(64) Hand {
     std::atomic<std::uint64_t> left{0};
     std::atomic<std::int64_t> done{0};
   };
 
-  static std::uint64_t packed(std::int64_t first, std::int64_t last) {
-    return static_cast<std::uint64_t>(last) << 32 | static_cast<std::uint64_t>(first);
-  }
-  static std::uint64_t first_of(std::uint64_t turns) { return turns & 0xffffffffu; }
-  static std::uint64_t last_of(std::uint64_t turns) { return turns >> 32; }
-
   // For the owner alone, who may count beyond the last one; -1: none is left.
   [[nodiscard]] std::int64_t take_first(std::int64_t step, int owner) const {
-    const std::uint64_t found = hand(step, owner).left.fetch_add(1, std::memory_order_relaxed);
-    return first_of(found) < last_of(found) ? static_cast<std::int64_t>(first_of(found)) : -1;
+    const Range found = unpacked(hand(step, owner).left.fetch_add(1, std::memory_order_relaxed));
+    return is_empty(found) ? -1 : found.first;
   }
   [[nodiscard]] std::int64_t take_last(std::int64_t step, int owner) const {
     std::atomic<std::uint64_t>& left = hand(step, owner).left;
     std::uint64_t found = left.load(std::memory_order_relaxed);
-    while (first_of(found) < last_of(found)) {
-      if (left.compare_exchange_weak(found, found - packed(0, 1), std::memory_order_relaxed)) {
-        return static_cast<std::int64_t>(last_of(found)) - 1;
+    while (!is_empty(unpacked(found))) {
+      if (left.compare_exchange_weak(found, found - packed({0, 1}), std::memory_order_relaxed)) {
+        return unpacked(found).last - 1;
       }
     }
     return -1;

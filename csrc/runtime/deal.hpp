@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "core/divide.hpp"
+#include "runtime/turns.hpp"
 
 namespace mezzotint {
 
@@ -19,8 +20,7 @@ class Deal {
     const std::int64_t turns = divide_up(count, unit_);
     least_ = std::max<std::int64_t>(1, turns / (hands_ * kChunksAtMost));
     for (int hand = 0; hand < hands_; ++hand) {
-      const Range share = share_of(turns, hand, hands_);
-      left_[hand].turns.store(packed(share.first, share.last), std::memory_order_relaxed);
+      left_[hand].turns.store(packed(share_of(turns, hand, hands_)), std::memory_order_relaxed);
     }
   }
 
@@ -43,37 +43,29 @@ class Deal {
   }
 
  private:
-  static constexpr int kMostHands = 64;                              // more threads share them
-  static constexpr std::int64_t kMostTurns = std::int64_t{1} << 31;  // whose ends fit into half of a word
+  static constexpr int kMostHands = 64;  // more threads share them
   // What is left of a share is enough for so many chunks: they are large at first, where neighbours share what they
   // read, and small at the end, so that nobody waits long for the last one.
   static constexpr std::int64_t kChunksOfRest = 2;
   // No chunk is smaller than all of the range cut into so many a thread.
   static constexpr std::int64_t kChunksAtMost = 32;
 
-  // [low half, high half). A line of its own: threads that have enough to do share nothing.
+  // A line of its own: threads that have enough to do share nothing.
   struct alignas(64) Hand {
     std::atomic<std::uint64_t> turns;
   };
 
-  static bool is_empty(Range range) { return range.first >= range.last; }
-  static std::uint64_t packed(std::int64_t first, std::int64_t last) {
-    return static_cast<std::uint64_t>(last) << 32 | static_cast<std::uint64_t>(first);
-  }
-  static Range unpacked(std::uint64_t turns) {
-    return {static_cast<std::int64_t>(turns & 0xffffffffu), static_cast<std::int64_t>(turns >> 32)};
-  }
-
   [[nodiscard]] Range take(Hand& hand, bool at_front) const {
     std::uint64_t found = hand.turns.load(std::memory_order_relaxed);
     while (true) {
-      const auto [first, last] = unpacked(found);
-      if (first >= last) {
-        return {0, 0};
+      const Range left = unpacked(found);
+      if (is_empty(left)) {
+        return left;
       }
+      const auto [first, last] = left;
       const std::int64_t size = std::min(last - first, std::max(least_, (last - first) / kChunksOfRest));
       const Range taken = at_front ? Range{first, first + size} : Range{last - size, last};
-      const std::uint64_t rest = at_front ? packed(taken.last, last) : packed(first, taken.first);
+      const std::uint64_t rest = packed(at_front ? Range{taken.last, last} : Range{first, taken.first});
       if (hand.turns.compare_exchange_weak(found, rest, std::memory_order_relaxed)) {
         return taken;
       }

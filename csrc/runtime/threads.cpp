@@ -31,13 +31,17 @@ void watch_forks() {
   std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { forked.store(true); }); });
 }
 
+// Null as long as there is none. What others read already is not written again.
 const OpenMp* look_for_openmp() {
   static OpenMp found;
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-  found.thread_number = reinterpret_cast<decltype(found.thread_number)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
-  return found.parallel && found.thread_number ? &found : nullptr;
+  if (openmp.load(std::memory_order_relaxed) == nullptr) {
+    found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    found.thread_number = reinterpret_cast<decltype(found.thread_number)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
+    openmp.store(found.parallel && found.thread_number ? &found : nullptr, std::memory_order_release);
+  }
+  return openmp.load(std::memory_order_relaxed);
 }
 
 // PyTorch loads its libgomp for all to see. Looked for until it is found: torch may be imported after us.
@@ -45,13 +49,11 @@ const OpenMp* find_openmp() {
   if (forked.load(std::memory_order_relaxed)) {
     return nullptr;
   }
-  const OpenMp* found = openmp.load(std::memory_order_acquire);
-  if (found == nullptr) {
-    watch_forks();
-    found = look_for_openmp();
-    openmp.store(found, std::memory_order_release);
+  if (const OpenMp* found = openmp.load(std::memory_order_acquire)) {
+    return found;
   }
-  return found;
+  watch_forks();
+  return look_for_openmp();
 }
 
 struct Loop {
