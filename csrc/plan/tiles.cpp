@@ -37,10 +37,9 @@ struct Level1 {
   std::int64_t kept_bytes;      // of level 2, for sums that wait between parts
   std::int64_t samples_beyond;  // of a pointwise weight gradient whose parts do not fit: kSamplesPerPart for it
   std::int64_t band_in_row;     // of any: pixels that are summed at a time where a row has so many
-  bool narrow_bands;            // of a window
 };
-constexpr Level1 kSmall{40 << 10, 512 << 10, 16, 28, false};
-constexpr Level1 kLarge{56 << 10, 256 << 10, kSamplesPerPart, kPointwiseBand, true};
+constexpr Level1 kSmall{40 << 10, 512 << 10, 16, 28};
+constexpr Level1 kLarge{56 << 10, 256 << 10, kSamplesPerPart, kPointwiseBand};
 
 bool has_large_level1() {
   return level1_bytes() >= kLargeLevel1;
@@ -139,7 +138,7 @@ Band choose_band(const Conv& conv, std::int64_t rows, std::int64_t columns, std:
   }
   Band band = band_of(rows, columns, pixels, columns);
   const auto exceeds = [&](std::int64_t bytes) { return !pointwise && least * channel_bytes(conv, band) > bytes; };
-  if (level1().narrow_bands && conv.stride_w == 1 && exceeds(kSampledBytes)) {
+  if (conv.stride_w == 1 && exceeds(kSampledBytes)) {
     band = band_of(rows, columns, kNarrowBand, kNarrowColumns);
   } else {
     while (pixels * conv.stride_w > kWindowBand / 2 && exceeds(kSampledAtMost)) {
