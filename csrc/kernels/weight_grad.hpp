@@ -12,12 +12,16 @@ namespace mezzotint {
 namespace {
 
 // Nonzeros that go together: enough independent sums to hide the latency of an FMA, few enough to stay in registers
-// beside the factors of one cell.
-constexpr int kSumRegisters = MEZZOTINT_REGISTERS == 32 ? 20 : 10;
+// beside the factors of one cell. What a group costs beside its products weighs most where products are dot products:
+// most channels' nine or ten nonzeros are one group there.
+constexpr int kSumRegisters = MEZZOTINT_REGISTERS == 32 ? 24 : 10;
 template <class T>
 constexpr int kSumsEach = Factor<T>::kSums * Factor<T>::kColumns;
 template <class T>
-constexpr int kTogether = kSumRegisters / kSumsEach<T> < 8 ? kSumRegisters / kSumsEach<T> : 8;
+constexpr int kMostTogether = Factor<T>::kColumns > 1 ? 12 : 8;
+template <class T>
+constexpr int kTogether =
+    kSumRegisters / kSumsEach<T> < kMostTogether<T> ? kSumRegisters / kSumsEach<T> : kMostTogether<T>;
 
 template <class T, int kCount>
 struct Sums {
@@ -36,7 +40,7 @@ struct Sums {
 // Adds the total of each nonzero's accumulators to sums[0 .. kCount).
 template <class T, int kCount>
 inline MEZZOTINT_INLINE void add_totals(const Sums<T, kCount>& of, float* sums) {
-#pragma GCC unroll 2
+#pragma GCC unroll 3
   for (int i = 0; i < kCount; i += 4) {
     Square<float, 4> m = {};
 #pragma GCC unroll 4
@@ -69,7 +73,7 @@ void sample(const WeightGradJob& job, const BandPlace& place, const Cell* gy, co
   const std::int64_t step = kStep ? kStep : job.x_column;
   Sums<T, kCount> tile = {};
   const Cell* from[kCount];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int i = 0; i < kCount; ++i) {
     from[i] = place.x + offsets[i];
   }
@@ -79,7 +83,7 @@ void sample(const WeightGradJob& job, const BandPlace& place, const Cell* gy, co
     std::int64_t at = r * job.x_row;
     const auto add = [&](int chain) MEZZOTINT_INLINE {
       const Factor<T> grad = Factor<T>::load(g);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int i = 0; i < kCount; ++i) {
         grad.add_product(tile.sum[chain][i], Factor<T>::load(from[i] + at));
       }
