@@ -203,6 +203,18 @@ def test_a_source_that_reads_in_its_own_way_is_asked_for_each_sample(tmp_path: P
     assert torch.equal(sample.image, Evaluate("squash256")(image, Key(0)))
 
 
+@pytest.mark.parametrize("index", [-1, 1])
+def test_a_sample_that_is_not_there_is_not_read_with_others(tmp_path: Path, index: int) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(as_jpeg(noise(40, 50)))
+    source = FolderSource(tmp_path)
+    there, absent = source.read_parts([0, index], [lambda size: size.whole] * 2)
+    assert there is not None
+    assert absent is None
+    with pytest.raises(IndexError, match=f"sample {index} of 1"):
+        source.read_part(index, None)
+
+
 def test_the_content_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, content = tmp_path / "file", bytes(range(256)) * 40
     path.write_bytes(content)

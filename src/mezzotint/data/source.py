@@ -116,10 +116,8 @@ class EncodedSource(ABC):
         Raises:
             ImageError, DataError, IndexError: as `read`.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
         try:
-            return read_part(self.encoded(index), wanted, name=self.place(index)), int(self.labels[index])
+            return read_part(self._existing(index), wanted, name=self.place(index)), int(self.labels[index])
         except OSError as error:
             raise DataError(
                 message(self.place(index), received=f"the system error {error.strerror!r}", allowed="a readable file")
@@ -132,7 +130,7 @@ class EncodedSource(ABC):
         files: list[tuple[int, bytes]] = []
         for place, index in enumerate(indices):
             with suppress(OSError, IndexError, MezzotintError):
-                files.append((place, self.encoded(index)))
+                files.append((place, self._existing(index)))
         found: list[tuple[Part, int] | None] = [None] * len(indices)
         parts = read_parts(
             [data for _, data in files],
@@ -143,6 +141,11 @@ class EncodedSource(ABC):
             if part is not None:
                 found[place] = part, int(self.labels[indices[place]])
         return found
+
+    def _existing(self, index: int) -> bytes:
+        if not 0 <= index < len(self):  # Python would count a negative one from the end
+            raise IndexError(f"sample {index} of {len(self)}")
+        return self.encoded(index)
 
 
 @dataclass(frozen=True, kw_only=True)
