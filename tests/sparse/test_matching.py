@@ -71,6 +71,16 @@ def _assert_same(first: list[Tensor], second: list[Tensor]) -> None:
         torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@given(st.integers(0, 1000), st.sampled_from([1.0, 0.25, 1 / 3]))
+def test_gradients_that_were_rounded_are_the_same(dtype: torch.dtype, seed: int, factor: float) -> None:
+    collected = torch.randn(300, generator=torch.Generator().manual_seed(seed))
+    change = change_between(collected, (collected * factor).to(dtype))
+    assert change is not None
+    assert change.factor == pytest.approx(factor, rel=torch.finfo(dtype).eps)
+    assert change.bound == math.inf
+
+
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
 @pytest.mark.parametrize("parts", [1, 4])
 def test_clipping_by_norm_reaches_grown_weights(make: MakeOptimizer, parts: int) -> None:

@@ -26,6 +26,7 @@ from mezzotint.lowering.gradients import Finishing, Gradients
 from mezzotint.lowering.native_steps import check_same
 from mezzotint.lowering.tail import Tail, TailSaved, backward, finish, finishing, saved_of
 from mezzotint.lowering.weights import Weight, Weights
+from mezzotint.sparse.window import is_accumulated
 
 Grads = list[Tensor | None]
 
@@ -277,7 +278,7 @@ class ConvStep(Tailed):
         dense = conv2d_dense_grad(x, gy, self.geometry, paired=True)
         passes.settle()
         torch.index_select(dense.view(-1), 0, indices, out=gvalues)
-        if (window := self.weights.training_window) is not None:
+        if (window := self.weights.training_window) is not None and is_accumulated(self.weights.parameter):
             window.add(dense)
 
 

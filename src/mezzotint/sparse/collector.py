@@ -105,9 +105,13 @@ class Collector:
         the same already, as after ``Precision``, nothing changes.
 
         Raises:
-            InputError: something was done to the gradients that cannot be told of missing weights.
+            InputError: something was done to the gradients that cannot be told of missing weights, or a layer is
+                trained in evaluation mode.
         """
         used = {name: self._layers[name].values.grad for name in self._open}
+        for name, grad in used.items():
+            if grad is not None and self._open[name].window.pending is None:
+                self._check_mode(name)
         gradients = {name: grad / scale if scale != 1 else grad for name, grad in used.items() if grad is not None}
         changes = {name: self._change_of(name, gradient) for name, gradient in gradients.items()}
         known = [change for change in changes.values() if change is not None]
@@ -115,6 +119,18 @@ class Collector:
         self._follow_bound(known, gradients)
         for name, change in changes.items():
             self._match_one(self._open[name].window, change)
+
+    def _check_mode(self, name: str) -> None:
+        """Dense gradients of evaluation passes, such as a saliency map's, are not collected."""
+        if not self._layers[name].training:
+            raise InputError(
+                message(
+                    f"layer {name!r}",
+                    received="a training step in evaluation mode, which collects no gradients of missing weights",
+                    allowed="training mode",
+                    fix="Call model.train() before the step; call eval() on batch norms or dropout alone.",
+                )
+            )
 
     def _change_of(self, name: str, used: Tensor) -> Change | None:
         """What was done to the gradients of a layer; None when its active weights have no gradient but 0."""

@@ -80,7 +80,7 @@ class SparseConv2d(SparseLayer):
         y: Tensor = ops.sparse_conv2d(x, self.values, self._pattern, self.bias, **geometry)
         if (window := self._window_for(y)) is not None:
             seen, shape = half_forward.operand(x.detach()), self.weight_shape
-            window.watch(y, lambda gy: ops.conv2d_weight_grad(seen.to(gy.dtype), gy, shape, **geometry))
+            window.watch(y, self.values, lambda gy: ops.conv2d_weight_grad(seen.to(gy.dtype), gy, shape, **geometry))
         return y
 
     def extra_repr(self) -> str:
@@ -123,7 +123,7 @@ class SparseLinear(SparseLayer):
         y: Tensor = ops.sparse_linear(x, self.values, self._pattern, self.bias)
         if (window := self._window_for(y)) is not None:
             seen = half_forward.operand(x.detach())
-            window.watch(y, lambda gy: _linear_weight_grad(seen.to(gy.dtype), gy))
+            window.watch(y, self.values, lambda gy: _linear_weight_grad(seen.to(gy.dtype), gy))
         return y
 
     def extra_repr(self) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-TOLERANCE: Final = 1e-3
+_TOLERANCE: Final = 1e-3
 """Relative 2-norm of what a change may leave unexplained: the two may have been summed in other orders."""
 _SAME: Final = 1e-5
 """A factor as near to 1 as this is rounding."""
@@ -36,11 +36,11 @@ class Change:
         if self.bound < math.inf:
             gradient.clamp_(-self.bound, self.bound)
 
-    def explains(self, collected: Tensor, used: Tensor) -> bool:
-        """Whether it turns ``collected`` into ``used``, up to rounding."""
+    def explains(self, collected: Tensor, used: Tensor, tolerance: float) -> bool:
+        """Whether it turns ``collected`` into ``used``, up to a relative 2-norm of ``tolerance``."""
         changed = collected * self.factor
         error = torch.linalg.vector_norm(changed.clamp_(-self.bound, self.bound) - used)
-        return bool(error <= TOLERANCE * torch.linalg.vector_norm(used))
+        return bool(error <= tolerance * torch.linalg.vector_norm(used))
 
 
 NONE: Final = Change(factor=1.0)
@@ -62,6 +62,7 @@ def change_between(collected: Tensor, used: Tensor, guesses: Sequence[float] = (
     """
     if torch.equal(collected, used):
         return NONE if bool(used.any()) else None
+    tolerance = max(_TOLERANCE, torch.finfo(used.dtype).eps)
     before, after = collected.double(), used.double()
     if not bool(after.isfinite().all()):
         return NONE  # a step on gradients that are not finite: no factor makes it a better one
@@ -70,9 +71,9 @@ def change_between(collected: Tensor, used: Tensor, guesses: Sequence[float] = (
     for factor in (_ratio(before, after, below), _ratio(before, after, ~below), *guesses):
         if factor is not None:
             factor = 1.0 if abs(factor - 1) < _SAME else factor
-            clipped = bool((before.abs() * abs(factor) > top * (1 + TOLERANCE)).any())
+            clipped = bool((before.abs() * abs(factor) > top * (1 + tolerance)).any())
             change = Change(factor=factor, bound=top if clipped else math.inf)
-            if change.explains(before, after):
+            if change.explains(before, after, tolerance):
                 return change
     raise ValueError("gradients were changed one by one")
 

@@ -270,7 +270,7 @@ class DynamicTopology:
             return None  # every layer is frozen
         if self._round is None:
             self._round = self._planned(able)
-        moves = self._round.take_turns(names, able)
+        moves = self._round.take_turns([name for name in names if self._can_grow(name)], able)
         # All patterns are made before any is applied: an error on the way leaves the model as it was.
         evidence = {name: self._evidence(name) for name, (_, gained) in moves.items() if gained}
         patterns = {
@@ -287,6 +287,10 @@ class DynamicTopology:
         report = self._round.report(numels, self._extra())
         self._round = None
         return report
+
+    def _can_grow(self, name: str) -> bool:
+        """Whether there is evidence to grow by; a layer that was frozen until a moment ago has none."""
+        return self._rules.evidence is None or name in self._collector.open_names
 
     def _planned(self, able: Sequence[str]) -> Round:
         """Decide the update whose first turn is now."""

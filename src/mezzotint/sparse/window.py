@@ -2,7 +2,8 @@
 
 Outside the window a sparse layer computes the gradient of its nonzeros alone. Inside, a hook on the layer's output
 also computes the gradient of the whole dense weight, in FP32, and adds it to :attr:`DenseWindow.pending`. Several
-backward passes (gradient accumulation, a module used twice) add up, as they do in ``parameter.grad``.
+backward passes (gradient accumulation, a module used twice) add up, as they do in ``parameter.grad``, and passes that
+do not reach it (``torch.autograd.grad(loss, images)``) do not count.
 """
 
 from __future__ import annotations
@@ -11,6 +12,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+
+def is_accumulated(values: Tensor) -> bool:
+    """Whether the backward pass under way is one for the gradient of ``values``, and not only for that of others."""
+    try:
+        wanted: bool = torch._C._will_engine_execute_node(get_gradient_edge(values).node)
+    except RuntimeError:  # torch.autograd.grad of the very values, which the loop takes to where it wants it
+        return True
+    return wanted
 
 
 class DenseWindow:
@@ -21,15 +32,16 @@ class DenseWindow:
         """FP32, shape of the dense weight: the gradients since the last :meth:`take`, or None when there were none."""
         self._version = -1
 
-    def watch(self, output: Tensor, gradient: Callable[[Tensor], Tensor]) -> None:
+    def watch(self, output: Tensor, values: Tensor, gradient: Callable[[Tensor], Tensor]) -> None:
         """When ``output``'s gradient becomes known, add ``gradient(of it)``, the dense weight gradient, to pending.
 
-        ``gradient`` may be handed the output's gradient with its leading axes flattened.
+        It is added where that of ``values``, the active weights, is wanted, too. ``gradient`` may be handed the
+        output's gradient with its leading axes flattened.
         """
 
         def collect(grads: tuple[Tensor | None, ...]) -> None:
             output_grad = grads[0]
-            if output_grad is None:
+            if output_grad is None or not is_accumulated(values):
                 return
             # The backward pass may run inside an autocast region; the statistics stay in FP32 all the same.
             with torch.no_grad(), torch.autocast(output_grad.device.type, enabled=False):
