@@ -477,7 +477,7 @@ def test_a_model_of_one_batch_size_runs_in_the_plain_layout_and_says_so(caplog: 
         assert not caplog.records
         assert network(x).shape == network(x).shape == (4, 64)
     assert len(caplog.records) == 1
-    assert "does not run on the first image of its input alone: shape '[4, 64]'" in caplog.text
+    assert "does not run on two images of its input: shape '[4, 64]'" in caplog.text
 
 
 def test_single_images_run_where_the_model_takes_them() -> None:
@@ -486,7 +486,7 @@ def test_single_images_run_where_the_model_takes_them() -> None:
     batch = network(x)
     assert network.forward.step_of("0").startswith("native")
     torch.testing.assert_close(network(x[0]), batch[0])
-    assert "plain layout, because it does not run on the first image" in explain(network)
+    assert "plain layout, because it does not run on two images" in explain(network)
     assert torch.equal(network(x), batch)
 
 

@@ -27,8 +27,10 @@ from mezzotint.lowering.border import native_type
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
+from mezzotint.lowering.rehearsal import RehearsalFails, rehearse
 from mezzotint.lowering.rewrite import rewrite
-from mezzotint.lowering.trace import Untraceable, record_shapes, traced
+from mezzotint.lowering.trace import traced
+from mezzotint.lowering.traces import Untraceable
 from mezzotint.lowering.worth import convolutions_of, worth
 from mezzotint.sparse import SparseConv2d
 
@@ -64,6 +66,7 @@ class LoweredModel(nn.Module):
         self._ways, self._why = Ways(), ""
         self.plain: nn.Module = detach(copy.deepcopy(model)).requires_grad_(False)
         self._own: tuple[nn.Module, ...] = (self.plain,)  # no submodule: those of the graph are the same ones
+        self._kinds: tuple[object, ...] = ()
         try:
             _require_native()
             self.plain = traced(self.plain)
@@ -89,26 +92,25 @@ class LoweredModel(nn.Module):
         if not named and self._native is None:
             self._planned(inputs)
         lowered, plan = self._native, self._plan
-        if named or lowered is None or plan is None:
-            return _called(self.plain, *inputs, **named)
-        return self._fastest(lowered, plan, inputs)()
+        if named or lowered is None or plan is None or _kinds(inputs) != self._kinds:
+            return _called(self._as_written, *inputs, **named)
+        return self._fastest(lowered, plan, tuple(x for x in inputs if isinstance(x, Tensor)))()
 
-    def _fastest(self, lowered: nn.Module, plan: Plan, inputs: tuple[Any, ...]) -> Callable[[], Any]:
+    def _fastest(self, lowered: nn.Module, plan: Plan, tensors: tuple[Tensor, ...]) -> Callable[[], Any]:
         """The call that is done for these inputs."""
         calls = {
-            Way.NATIVE: partial(_in_one_pass, lowered, *inputs),
-            Way.PLAIN: partial(_called, self.plain, *inputs),
+            Way.NATIVE: partial(_in_one_pass, lowered, *tensors),
+            Way.PLAIN: partial(_called, self.plain, *tensors),
         }
         if self._always:
             return calls[Way.NATIVE]
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
         batch, dtype = tensors[0].shape[0], native_type(tensors)
         found = worth(self._convolutions, batch, dtype, dtype)
-        program = self._programs_of(plan).find(inputs, dtype) if batch and found.can_pay else None
+        program = self._programs_of(plan).find(tensors, dtype) if batch and found.can_pay else None
         if program is None:
             way, why = without_programs(found), found.in_words(batch)
         else:
-            calls[Way.PROGRAM] = partial(_called, program, *inputs)
+            calls[Way.PROGRAM] = partial(_called, program, *tensors)
             key = (dtype, tuple(x.shape[1:] for x in tensors), native.threads())
             way, why = self._ways.fastest(found, batch, key, calls)
         self._why = f"{way.value}: {why}"
@@ -139,7 +141,8 @@ class LoweredModel(nn.Module):
         with _planning:
             if self._native is None and isinstance(self.plain, fx.GraphModule) and self._reason is None:
                 try:
-                    record_shapes(self.plain, inputs)
+                    self.plain, self._kinds = traced(self._as_written, inputs), _kinds(inputs)
+                    self._rehearse(self.plain, inputs)
                     make_pure(self.plain)
                     self._plan = make_plan(self.plain, folds=True)
                     self._native = rewrite(self.plain, self._plan)
@@ -147,6 +150,12 @@ class LoweredModel(nn.Module):
                 except Untraceable as reason:
                     self._refuse(str(reason))
             return self.plain if self._native is None else self._native
+
+    def _rehearse(self, graph_module: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
+        try:
+            rehearse(graph_module, self._as_written, graph_module, inputs)
+        except RehearsalFails:  # some networks are written for one batch alone
+            rehearse(graph_module, self._as_written, graph_module, inputs, few=False)
 
     def train(self, mode: bool = True) -> LoweredModel:
         """A lowered model is for inference only.
@@ -195,7 +204,7 @@ class LoweredModel(nn.Module):
         return 0 if self._plan is None else len(self._plan.steps)
 
     def _refuse(self, reason: str) -> None:
-        self._reason = reason
+        self._reason, self.plain = reason, self._as_written
         if any(isinstance(module, SparseConv2d) for module in self.plain.modules()):  # else there is nothing to lead
             _log.warning("%s runs in the plain layout, because %s.", self._name, reason)
 
@@ -252,6 +261,11 @@ def _called(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     # A graph's __call__ prints generated code when it fails.
     call = module.forward if isinstance(module, fx.GraphModule) else module
     return call(*inputs, **named)
+
+
+def _kinds(inputs: tuple[Any, ...]) -> tuple[object, ...]:
+    """What a graph is made for: where tensors are among the arguments, and the values of the others."""
+    return tuple(Tensor if isinstance(x, Tensor) else x for x in inputs)
 
 
 def _in_one_pass(module: nn.Module, *inputs: Any) -> Any:

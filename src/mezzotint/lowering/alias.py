@@ -2,7 +2,8 @@
 
 The native layout makes copies at the borders of its regions, so a node that overwrites its input must be known by its
 result alone. Every later reader of the overwritten tensor is therefore led to the result; where a reader may hold the
-memory under yet another name (a view), the model is refused.
+memory under yet another name (a view), the model is refused, and so it is where a forward adds up in a tensor that it
+has made from nothing, which a graph makes once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from mezzotint.lowering.trace import Untraceable
+from mezzotint.lowering.traces import CONSTANT, Untraceable
 from mezzotint.sparse import SparseLayer
 
 #: Modules and functions whose result shares no memory with what they read.
@@ -47,7 +48,7 @@ def make_pure(graph_module: fx.GraphModule) -> None:
     """Lead every reader of an overwritten tensor that comes after the overwriting node to that node's result.
 
     Raises:
-        Untraceable: another tensor that may share the overwritten memory is read afterwards.
+        Untraceable: another tensor that may share the overwritten memory is read afterwards, or it is a constant.
     """
     nodes = list(graph_module.graph.nodes)
     place = {node: at for at, node in enumerate(nodes)}
@@ -59,6 +60,8 @@ def make_pure(graph_module: fx.GraphModule) -> None:
     shared = _memory(nodes, graph_module)
     for node in nodes:
         written = overwritten(node, graph_module)
+        if written is not None and any(_is_constant(other) for other in shared[written]):
+            raise Untraceable(f"node {node.name!r} works in place on a tensor that the forward makes anew at each call")
         for other in nodes[: place[node]] if written is not None else ():
             late = any(place[user] > place[node] for user in other.users)
             if other is not written and late and shared[other] & shared[node]:
@@ -70,6 +73,28 @@ def overwritten(node: fx.Node, graph_module: fx.GraphModule) -> fx.Node | None:
     """The node whose tensor ``node`` overwrites, or None."""
     first = node.args[0] if node.args else None
     return first if isinstance(first, fx.Node) and _in_place(node, graph_module) else None
+
+
+def readers_before(graph_module: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
+    """Node that works in place -> the nodes before it that read what it overwrites."""
+    nodes = list(graph_module.graph.nodes)
+    place = {node: at for at, node in enumerate(nodes)}
+    shared = _memory(nodes, graph_module)
+    return {
+        node: [
+            user
+            for other in nodes[: place[node]]
+            if shared[other] & shared[written]
+            for user in other.users
+            if place[user] < place[node]
+        ]
+        for node in nodes
+        if (written := overwritten(node, graph_module)) is not None
+    }
+
+
+def _is_constant(node: fx.Node) -> bool:
+    return node.op == "get_attr" and str(node.target).startswith(CONSTANT)
 
 
 def _in_place(node: fx.Node, graph_module: fx.GraphModule) -> bool:

@@ -4,32 +4,34 @@ The model stays the object that it was: same class, same parameters, same state 
 attribute of the object now, which decides at every call whether the lowered graph applies and otherwise calls the
 class's own.
 Plans are made at the first call and again whenever what they rest on has changed: modules that were swapped, hooks that
-were registered, modes that were set.
+were registered, modes and attributes that were set.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
-from mezzotint.errors import first_line
 from mezzotint.kernels import native
 from mezzotint.lowering.alias import make_pure
+from mezzotint.lowering.attributes import PLAIN, Attributes
 from mezzotint.lowering.border import cell_type, native_type
 from mezzotint.lowering.compile_segments import compile_segments
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.failure import own_words
+from mezzotint.lowering.native_steps import SizesDiffer
 from mezzotint.lowering.plan import Plan, make_plan
-from mezzotint.lowering.trace import Untraceable, has_hooks, record_shapes, traced
+from mezzotint.lowering.rehearsal import RehearsalFails, is_rehearsed, rehearse
+from mezzotint.lowering.trace import has_hooks, has_own_forward, traced
+from mezzotint.lowering.traces import Untraceable, modes_of_call
 from mezzotint.lowering.worth import Worth, convolutions_of, worth
 from mezzotint.precision import half_forward
 from mezzotint.sparse import SparseConv2d, SparseLayer
@@ -47,6 +49,7 @@ class _Lowered:
     plan: Plan | None
     traced: fx.GraphModule | None
     reason: str | None
+    attributes: Attributes | None = None
     convolutions: tuple[tuple[SparseConv2d, int], ...] = ()
 
     def worth(self, batch: int, dtype: torch.dtype) -> Worth:
@@ -56,12 +59,10 @@ class _Lowered:
         )
 
 
-class _OneImageFails(Exception):
-    """The model does not run on the first image alone; the message is the reason for the plain layout."""
-
-
 class NativeForward:
     """The ``forward`` of an attached model."""
+
+    leads_natively = True
 
     def __init__(self, model: nn.Module, always: bool = False) -> None:
         """``always``: also where the plain layout costs less."""
@@ -70,24 +71,33 @@ class NativeForward:
         self._modules: tuple[tuple[str, nn.Module], ...] = ()
         self._lowered: dict[tuple[Any, ...], _Lowered] = {}
         self._told: set[str] = set()
+        self._by_size = False
+        self._lock = threading.RLock()
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         recorded = torch.compiler.is_compiling() or torch._C._is_tracing()
         if recorded or named or not _native_input(inputs):
             return self._plain(*inputs, **named)
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
         try:
             lowered = self._lowered_for(inputs)
-            if lowered.module is not None and self._pays(lowered, inputs):
-                return lowered.module.forward(*inputs)  # not its __call__: that prints generated code when it fails
+            if lowered.module is not None and self._pays(lowered, tensors):
+                return lowered.module.forward(*tensors)  # not its __call__: that prints generated code when it fails
         except Exception as error:  # noqa: BLE001  anything the user's modules may raise
             failure = error
         else:
             return self._plain(*inputs)
-        if not isinstance(failure, _OneImageFails):
+        if not isinstance(failure, (RehearsalFails, SizesDiffer)):
             return own_words(failure, self._plain, inputs)
-        # The inputs are wrong, and the model's own forward says so; or the model takes no other batch than this one.
+        # The inputs are wrong, and the model's own forward says so; or the model takes no other batch than this one,
+        # or adds up tensors that are of one size in some images only.
         outputs = self._plain(*inputs)
-        self._keep(inputs, _Lowered(None, None, None, str(failure)))
+        with self._lock:
+            if isinstance(failure, SizesDiffer):
+                self._by_size = True
+                self._lowered.clear()
+            else:
+                self._keep(inputs, _Lowered(None, None, None, str(failure)))
         return outputs
 
     @property
@@ -101,9 +111,8 @@ class NativeForward:
         code: CodeType = type(self.model).forward.__code__
         return code
 
-    def _pays(self, lowered: _Lowered, inputs: tuple[Any, ...]) -> bool:
+    def _pays(self, lowered: _Lowered, tensors: Sequence[Tensor]) -> bool:
         """Whether the batch is led natively."""
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
         batch = tensors[0].shape[0]
         found = lowered.worth(batch, native_type(tensors))
         infers = not self.model.training and found.can_pay
@@ -115,41 +124,47 @@ class NativeForward:
         return type(self.model).forward(self.model, *inputs, **named)
 
     def _lowered_for(self, inputs: tuple[Any, ...]) -> _Lowered:
-        modules = tuple(self.model.named_modules())
-        if modules != self._modules:
-            self._modules = modules
-            self._lowered.clear()
-        key = self._key(inputs)
-        if key not in self._lowered:
-            self._keep(inputs, self._lower(inputs))
-        return self._lowered[key]
+        with self._lock:
+            modules = tuple(self.model.named_modules())
+            if modules != self._modules:
+                self._modules = modules
+                self._lowered.clear()
+            found = self._lowered.get(self._key(inputs))
+            if found is None or not (found.attributes is None or found.attributes.hold()):
+                found = self._keep(inputs, self._lower(inputs))
+            return found
 
     def _key(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What a plan rests on."""
+        """What a plan rests on, beside attributes."""
         modes = tuple((module.training, has_hooks(module)) for _, module in self._modules[1:])
+        kinds = tuple(self._kind(x) if isinstance(x, Tensor) else (type(x), x) for x in inputs)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
-        return self.model.training, native_type(tensors), tuple(x.dim() for x in tensors), modes
+        return self.model.training, native_type(tensors), kinds, modes_of_call(), modes
 
-    def _keep(self, inputs: tuple[Any, ...], lowered: _Lowered) -> None:
+    def _kind(self, x: Tensor) -> tuple[int, ...]:
+        return tuple(x.shape[1:]) if self._by_size else (x.dim(),)
+
+    def _keep(self, inputs: tuple[Any, ...], lowered: _Lowered) -> _Lowered:
         if len(self._lowered) >= _REMEMBERED:
             self._lowered.clear()
         self._lowered[self._key(inputs)] = lowered
         self._tell(lowered)
+        return lowered
 
     def _lower(self, inputs: tuple[Any, ...]) -> _Lowered:
         try:
             reason = native.unavailable()
             if reason is not None:
                 raise Untraceable(reason)
-            graph_module = traced(self.model, whole=False)
-            with _Evaluation(self.model):
-                _record_one(graph_module, inputs)
+            graph_module = traced(self.model, inputs, whole=False)
+            rehearse(self.model, self._plain, graph_module, inputs)
             make_pure(graph_module)
             plan = make_plan(graph_module, folds=False)
             if not any(step.conv for step in plan.steps):
                 raise Untraceable("no sparse convolution of it can work in the native layout")
             segments = compile_segments(graph_module, plan)
-            return _Lowered(segments, plan, graph_module, None, convolutions_of(plan, graph_module))
+            attributes = Attributes(self.model, graph_module, segments)
+            return _Lowered(segments, plan, graph_module, None, attributes, convolutions_of(plan, graph_module))
         except Untraceable as error:
             return _Lowered(None, None, None, str(error))
 
@@ -162,7 +177,7 @@ class NativeForward:
             _log.warning("%s runs in the plain layout, because %s.", type(self.model).__name__, lowered.reason)
 
     def outlook(self, example: Tensor, batch: int) -> tuple[bool, str]:
-        """Whether ``batch`` images like ``example`` would be led natively, and why, in words; one image is run.
+        """Whether ``batch`` images like ``example`` would be led natively, and why, in words; a few are run.
 
         The present autocast region counts, as it does in a call.
         """
@@ -202,7 +217,9 @@ def attach(model: nn.Module, *, always: bool = False) -> nn.Module:
     Args:
         always: wherever it can, whether it pays or not.
     """
-    if not isinstance(model, SparseLayer):
+    if has_own_forward(model):
+        _log.warning("%s runs in the plain layout, because its forward was replaced.", type(model).__name__)
+    elif not isinstance(model, SparseLayer):
         model.__dict__["forward"] = NativeForward(model, always)
     return model
 
@@ -222,40 +239,11 @@ def explain(model: nn.Module) -> str:
     return forward.explain()
 
 
-def _record_one(graph_module: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
-    """:func:`record_shapes` on the first image of a batch."""
-    try:
-        record_shapes(graph_module, tuple(x[:1] if isinstance(x, Tensor) else x for x in inputs))
-    except Exception as error:
-        raise _OneImageFails(f"it does not run on the first image of its input alone: {first_line(error)}") from error
-
-
-class _Evaluation:
-    """Context in which a model computes and leaves no trace: no statistics, no random numbers, no hooks."""
-
-    _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-
-    def __init__(self, model: nn.Module) -> None:
-        self._training = [module for module in model.modules() if module.training]
-        hooked = [(module, name) for module in model.modules() for name in self._HOOKS]
-        self._hooks = [(module, name, getattr(module, name)) for module, name in hooked if getattr(module, name)]
-
-    def __enter__(self) -> None:
-        for module in self._training:
-            module.training = False
-        for module, name, _ in self._hooks:
-            setattr(module, name, OrderedDict())
-
-    def __exit__(self, *exception: object) -> None:
-        for module in self._training:
-            module.training = True
-        for module, name, hooks in self._hooks:
-            setattr(module, name, hooks)
-
-
-def _native_input(inputs: Iterable[Any]) -> bool:
-    """Whether all tensors among the inputs are ordinary ones on the CPU, outside of function transforms."""
-    tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+def _native_input(inputs: Sequence[Any]) -> bool:
+    """Whether the inputs are plain values and ordinary batches on the CPU, outside of function transforms."""
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    known = all(type(x) in PLAIN for x in inputs if not isinstance(x, Tensor))
     ordinary = all(x.device.type == "cpu" and type(x) in (Tensor, nn.Parameter) for x in tensors)
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    return bool(tensors) and ordinary and not transformed and not half_forward.active()
+    filled = bool(tensors) and tensors[0].dim() > 0 and tensors[0].shape[0] > 0
+    led = not (is_rehearsed() or half_forward.active() or torch._C._functorch.peek_interpreter_stack() is not None)
+    return led and known and ordinary and filled

@@ -1,9 +1,16 @@
-"""In whose words does a lowered model fail? In those of its own forward, with the line of the user's file."""
+"""In whose words does a lowered model fail? In those of its own forward, with the line of the user's file.
+
+Exceptions of a type of somebody's own are meant to be caught (a hook that ends a pass early, recomputation that has
+what it wants), and go to where they are: the forward is not run again for them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+#: Packages whose exceptions tell that the inputs are wrong.
+_OURS: Final = ("builtins", "mezzotint")
 
 
 def own_words(
@@ -15,6 +22,8 @@ def own_words(
     ``except`` block: what happened inside is nothing that a user should read first.
     """
     try:
+        if type(failure).__module__.partition(".")[0] not in _OURS:
+            raise failure
         own(*inputs, **(named or {}))
         raise failure
     finally:

@@ -18,6 +18,10 @@ from mezzotint.lowering.pooling import Window
 from mezzotint.lowering.weights import ConvLayer, Weights
 
 
+class SizesDiffer(ShapeError):
+    """Two tensors that were of one shape when the network was planned are of different ones in this call."""
+
+
 class ToNative(nn.Module):
     """Enters the native layout, with the halo that the readers need; in the type of the autocast region, if any."""
 
@@ -143,7 +147,7 @@ def check_same(residual: NativeTensor, expected: tuple[int, int, int, int]) -> N
     """A residual must be of the shape that it is added to; sizes other than the example's may break that."""
     received = (residual.batch, residual.channels, *residual.size)
     if received != expected:
-        raise ShapeError(
+        raise SizesDiffer(
             message(
                 "residual in the native layout",
                 received=list(received),

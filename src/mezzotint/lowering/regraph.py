@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import fx, nn
 
 from mezzotint.lowering.plan import Plan
-from mezzotint.lowering.segments import Segment, schedule
+from mezzotint.lowering.segments import Segment, check_order, schedule
 
 
 def root_of(graph_module: fx.GraphModule, name: str, holder: nn.Module) -> nn.Module:
@@ -33,7 +33,11 @@ def with_segments(
         plan: which nodes the steps of the segments stand for.
         name: of the submodule that holds what is made, ``segment0``, ``segment1`` ...
         make: a module from the segment's inputs to a tuple of its outputs.
+
+    Raises:
+        Untraceable: a node works in place on memory that would then be read too late.
     """
+    check_order(graph_module, plan)
     graph, holder = fx.Graph(), nn.Module()
     found: dict[fx.Node, fx.Node] = {}
     number = 0

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from mezzotint.lowering import pooling
 from mezzotint.lowering.batch_norm import uses_batch
-from mezzotint.lowering.trace import has_hooks
+from mezzotint.lowering.trace import has_hooks, has_own_forward
 from mezzotint.lowering.weights import Weights
 from mezzotint.sparse import SparseConv2d
 
@@ -74,6 +74,8 @@ def tensor_inputs(node: fx.Node, role: Role) -> list[fx.Node]:
 def _module_role(node: fx.Node, module: nn.Module) -> Role | str:
     if has_hooks(module):
         return "it carries forward hooks"
+    if has_own_forward(module):
+        return "its forward was replaced"
     # A subclass may override forward, so only these very classes are known.
     for kind, (role, refusal) in _MODULES.items():
         if type(module) is kind:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from mezzotint.lowering.alias import readers_before
 from mezzotint.lowering.plan import Plan, Step
+from mezzotint.lowering.traces import Untraceable
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,24 @@ def schedule(graph: fx.Graph, plan: Plan) -> Schedule:
         if steps[level]:
             items.append(_segment(steps[level], step_of))
     return Schedule(tuple(items))
+
+
+def check_order(graph_module: fx.GraphModule, plan: Plan) -> None:
+    """Plain nodes that work in place must still come after what read the same memory before them.
+
+    Raises:
+        Untraceable: the order of :func:`schedule` is another one.
+    """
+    step_of = {node: step for step in plan.steps for node in step.nodes}
+    levels = _levels(graph_module.graph, step_of)
+    for writer, readers in readers_before(graph_module).items():
+        if writer in step_of:
+            continue  # a native step writes into a tensor of its own
+        for reader in readers:
+            step = step_of.get(reader)
+            level = levels[reader if step is None else step.result]
+            if (level, step is not None) > (levels[writer], False):
+                raise Untraceable(f"node {writer.name!r} works in place on memory that {reader.name!r} reads first")
 
 
 def _levels(graph: fx.Graph, step_of: dict[fx.Node, Step]) -> dict[fx.Node, int]:

@@ -49,8 +49,9 @@ def sparsify(
             trained, otherwise "rescale"; logged, too.
         layout: "auto": on the CPU, convolutions, batch norms, ReLUs, residual sums and poolings keep their
             activations in the library's own layout, in training and evaluation, and convert at the borders only. The
-            model's class, parameters, state dict, hooks and modes are untouched. A model that ``torch.fx`` cannot trace
-            runs in the plain layout; the log (logger ``mezzotint.lowering.attach``) says so once, with the reason, and
+            model's class, parameters, state dict, hooks and modes are untouched. A model that ``torch.fx`` cannot
+            trace, or whose forward does more than a graph can repeat (it draws numbers, or writes attributes), runs in
+            the plain layout; the log (logger ``mezzotint.lowering.attach``) says so once, with the reason, and
             :func:`mezzotint.lowering.explain` tells it node by node. A batch that fills so little of the layout's cells
             of 16 (float32) or 32 images that the plain layout costs less runs in that, too; up to 16 images of a 16-bit
             type lie in float32 within the layout. "native": whatever the batch. "plain": ordinary tensors from layer to

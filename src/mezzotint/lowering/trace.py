@@ -1,40 +1,89 @@
 """What does a model call, in which order, and on what? An ``fx`` graph of its modules, with shapes and types.
 
 ``torch.fx.symbolic_trace`` is used and not ``torch.export``: it leaves modules whole, so that a sparse layer is one
-node with its pattern at hand, and it knows no fixed batch size.
+node with its pattern at hand, and it knows no fixed batch size. It also lets much pass in silence that a graph cannot
+say (drawn numbers, attributes that are written, regions without gradients); those models are refused here.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any, Final
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from mezzotint.errors import first_line
+from mezzotint.lowering.traces import Untouched, Untraceable, modes_of_call
 from mezzotint.sparse import SparseLayer
 
-
-class Untraceable(Exception):
-    """The model cannot be traced; the message is the reason, without a full stop. Never leaves this room."""
+#: While one thread traces, ``fx`` has replaced ``nn.Module.__call__`` for all.
+_TRACING: Final = threading.RLock()
 
 
 class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
+    #: Read anew at each call, as parameters are; and what a forward writes into them is part of the graph.
+    proxy_buffer_attributes = True
+
+    def __init__(self, inputs: Sequence[Any] | None = None) -> None:
+        super().__init__()
+        self._inputs, self._thread, self._modes = inputs, threading.get_ident(), modes_of_call()
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Sparse layers are whole, and so is what carries hooks: it runs as it was, hooks included."""
-        return (
-            isinstance(module, SparseLayer)
-            or has_hooks(module)
-            or super().is_leaf_module(module, module_qualified_name)
-        )
+        return isinstance(m, SparseLayer) or has_hooks(m) or super().is_leaf_module(m, module_qualified_name)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        """A stand-in for each tensor; arguments that are not given have the values of their own defaults."""
+        method = MethodType(root_fn, self.root)
+        names = _names(method, self._inputs)
+        given = [Tensor] * len(names) if self._inputs is None else self._inputs
+        values = [
+            self.create_proxy("placeholder", name, (), {}) if value is Tensor or isinstance(value, Tensor) else value
+            for name, value in zip(names, given, strict=True)
+        ]
+        return root_fn, [self.root, *values]
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """As of any tracer, where the call's own modes hold."""
+        if modes_of_call() != self._modes:
+            raise Untraceable("a part of its forward turns gradients or autocast on or off, which no graph keeps")
+        return super().create_node(*args, **kwargs)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Other threads, which run other models meanwhile, are none of its business."""
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Likewise."""
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def traced(model: nn.Module, *, whole: bool = True) -> fx.GraphModule:
-    """A graph module that shares the submodules of ``model``.
+def _names(method: Callable[..., Any], inputs: Sequence[Any] | None) -> list[str]:
+    """Of the arguments that get a value: those that ``inputs`` are for, or all that must be given."""
+    parameters = list(inspect.signature(method).parameters.values())
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if inputs is None:
+        return [p.name for p in places if p.default is p.empty]
+    named = [p.name for p in places]
+    return [*named[: len(inputs)], *(f"input{place}" for place in range(len(named), len(inputs)))]
+
+
+def traced(model: nn.Module, inputs: Sequence[Any] | None = None, *, whole: bool = True) -> fx.GraphModule:
+    """A graph module that shares the submodules of ``model``; its inputs are the tensors among ``inputs``.
 
     Args:
+        inputs: positional arguments of a call. What is no tensor is part of the graph, as is the default of what is not
+            given. None: a tensor for each argument without default.
         whole: whether it is to replace the model, hooks included, and not the model's ``forward`` alone.
 
     Raises:
@@ -42,17 +91,26 @@ def traced(model: nn.Module, *, whole: bool = True) -> fx.GraphModule:
     """
     if whole and has_hooks(model):
         raise Untraceable("the model itself carries forward hooks")
-    tracer = _Tracer()
+    if has_own_forward(model):
+        raise Untraceable("somebody has given this very object a forward of its own")
+    tracer = _Tracer(inputs)
     try:
-        if isinstance(model, fx.GraphModule) and _is_traced(model, tracer):
+        if isinstance(model, fx.GraphModule) and _is_traced(model, tracer) and _only_tensors(inputs or ()):
             return fx.GraphModule(model, copy.deepcopy(model.graph), type(model).__name__)
-        graph = tracer.trace(model)
-        for node in graph.nodes:
-            if isinstance(node.type, str):
-                node.type = None  # an annotation that is not evaluated: PyTorch could not pickle the graph
-        return fx.GraphModule(model, graph, type(model).__name__)
+        with _TRACING, Untouched(model):
+            graph = tracer.trace(model)
+            for node in graph.nodes:
+                if isinstance(node.type, str):
+                    node.type = None  # an annotation that is not evaluated: PyTorch could not pickle the graph
+            return fx.GraphModule(model, graph, type(model).__name__)
+    except Untraceable:
+        raise
     except Exception as error:  # tracing runs the user's code on stand-ins, and anything may come of that
         raise Untraceable(f"torch.fx cannot trace it: {first_line(error)}") from error
+
+
+def _only_tensors(inputs: Sequence[Any]) -> bool:
+    return all(isinstance(x, Tensor) for x in inputs)
 
 
 def _is_traced(model: fx.GraphModule, tracer: _Tracer) -> bool:
@@ -67,15 +125,21 @@ def has_hooks(module: nn.Module) -> bool:
     return any(hooks)
 
 
-def record_shapes(graph_module: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
-    """Run the graph once on ``inputs`` and note in each node's ``meta`` what comes out.
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether this very object has another ``forward`` than its class; what leads it natively does not count."""
+    own = vars(module).get("forward")
+    return own is not None and not getattr(own, "leads_natively", False)
+
+
+def record_shapes(graph_module: fx.GraphModule, inputs: Sequence[Any]) -> Any:
+    """Run the graph once on ``inputs`` and note in each node's ``meta`` what comes out; returns its result.
 
     ``meta["tensors"]``: whether any tensor does. For a node that yields a tensor also ``meta["shape"]`` (a tuple),
     ``meta["dtype"]`` and ``meta["device"]`` (its type).
     """
     copies = [value.clone() if isinstance(value, Tensor) else value for value in inputs]
     with torch.no_grad():
-        _Recorder(graph_module).run(*copies)
+        return _Recorder(graph_module).run(*copies)
 
 
 class _Recorder(fx.Interpreter):

@@ -28,7 +28,8 @@ from mezzotint.lowering.explain import title
 from mezzotint.lowering.plan import Plan
 from mezzotint.lowering.regraph import with_segments
 from mezzotint.lowering.segments import Segment
-from mezzotint.lowering.trace import Untraceable, traced
+from mezzotint.lowering.trace import traced
+from mezzotint.lowering.traces import Untraceable
 
 _log = logging.getLogger(__name__)
 #: Images that go through a network together: a larger batch is done in rounds, so that activations stay in the caches.

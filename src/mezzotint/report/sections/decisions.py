@@ -15,6 +15,8 @@ from mezzotint.report.table import Column, Heads, fold, table
 
 #: A longer list of decisions is folded behind its overview.
 _OPEN = 16
+#: Images with which the native layout is planned (``mezzotint.lowering.rehearsal.IMAGES``).
+_PLANNED_WITH = 2
 
 
 def section(run: Run) -> Section:
@@ -30,13 +32,13 @@ def section(run: Run) -> Section:
 
 
 def _planning(run: Run) -> Markup:
-    """A remark on the problems of one image, where the network was planned natively with one."""
+    """A remark on the problems of two images, where the network was planned natively with two."""
     planned = run.inside is not None and bool(native_steps(run.inside))
-    if not planned or not any(batch_of(item.problem) == 1 for item in run.decisions or ()):
+    if not planned or not any(batch_of(item.problem) == _PLANNED_WITH for item in run.decisions or ()):
         return Markup()
     return tag(
         "p",
-        "Problems of one image were decided while the layout was planned; training did not run them.",
+        "Problems of two images were decided while the layout was planned; training did not run them.",
         class_="note",
     )
 
