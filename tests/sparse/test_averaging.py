@@ -42,6 +42,21 @@ def test_buffers_are_averaged_too_and_counters_are_not() -> None:
     assert norm.running_mean.tolist() == [6.0] * 4
 
 
+@pytest.mark.parametrize("kind", ["ema", "swa"])
+def test_numbers_that_have_no_average_are_those_of_the_model(kind: str) -> None:
+    """A causal mask is -inf above the diagonal; what is masked may change."""
+    model = nn.Linear(2, 2)
+    mask = torch.tensor([0.0, -torch.inf, -torch.inf, torch.inf, 1.0])
+    model.register_buffer("mask", mask)
+    average = WeightAverage(model, kind, decay=0.9)
+    average.step()
+    average.step()
+    assert torch.equal(average.tensors()["mask"], mask)
+    mask[1], mask[4] = 3.0, -torch.inf
+    average.step()
+    assert torch.equal(average.tensors()["mask"], torch.tensor([0.0, 3.0, -torch.inf, torch.inf, -torch.inf]))
+
+
 def test_an_error_while_the_averages_are_applied_gives_the_weights_back() -> None:
     model = sparsify(nn.Sequential(nn.Linear(8, 8)), 0.5)
     average = WeightAverage(model, "ema", decay=0.5)

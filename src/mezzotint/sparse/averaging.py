@@ -8,7 +8,8 @@ weights go with them and a grown weight's average starts at 0: while it did not 
 * ``swa``: the mean of the weights after every step from ``start`` on (Izmailov et al. 2018, "Averaging weights leads to
   wider optima", with the cycle length of one step).
 
-Floating-point buffers (running statistics of batch norms) are averaged in the same way.
+Floating-point buffers (running statistics of batch norms) are averaged in the same way. Numbers that have no average,
+as the -inf of a mask of attention, are those of the model.
 
 ``torch.optim.swa_utils.AveragedModel`` and other averages in a deep copy of the model keep the pattern that the copy
 was made with: they would mix values of different weights once the pattern moves (:mod:`mezzotint.sparse.copies` tells).
@@ -86,7 +87,7 @@ class WeightAverage:
         weight = self._weight_of_the_new()
         for name, tensor in self._tensors():
             self._follow(name, tensor)
-            self._means[name].lerp_(tensor, weight)
+            self._means[name] = _blended(self._means[name], tensor, weight)
         self.count += 1
 
     @contextmanager
@@ -167,3 +168,9 @@ class WeightAverage:
     def _write(self, content: Mapping[str, Tensor]) -> None:
         for name, tensor in self._tensors():
             tensor.copy_(content[name])
+
+
+def _blended(mean: Tensor, new: Tensor, weight: float) -> Tensor:
+    """``mean`` with ``new`` taken in; ``new`` itself where there is nothing finite between the two."""
+    between = mean.lerp(new, weight)
+    return torch.where(between.isfinite(), between, new)
