@@ -57,6 +57,22 @@ def test_numbers_that_have_no_average_are_those_of_the_model(kind: str) -> None:
     assert torch.equal(average.tensors()["mask"], torch.tensor([0.0, 3.0, -torch.inf, torch.inf, -torch.inf]))
 
 
+def test_a_buffer_that_is_not_saved_is_not_averaged() -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("grid", torch.ones(3), persistent=False)
+    average = WeightAverage(model, "swa")
+    average.step()
+    model.get_buffer("grid").fill_(3.0)
+    average.step()
+    tensors = average.tensors()
+    assert set(tensors) == set(model.state_dict())
+    resumed = WeightAverage(model, "swa")
+    resumed.load_state_dict(average.state_dict(), tensors)
+    with resumed.applied():
+        assert model.get_buffer("grid").tolist() == [3.0] * 3
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in resumed.tensors().items())
+
+
 def test_an_error_while_the_averages_are_applied_gives_the_weights_back() -> None:
     model = sparsify(nn.Sequential(nn.Linear(8, 8)), 0.5)
     average = WeightAverage(model, "ema", decay=0.5)

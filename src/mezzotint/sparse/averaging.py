@@ -8,8 +8,8 @@ weights go with them and a grown weight's average starts at 0: while it did not 
 * ``swa``: the mean of the weights after every step from ``start`` on (Izmailov et al. 2018, "Averaging weights leads to
   wider optima", with the cycle length of one step).
 
-Floating-point buffers (running statistics of batch norms) are averaged in the same way. Numbers that have no average,
-as the -inf of a mask of attention, are those of the model.
+Floating-point buffers of the state dict (running statistics of batch norms) are averaged in the same way. Numbers that
+have no average, as the -inf of a mask of attention, are those of the model.
 
 ``torch.optim.swa_utils.AveragedModel`` and other averages in a deep copy of the model keep the pattern that the copy
 was made with: they would mix values of different weights once the pattern moves (:mod:`mezzotint.sparse.copies` tells).
@@ -33,7 +33,7 @@ KINDS: Final = ("ema", "swa")
 
 
 class WeightAverage:
-    """The running average of a model's parameters and floating-point buffers; it follows patterns as they move.
+    """The running average of a model's parameters and saved floating-point buffers; it follows patterns as they move.
 
     ::
 
@@ -135,11 +135,12 @@ class WeightAverage:
                 self._patterns[name] = self._owners[name].pattern
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """What is averaged, by the names of the state dict."""
-        yield from self._model.named_parameters()
-        for name, buffer in self._model.named_buffers():
-            if buffer.is_floating_point():
-                yield name, buffer
+        """What is averaged, by its first name in the state dict; what is not in there is made anew with the model."""
+        names = {id(tensor): name for name, tensor in reversed(self._model.state_dict(keep_vars=True).items())}
+        buffers = (buffer for buffer in self._model.buffers() if buffer.is_floating_point())
+        for tensor in (*self._model.parameters(), *buffers):
+            if id(tensor) in names:
+                yield names[id(tensor)], tensor
 
     def _weight_of_the_new(self) -> float:
         if not self.count:
