@@ -73,6 +73,21 @@ def test_a_buffer_that_is_not_saved_is_not_averaged() -> None:
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in resumed.tensors().items())
 
 
+def test_a_module_of_two_names_has_one_average_under_both() -> None:
+    model = nn.Sequential()
+    model.add_module("a", nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8)))
+    model.add_module("b", model.get_submodule("a"))
+    average = WeightAverage(sparsify(model, 0.5), "swa")
+    (layer,) = sparse_layers(model).values()
+    for value in (1.0, 2.0, 6.0):
+        layer.values.data.fill_(value)
+        model.get_buffer("a.1.running_mean").fill_(value)
+        average.step()
+    tensors = average.tensors()
+    for name in ("a.0.values", "b.0.values", "a.1.running_mean", "b.1.running_mean"):
+        assert set(tensors[name].tolist()) == {3.0}, name
+
+
 def test_an_error_while_the_averages_are_applied_gives_the_weights_back() -> None:
     model = sparsify(nn.Sequential(nn.Linear(8, 8)), 0.5)
     average = WeightAverage(model, "ema", decay=0.5)

@@ -113,7 +113,9 @@ class WeightAverage:
         if not self.count:
             return {}
         self._follow_all()
-        return {name: self._means.get(name, tensor).clone() for name, tensor in self._model.state_dict().items()}
+        means = {id(tensor): self._means[name] for name, tensor in self._tensors()}  # a shared tensor has more names
+        state = self._model.state_dict(keep_vars=True)
+        return {name: means.get(id(tensor), tensor).detach().clone() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Continue exactly from :meth:`state_dict` and :meth:`tensors`; load the model first.
