@@ -59,6 +59,41 @@ def test_other_functions_are_left_alone() -> None:
         assert F.softmax(x, dim=1).dtype == torch.float32
 
 
+KINDS = [torch.int64, torch.float64, torch.complex64, torch.float32, torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("inner", ["on", "off", "of another type"])
+def test_it_casts_what_autocast_casts(kind: torch.dtype, inner: str) -> None:
+    """602 is no BF16 number."""
+    x = torch.tensor([[602, 0], [0, 1]]).to(kind)
+    y = torch.eye(2).to(kind)
+    local = torch.autocast("cpu", torch.float16 if inner == "of another type" else torch.bfloat16, inner != "off")
+    with torch.autocast("cpu", torch.bfloat16):
+        with local:
+            expected = torch.mm(x, y)
+        with StoredHalf(torch.bfloat16), local:
+            found = torch.mm(x, y)
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
+
+
+def test_types_that_do_not_fit_are_refused_as_by_autocast() -> None:
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        StoredHalf(torch.bfloat16),
+        pytest.raises(RuntimeError, match="same dtype"),
+    ):
+        torch.mm(torch.eye(2), torch.eye(2, dtype=torch.float64))
+
+
+def test_a_result_goes_where_it_is_told_to() -> None:
+    out = torch.zeros(1, 1)
+    with torch.autocast("cpu", torch.bfloat16), StoredHalf(torch.bfloat16):
+        torch.mm(torch.full((1, 1), 602.0), torch.ones(1, 1), out=out)
+    assert out.item() == 602.0
+
+
 def test_a_master_weight_gets_more_than_sixteen_bits_of_gradient() -> None:
     weight = torch.zeros(1, 3, requires_grad=True)
     x = torch.tensor([[1.0, 1.0, 1.0], [2.0**-12, 0.0, 0.0]])
