@@ -122,6 +122,24 @@ def test_labels_outside_of_the_classes_are_named(small: Make) -> None:
         step(parts, Batch(batch.images, labels, batch.indices))
 
 
+NORMS = [
+    nn.BatchNorm2d(4),
+    nn.SyncBatchNorm(4),
+    nn.InstanceNorm2d(4, affine=True),
+    nn.GroupNorm(2, 4),
+    nn.LayerNorm(4),
+    nn.RMSNorm(4),
+]
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: type(norm).__name__)
+def test_no_norm_decays(norm: nn.Module) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), norm)
+    weights, rest = split_parameters(model)
+    assert [id(parameter) for parameter in weights] == [id(model.get_parameter("0.weight"))]
+    assert len(rest) == 1 + len(list(norm.parameters()))
+
+
 def test_biases_and_norms_do_not_decay_and_sparse_values_do(small: Make) -> None:
     parts = build_parts(small(model={"name": "digits_cnn"}))
     weights, rest = split_parameters(parts.model)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-_AFFINE_NORMS: Final = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+AFFINE_NORMS: Final = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+"""Modules whose weight scales what was normalised: batch, instance, layer, group and RMS norms."""
 #: Fresh weights rounded to 16 bits may lie a little beyond the bound.
 _ROUNDING: Final = 1.01
 #: Exact zeros among drawn weights are rare; this many were put there.
@@ -43,7 +44,7 @@ def sign_of_training(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linea
     counting = {name: module for name, module in named.items() if _tensor(module, "running_mean") is not None}
     if counting:
         return next((told for name, module in counting.items() if (told := _of_statistics(name, module))), None)
-    affine = {name: m for name, m in named.items() if isinstance(m, _AFFINE_NORMS) and _tensor(m, "weight") is not None}
+    affine = {name: m for name, m in named.items() if isinstance(m, AFFINE_NORMS) and _tensor(m, "weight") is not None}
     if affine:
         moved = (name for name, m in affine.items() if _varies(_tensor(m, "weight")) or _varies(_tensor(m, "bias")))
         return next((f"the weights or biases of norm {_shown(name)} are not all equal" for name in moved), None)

@@ -213,7 +213,7 @@ class OptimizerConfig:
         betas: of Adam and AdamW.
         eps: of Adam and AdamW.
         weight_decay: L2 penalty (SGD, Adam) or decoupled decay (AdamW), at least 0.
-        decay_all: decay biases and batch norms too; usually only weights are decayed.
+        decay_all: decay biases and norms too; usually only weights are decayed.
         label_smoothing: of the cross entropy, in [0, 1).
         clip_norm: largest 2-norm of all gradients together; None does not clip.
     """

@@ -1,4 +1,4 @@
-"""Which optimiser steps the weights, and which of them decay? Weights decay, biases and batch norms usually do not."""
+"""Which optimiser steps the weights, and which of them decay? Weights decay, biases and norms usually do not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from mezzotint.sparse.past import AFFINE_NORMS
 from mezzotint.train.config import OptimizerConfig
-
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
@@ -37,7 +36,7 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     kept_apart: set[int] = set()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias" or isinstance(module, _NORMS):
+            if name == "bias" or isinstance(module, AFFINE_NORMS):
                 kept_apart.add(id(parameter))
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = [parameter for parameter in parameters if id(parameter) not in kept_apart]
