@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from mezzotint import Precision, SparseConv2d, SparseLinear, ops
 from mezzotint.precision.half_forward import HalfForward, operand
@@ -16,6 +19,36 @@ MODULES = {
     "linear": lambda: nn.Linear(9, 5),
     "sparse_conv2d": lambda: SparseConv2d(3, 4, 3, padding=1, density=0.5),
     "sparse_linear": lambda: SparseLinear(9, 5, density=0.5),
+}
+
+
+PATTERN = SparseConv2d(4, 3, 3, density=0.5).pattern
+#: Functions of activations and weights, and the shapes of both.
+CALLS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...], tuple[int, ...]]] = {
+    **{
+        f"{room.__name__}.{kind}{rank}d": (getattr(room, f"{kind}{rank}d"), (2, 4, *[6] * rank), (4, 4, *[3] * rank))
+        for room in (F, ops)
+        for kind in ("conv", "conv_transpose")
+        for rank in (1, 2, 3)
+    },
+    "nn.ConvTranspose2d": (
+        lambda x, w: functional_call(nn.ConvTranspose2d(4, 4, 3, bias=False), {"weight": w}, (x,)),
+        (2, 4, 6, 6),
+        (4, 4, 3, 3),
+    ),
+    "depthwise_conv2d": (ops.depthwise_conv2d, (2, 4, 6, 6), (8, 1, 3, 3)),
+    "conv2d_bn_act": (
+        lambda x, w: ops.conv2d_bn_act(x, w, None, torch.full((3,), 0.3), torch.full((3,), 0.7)),
+        (2, 4, 6, 6),
+        (3, 4, 3, 3),
+    ),
+    "sparse_conv2d": (lambda x, w: ops.sparse_conv2d(x, w, PATTERN), (2, 4, 6, 6), (PATTERN.nnz,)),
+    "sparse_conv_transpose2d": (
+        lambda x, w: ops.sparse_conv_transpose2d(x, w, PATTERN),
+        (2, 3, 6, 6),
+        (PATTERN.nnz,),
+    ),
+    "linear": (F.linear, (6, 9), (5, 9)),
 }
 
 
@@ -59,6 +92,18 @@ def test_half_forward_single_backward(name: str) -> None:
         assert mine.dtype == torch.float32
         torch.testing.assert_close(mine.double(), exact, rtol=1e-5, atol=1e-6 * exact.abs().max().item())
         assert mine.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_convolution_is_half(name: str) -> None:
+    call, *shapes = CALLS[name]
+    x, weight = (torch.randn(shape) for shape in shapes)
+    with HalfForward():
+        y = call(x, weight)
+    exact = call(x.half().double(), weight.half().double())
+    assert torch.equal(y.half().float(), y)
+    torch.testing.assert_close(y.double(), exact, rtol=2**-10, atol=2**-12)
+    assert not torch.equal(call(x, weight), y)
 
 
 def test_direct_calls_and_keyword_arguments_are_half_too() -> None:

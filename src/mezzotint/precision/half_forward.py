@@ -1,9 +1,9 @@
 """How does a forward pass run in half precision while gradients stay in single precision? The ``fp16-forward`` mode.
 
-Convolutions and linear layers see operands rounded to FP16, multiply them exactly, accumulate in FP32 and round the
-result to FP16. Everything between them is FP32, and so is every gradient: the backward pass uses the rounded operands
-(they are what the forward pass computed with) but rounds nothing, so that small gradients do not underflow and no loss
-scale is needed.
+Convolutions, transposed ones too, and linear layers see operands rounded to FP16, multiply them exactly, accumulate in
+FP32 and round the result to FP16. Everything between them is FP32, and so is every gradient: the backward pass uses the
+rounded operands (they are what the forward pass computed with) but rounds nothing, so that small gradients do not
+underflow and no loss scale is needed.
 
 The rounded numbers are held and multiplied in FP32 storage, on every device: the mode gives the numerics of a half
 forward pass, not its speed or memory. Results beyond FP16's range (65504) become infinite, as they would there. The
@@ -21,8 +21,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_DENSE: Final[frozenset[Any]] = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear})
-_OWN: Final = frozenset({"mezzotint::conv2d", "mezzotint::sparse_conv2d", "mezzotint::sparse_linear"})
+_DENSE: Final[frozenset[Any]] = frozenset(
+    {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.linear}
+)
+_OWN: Final = frozenset(
+    {
+        *(f"mezzotint::{kind}{rank}d" for kind in ("conv", "conv_transpose") for rank in (1, 2, 3)),
+        "mezzotint::depthwise_conv2d",
+        "mezzotint::conv2d_bn_act",
+        "mezzotint::sparse_conv2d",
+        "mezzotint::sparse_conv_transpose2d",
+        "mezzotint::sparse_linear",
+    }
+)
 _OPERANDS: Final = ("input", "weight")
 _here = threading.local()
 
