@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -43,14 +43,19 @@ def _one_thread() -> Iterator[None]:
 class Run:
     """A tiny sparse network in training."""
 
-    def __init__(self, method: str, seed: int = 0, stagger: bool = True, **options: Any) -> None:
+    def __init__(
+        self, method: str, seed: int = 0, stagger: bool = True, frozen: Sequence[str] = (), **options: Any
+    ) -> None:
         torch.manual_seed(seed)
         self.model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(24, 6))
         shapes = {name: tuple(self.model.get_submodule(name).weight.shape) for name in ("0", "3")}
         structure = STRUCTURES.get(method)
         density = 0.5 if structure == "2:4" else first_density(method, DENSITY)
         sparsify(self.model, density, seed=seed, structure=structure)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        for name in frozen:
+            sparse_layers(self.model)[name].values.requires_grad_(False)
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9)
         self.precision = Precision("bf16")
         given = {"window": 2, "stagger": stagger} if "stagger" in options_of(method) else {}
         given |= options | ({} if structure is None else {"structure": structure})
@@ -138,6 +143,23 @@ def test_resumes_exactly(method: str, stop: int) -> None:
         second.step(number)
     assert _plain(second.model.state_dict()) == _plain(whole.model.state_dict())
     assert _plain(second.topology.state_dict()) == _plain(whole.topology.state_dict())
+
+
+def test_a_frozen_layer_stays_as_it_is(method: str) -> None:
+    whole, first, second = (Run(method, frozen=["0"]) for _ in range(3))
+    layer, fresh = (sparse_layers(run.model)["0"] for run in (whole, Run(method, frozen=["0", "3"])))
+    for number in range(24):
+        whole.step(number)
+    assert layer.pattern == fresh.pattern
+    assert torch.equal(layer.values, fresh.values)
+    for number in range(5):
+        first.step(number)
+    second.model.load_state_dict(copy.deepcopy(first.model.state_dict()))
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.topology.load_state_dict(first.topology.state_dict())
+    for number in range(5, 24):
+        second.step(number)
+    assert _plain(second.model.state_dict()) == _plain(whole.model.state_dict())
 
 
 def test_state_is_json_but_for_tensors_and_names_its_method(method: str) -> None:

@@ -256,6 +256,26 @@ def test_top_kasts_forward_uses_the_largest_and_its_gradients_reach_the_others()
     assert {name: layer.nnz for name, layer in run.layers.items()} == goal
 
 
+def test_top_kast_has_sets_of_a_layer_while_it_is_trained() -> None:
+    run = Run("top_kast", density=0.4, goal={"0": 40, "2": 20}, total_steps=100)
+    layer = run.layers["0"]
+    run.step(0)
+    layer.values.requires_grad_(False)
+    weights, values = run.topology.state_dict()["weights"]["0"], layer.values.detach().clone()
+    for number in range(1, 12):
+        run.step(number)
+    assert torch.equal(run.topology.state_dict()["weights"]["0"], weights)
+    assert torch.equal(layer.values, values)
+    late: Any = build("top_kast", run.model, run.optimizer, {"interval": 5, "total_steps": 40, "density": 0.1}, {})
+    run.topology, first = late, int((layer.values != 0).sum())
+    run.step(0)
+    assert int((layer.values != 0).sum()) == first > 32
+    layer.values.requires_grad_(True)
+    for number in range(1, 12):
+        run.step(number)
+        assert int((layer.values != 0).sum()) <= 32
+
+
 def test_options_are_checked() -> None:
     assert set(options_of("static")) == set()
     assert options_of("rigl")["prune_rate"] == 0.3

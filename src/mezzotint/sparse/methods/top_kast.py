@@ -8,7 +8,7 @@ The published method keeps all weights, so that B can be chosen among them. Here
 does not exist. So that B explores, an update replaces a fraction of its smallest explorers by random newcomers.
 
 How it is done: between steps the values of explorers are 0 and their true values lie beside; the optimiser's step on
-such a 0 is the explorer's change.
+such a 0 is the explorer's change. A layer that is frozen stays as it is; it gets its sets when it is trained.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ class TopKAST(DynamicTopology):
         schedule = Schedule(interval=interval, total_steps=total_steps, prune_rate=prune_rate, decay=decay)
         rules = Rules(name="top_kast", decide=self._decide, rewire=self._rewire, settings={"goal": self._goal})
         super().__init__(model, optimizer, schedule, rules, seed)
-        self._patterns = {name: layer.pattern for name, layer in self._layers.items()}
-        self._weights = {name: layer.values.detach().clone() for name, layer in self._layers.items()}
+        self._patterns: dict[str, Pattern] = {}
+        self._weights: dict[str, Tensor] = {}
         self._used: dict[str, Tensor] = {}
-        for name in self._layers:
-            self._choose(name)
+        for name in self._able():
+            self._take(name)
 
     @classmethod
     def first_density(cls, density: float) -> float:
@@ -101,12 +101,21 @@ class TopKAST(DynamicTopology):
 
     @torch.no_grad()
     def _after_step(self) -> None:
-        for name, layer in self._layers.items():
+        for name in self._able():
+            if name not in self._weights:  # it was frozen until now
+                self._take(name)
+                continue
             group = self._collector.group(name)
-            weights, used, values = self._weights[name], self._used[name], layer.values
+            weights, used, values = self._weights[name], self._used[name], self._layers[name].values
             shrink = 1 - group["lr"] * group.get("weight_decay", 0.0) / self._density
             self._weights[name] = torch.where(used, values, weights * max(shrink, 0.0) + values)
             values.mul_(used)
+
+    def _take(self, name: str) -> None:
+        """The weights of a layer that is trained from now on are its set B."""
+        self._patterns[name] = self._layers[name].pattern
+        self._weights[name] = self._layers[name].values.detach().clone()
+        self._choose(name)
 
     @torch.no_grad()
     def _choose(self, name: str) -> None:
@@ -145,7 +154,7 @@ class TopKAST(DynamicTopology):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly from :meth:`state_dict`."""
         super().load_state_dict(state)
-        self._patterns = {name: layer.pattern for name, layer in self._layers.items()}
-        for name, layer in self._layers.items():
-            self._weights[name] = state["weights"][name].to(layer.values).clone()
-            self._used[name] = state["used"][name].to(layer.values.device).clone()
+        layers = {name: self._layers[name] for name in state["weights"]}
+        self._patterns = {name: layer.pattern for name, layer in layers.items()}
+        self._weights = {name: state["weights"][name].to(layer.values).clone() for name, layer in layers.items()}
+        self._used = {name: state["used"][name].to(layer.values.device).clone() for name, layer in layers.items()}
