@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,33 @@ def test_every_kind_of_method(method: str) -> None:
     assert sum(layer.nnz for layer in layers) / sum(layer.pattern.numel for layer in layers) == pytest.approx(
         0.2, abs=0.01
     )
+
+
+@pytest.mark.parametrize(("method", "window"), [("rigl", 1), ("srigl", 1), ("granet", 1), ("sparse_momentum", 44)])
+def test_a_method_has_its_own_settings(method: str, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def build(*given: Any) -> Any:
+        made.append(mz.sparse.build(*given))
+        return made[-1]
+
+    monkeypatch.setattr("mezzotint.train.estimator.build", build)
+    small(method=method, batch_size=8).fit(DIGITS.images[:160], DIGITS.target[:160])
+    assert [topology.schedule.window for topology in made] == [window]
+
+
+@pytest.mark.parametrize("method", ["nm", "block"])
+def test_methods_that_keep_a_structure_are_refused(method: str) -> None:
+    told = rf"^method: received {method}; allowed: a method that moves single weights\. .*sparsity\.structure"
+    with pytest.raises(InputError, match=told):
+        small(method=method, density=0.5).fit(DIGITS.images[:100], DIGITS.target[:100])
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_a_batch_without_images_is_refused(size: float) -> None:
+    with pytest.raises(InputError, match=rf"^batch_size: received {size}; allowed: a whole number, at least 1"):
+        small(batch_size=size).fit(DIGITS.images[:100], DIGITS.target[:100])
+    small(batch_size=np.int64(50), epochs=1).fit(DIGITS.images[:100], DIGITS.target[:100])
 
 
 def test_bad_input_is_told() -> None:

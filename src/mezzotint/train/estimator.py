@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from mezzotint import models
 from mezzotint.errors import InputError, NotRegistered, ShapeError, message
 from mezzotint.lowering import sparsify
 from mezzotint.precision import Precision
-from mezzotint.sparse import build, first_density, goal_of
+from mezzotint.sparse import build, first_density, goal_of, options_of
 from mezzotint.train.config import OptimizerConfig, ScheduleConfig
 from mezzotint.train.optimizer import build_optimizer, set_learning_rate
 from mezzotint.train.schedule import factor
@@ -39,7 +40,6 @@ except ImportError as error:
     ) from error
 
 _TINY: Final = 12  # pixels a side up to which the network for digits is deep enough
-_WINDOW: Final = 44
 _AT_ONCE: Final = 256  # images of a forward pass when predicting
 
 
@@ -55,7 +55,8 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         network: a key of ``mezzotint.models.MODELS``, ``"package.module:Class"``, or ``"auto"``: ``digits_cnn`` up to
             12 pixels a side, else ``resnet20``.
         image_shape: (H, W) or (H, W, C) of flattened images.
-        method: how weights move: a key of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``.
+        method: how weights move: a key of ``mezzotint.sparse.METHODS``, or ``"package.module:Class"``; with its own
+            settings and an update an epoch. Methods that keep a structure ("nm", "block") are for ``train``.
         epochs, batch_size, learning_rate, weight_decay: of SGD with Nesterov momentum 0.9 and one cosine.
         precision: "fp32", "bf16", "fp16" or "fp16-forward".
         random_state: of weights, patterns and order; the global generator of PyTorch is left as it was.
@@ -109,6 +110,7 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             InputError: fewer than two classes or images, or a number that is not finite.
             MezzotintError: a setting that is not allowed.
         """
+        self._check_settings()
         images = self._images(X)
         self.n_features_in_ = math.prod(images.shape[1:])
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -151,6 +153,21 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         )
         return found
 
+    def _check_settings(self) -> None:
+        """What nothing else would tell in the user's words; scikit-learn wants settings checked when fitting."""
+        size: Any = self.batch_size  # grids of NumPy's numbers are fine
+        if not isinstance(size, Integral) or size < 1:
+            raise InputError(message("batch_size", received=size, allowed="a whole number, at least 1"))
+        if self.density != 1 and "structure" in options_of(self.method):
+            raise InputError(
+                message(
+                    "method",
+                    received=self.method,
+                    allowed="a method that moves single weights",
+                    fix="mezzotint.train.train has the setting sparsity.structure for it.",
+                )
+            )
+
     def _images(self, X: ArrayLike) -> Tensor:
         """float32 [n, C, H, W]."""
         array = np.asarray(X)
@@ -177,7 +194,8 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return images
 
     def _train(self, images: Tensor, labels: Tensor) -> None:
-        steps = max(1, len(images) // self.batch_size)  # a smaller last batch is left out, unless it is the only one
+        size = int(self.batch_size)
+        steps = max(1, len(images) // size)  # a smaller last batch is left out, unless it is the only one
         schedule = ScheduleConfig(epochs=self.epochs, warmup_epochs=1 if self.epochs > 1 else 0)
         optimizing = OptimizerConfig(lr=self.learning_rate, weight_decay=self.weight_decay, nesterov=True)
         model = self._network(images)
@@ -186,7 +204,6 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         offered = {
             "interval": steps,
             "total_steps": steps * self.epochs,
-            "window": max(1, min(_WINDOW, steps // 2)),
             "goal": goal_of(model, self.density, "erk"),
             "seed": self.random_state,
         }
@@ -194,7 +211,7 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         self.losses_ = []
         for epoch in range(self.epochs):
             total = 0.0
-            for step, (part, right) in enumerate(self._batches(images, labels, steps)):
+            for step, (part, right) in enumerate(_batches(images, labels, size, steps)):
                 set_learning_rate(optimizer, self.learning_rate * factor(schedule, epoch * steps + step, steps))
                 with precision.autocast():
                     loss = cross_entropy(model(part).float(), right)
@@ -222,7 +239,8 @@ class SparseConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         first = first_density(self.method, self.density)
         return sparsify(model, first, distribution="erk", choose="random", seed=self.random_state, init="rescale")
 
-    def _batches(self, images: Tensor, labels: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(images))
-        for part in order[: steps * self.batch_size].split(self.batch_size):
-            yield images[part], labels[part]
+
+def _batches(images: Tensor, labels: Tensor, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """``steps`` batches of ``size`` in a random order."""
+    for part in torch.randperm(len(images))[: steps * size].split(size):
+        yield images[part], labels[part]
