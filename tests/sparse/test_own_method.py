@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import mezzotint as mz
-from mezzotint.errors import InputError, MezzotintError, NotRegistered
+from mezzotint.errors import CheckpointError, InputError, MezzotintError, NotRegistered
 from mezzotint.sparse import Decision, DynamicTopology, Rules, Schedule, build, method, options_of, swap_in_place
 from mezzotint.sparse.grow import grown_pattern, rewired
 from mezzotint.sparse.prune import kept_by_magnitude
@@ -199,8 +199,36 @@ def test_what_a_method_logs_is_in_its_reports_and_survives_a_checkpoint() -> Non
     assert "extra" not in plain.as_record()
     begun = Round.planned(4, 0.5, [], Decision(pruned=[], grown=[], share=[], log={"a": 1}))
     assert Round.from_state(json.loads(json.dumps(begun.state()))).report({}).extra == {"a": 1}
-    with pytest.raises(InputError, match=r"log and memory: received .*Tensor.*JSON"):
+    with pytest.raises(InputError, match=r"log, 'x': received a Tensor; allowed: what JSON can hold"):
         _run(Rules(name="mine", decide=lambda views, _: replace(_swap(views, _), log={"x": torch.ones(2)})))
+
+
+@pytest.mark.parametrize("place", ["log", "memory"])
+def test_what_a_checkpoint_cannot_hold_is_refused_at_once(place: str) -> None:
+    def decide(views: Any, occasion: Any) -> Decision:
+        return replace(_swap(views, occasion), **{place: {"age": [{3: 0.5}]}})
+
+    told = rf"decide of method 'mine', {place}, 'age', key: received 3; allowed: a text"
+    with pytest.raises(InputError, match=told):
+        _run(Rules(name="mine", decide=decide))
+    with pytest.raises(InputError, match=r"settings of method 'mine', key: received 3; allowed: a text"):
+        _run(Rules(name="mine", decide=_swap, settings={3: 0.5}))  # type: ignore[dict-item]
+
+
+def test_settings_may_be_tuples() -> None:
+    """They come back from a checkpoint as lists."""
+    model, _ = _run(Rules(name="mine", decide=_swap))
+    rules = Rules(name="mine", decide=_swap, settings={"rates": (0.1, (0.2,)), "by_layer": {"0": (1, None)}})
+    saved, resumed = (
+        DynamicTopology(model, torch.optim.SGD(model.parameters()), Schedule(interval=2, total_steps=20), rules)
+        for _ in range(2)
+    )
+    state = saved.state_dict()
+    for given in (state, json.loads(json.dumps(state))):
+        resumed.load_state_dict(given)
+    other = {**state, "settings": {**state["settings"], "rates": [0.1, [0.3]]}}
+    with pytest.raises(CheckpointError, match=r"topology setting 'rates': received \[0\.1, \[0\.3\]\]"):
+        resumed.load_state_dict(other)
 
 
 def test_itop_tells_how_much_was_explored() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mezzotint.errors import InputError, message
 from mezzotint.sparse.pattern import Pattern
@@ -22,7 +22,7 @@ def check_decision(method: str, decision: object, views: Sequence[LayerView], co
 
     Raises:
         InputError: no Decision, lists of another length, counts that a layer cannot lose or get, another total, or a
-            log or memory that JSON cannot hold.
+            log or memory that a checkpoint cannot hold.
     """
     what = f"decide of method {method!r}"
     if not isinstance(decision, Decision):
@@ -41,12 +41,8 @@ def check_decision(method: str, decision: object, views: Sequence[LayerView], co
         nnz = view.pattern.nnz
         _check_count(f"{what}, pruned of layer {view.name!r}", lost, nnz)
         _check_count(f"{what}, grown of layer {view.name!r}", gained, view.pattern.numel - nnz + lost)
-    try:
-        json.dumps({"log": dict(decision.log), "memory": dict(decision.memory)})
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            message(f"{what}, log and memory", received=str(error), allowed="what JSON can hold")
-        ) from error
+    as_saved(f"{what}, log", decision.log)
+    as_saved(f"{what}, memory", decision.memory)
     lost, gained = sum(decision.pruned), sum(decision.grown)
     if conserves and lost != gained:
         raise InputError(
@@ -83,6 +79,27 @@ def check_pattern(method: str, pattern: object, view: LayerView, lost: int, gain
             )
         )
     return pattern
+
+
+def as_saved(what: str, value: object) -> Any:
+    """``value`` as it comes back from a checkpoint: tuples are lists.
+
+    Raises:
+        InputError: there is something in it that JSON cannot hold; ``what`` says in the message where.
+    """
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                fix = "A checkpoint keeps it as JSON: write the key as a text."
+                raise InputError(message(f"{what}, key", received=repr(key), allowed="a text", fix=fix))
+        return {key: as_saved(f"{what}, {key!r}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_saved(what, item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(
+        message(what, received=_kind(value), allowed="what JSON can hold: numbers, texts, None, lists and dicts")
+    )
 
 
 def _check_count(what: str, count: object, most: int) -> None:

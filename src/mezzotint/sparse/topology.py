@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from mezzotint import precision
 from mezzotint.errors import CheckpointError, InputError, message
-from mezzotint.sparse.checks import check_decision, check_pattern
+from mezzotint.sparse.checks import as_saved, check_decision, check_pattern
 from mezzotint.sparse.collector import Collector
 from mezzotint.sparse.copies import check_before_moving
 from mezzotint.sparse.initialise import keyed_generator
@@ -68,7 +68,7 @@ class DynamicTopology:
             seed: of random growth.
 
         Raises:
-            InputError: no sparse layer, or an optimiser that does not fit.
+            InputError: no sparse layer, an optimiser that does not fit, or settings that a checkpoint cannot hold.
         """
         self._layers = sparse_layers(model)
         if not self._layers:
@@ -80,6 +80,7 @@ class DynamicTopology:
         self.schedule = schedule
         self.steps = 0
         self._rules = rules
+        self._given = as_saved(f"settings of method {rules.name!r}", rules.settings)
         self._seed = seed
         self._optimizer = optimizer
         self._round: Round | None = None
@@ -219,7 +220,7 @@ class DynamicTopology:
         )
 
     def _settings(self) -> dict[str, Any]:
-        return {**asdict(self.schedule), **self._rules.settings, "seed": self._seed}
+        return {**asdict(self.schedule), **self._given, "seed": self._seed}
 
     def _check_state(self, state: dict[str, Any]) -> None:
         absent = [key for key in self.state_dict() if key not in state]
