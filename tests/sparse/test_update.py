@@ -188,3 +188,13 @@ def test_neuron_growth_has_exact_counts(views: list[LayerView], data: st.DataObj
     new = grown_by_neuron(pattern, kept, scores, count)
     assert new.nnz == pattern.nnz + count
     assert set(pattern.indices.tolist()) <= set(new.indices.tolist())
+
+
+@pytest.mark.parametrize("before", [[], [1], [1, 2, 5]])
+def test_new_places_get_the_first_number(before: list[int]) -> None:
+    old, new = (Pattern.from_indices(torch.tensor(places, dtype=torch.int64), (2, 3)) for places in (before, [1, 4]))
+    numbers = torch.full((old.nnz,), 3, dtype=torch.int16)
+    found = carried(numbers, old, new, numbers.new_tensor(7))
+    assert found.dtype == torch.int16
+    assert found.tolist() == [3 if 1 in before else 7, 7]
+    assert carried(numbers, old, new).tolist() == [3 if 1 in before else 0, 0]

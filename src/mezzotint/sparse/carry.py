@@ -1,4 +1,4 @@
-"""How do numbers follow a layer to a new pattern? What stays keeps its number, what is new starts at 0."""
+"""How do numbers follow a layer to a new pattern? What stays keeps its number, what is new starts at 0 or as told."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from mezzotint.sparse.pattern import Pattern
 
 
 def carried(numbers: Tensor, old: Pattern, new: Pattern, first: Tensor | None = None) -> Tensor:
-    """``numbers`` ``[old.nnz]`` re-indexed for ``new``: ``first`` (None: 0) where ``old`` has no weight.
+    """``numbers`` ``[old.nnz]`` re-indexed for ``new``: the scalar ``first`` (None: 0) where ``old`` has no weight.
 
     A weight that was pruned and grown again in one update is in both patterns and keeps its number.
     """
+    start = numbers.new_zeros(()) if first is None else first
     if old.nnz == 0:
-        return numbers.new_zeros(new.nnz)
+        return start.expand(new.nnz).clone()
     place = torch.searchsorted(old.indices, new.indices).clamp_(max=old.nnz - 1)
     present = old.indices[place] == new.indices
-    return torch.where(present, numbers[place], numbers.new_zeros(()) if first is None else first)
+    return torch.where(present, numbers[place], start)

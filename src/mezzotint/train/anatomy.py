@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mezzotint.lowering import explain
 from mezzotint.sparse import Pattern, SparseConv2d, SparseLinear, sparse_layers
+from mezzotint.sparse.carry import carried
 from mezzotint.train.parts import Parts
 from mezzotint.train.run_folder import Folder
 
@@ -52,7 +53,8 @@ class Ages:
         for name, layer in sparse_layers(model).items():
             pattern, births = self._known[name]
             if layer.pattern is not pattern:
-                self._known[name] = layer.pattern, _carried(pattern, births, layer.pattern, self.updates + 1)
+                now = births.new_tensor(min(self.updates + 1, _NEWEST))
+                self._known[name] = layer.pattern, carried(births, pattern, layer.pattern, now)
         self.updates += ended
 
     def of(self, name: str) -> Tensor:
@@ -106,16 +108,6 @@ def record(model: nn.Module, ages: Ages, step: int, image: tuple[int, int, int])
 
 def _births(pattern: Pattern) -> Tensor:
     return torch.zeros(pattern.nnz, dtype=torch.int16, device=pattern.device)
-
-
-def _carried(before: Pattern, births: Tensor, after: Pattern, update: int) -> Tensor:
-    """The births of ``after``: those of ``before`` where a weight was there, else ``update``."""
-    made = torch.full((after.nnz,), min(update, _NEWEST), dtype=torch.int16, device=births.device)
-    if before.nnz and after.nnz:
-        place = torch.searchsorted(before.indices, after.indices).clamp_(max=before.nnz - 1)
-        stayed = before.indices[place] == after.indices
-        made[stayed] = births[place[stayed]]
-    return made
 
 
 def _layer(pattern: Pattern, births: Tensor, updates: int) -> dict[str, Any]:
