@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from mezzotint.precision.rounding import rounded
+
 _DENSE: Final[frozenset[Any]] = frozenset(
     {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.linear}
 )
@@ -65,24 +67,9 @@ class HalfForward(TorchFunctionMode):
         return round_to_half(func(*(round_to_half(x) for x in args[:2]), *args[2:], **(given | named)))
 
 
-class _Round(torch.autograd.Function):
-    """Round to FP16, keep FP32 storage; the gradient passes unchanged."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.half().to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
 def round_to_half(x: Tensor) -> Tensor:
     """FP32 ``x`` rounded to the nearest FP16 numbers, still FP32, gradient unchanged; other dtypes as they are."""
-    if x.dtype != torch.float32:
-        return x
-    rounded: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
-    return rounded
+    return rounded(x, torch.float16) if x.dtype == torch.float32 else x
 
 
 def active() -> bool:

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
+from mezzotint.precision.rounding import rounded
+
 _PRODUCTS: Final[frozenset[Any]] = frozenset(
     {
         F.conv1d,
@@ -69,7 +71,7 @@ class StoredHalf(TorchFunctionMode):
         """A tensor operand in FP32 storage with 16-bit numbers; anything else as it is."""
         if not isinstance(x, Tensor):
             return x
-        return x.float() if x.dtype == self.dtype else _Round.apply(x, self.dtype)  # type: ignore[no-untyped-call]
+        return x.float() if x.dtype == self.dtype else rounded(x, self.dtype)
 
     def _pack(self, x: Tensor) -> Tensor:
         return x.to(self.dtype) if x.dtype == torch.float32 else x
@@ -77,15 +79,3 @@ class StoredHalf(TorchFunctionMode):
 
 def _unpack(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
-class _Round(torch.autograd.Function):
-    """Round to a 16-bit type, keep FP32 storage; the FP32 gradient passes unchanged."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
-        return x.to(dtype).float()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad, None
