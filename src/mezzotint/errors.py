@@ -125,3 +125,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` when a known word is close to ``word``, otherwise an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def require_registered(name: str, received: str, known: Iterable[str]) -> None:
+    """Raise :class:`NotRegistered` unless ``received``, the value of ``name``, is one of the words ``known``."""
+    words = list(known)
+    if received not in words:
+        raise NotRegistered(message(name, received=received, allowed=", ".join(words)) + suggest(received, words))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mezzotint.errors import CheckpointError, InputError, NotRegistered, RunError, message, suggest
+from mezzotint.errors import CheckpointError, InputError, RunError, message, require_registered
 from mezzotint.kernels.hardware import computes_in
 from mezzotint.precision.gradients import attached_gradients, clip, own_gradients, refuse_replaced, unscale
 from mezzotint.precision.half_forward import HalfForward
@@ -89,8 +89,7 @@ class Precision:
             NotRegistered: an unknown mode.
             InputError: a scale, interval or patience out of range.
         """
-        if mode not in MODES:
-            raise NotRegistered(message("precision", received=mode, allowed=", ".join(MODES)) + suggest(mode, MODES))
+        require_registered("precision", mode, MODES)
         if patience < 1:
             raise InputError(message("patience", received=patience, allowed="at least 1 step"))
         self.mode = mode

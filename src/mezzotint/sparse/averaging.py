@@ -24,7 +24,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import CheckpointError, InputError, NotRegistered, message, suggest
+from mezzotint.errors import CheckpointError, InputError, message, require_registered
 from mezzotint.sparse.carry import carried
 from mezzotint.sparse.layer import sparse_layers
 from mezzotint.sparse.pattern import Pattern
@@ -59,8 +59,7 @@ class WeightAverage:
             NotRegistered: another kind.
             InputError: a decay or a start out of range.
         """
-        if kind not in KINDS:
-            raise NotRegistered(message("kind", received=kind, allowed=", ".join(KINDS)) + suggest(kind, KINDS))
+        require_registered("kind", kind, KINDS)
         if not 0 < decay < 1:
             raise InputError(message("decay", received=decay, allowed="a number between 0 and 1"))
         if start < 0:

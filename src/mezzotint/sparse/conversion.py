@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
-from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.errors import InputError, message, require_registered
 from mezzotint.sparse.distribution import layer_nnz
 from mezzotint.sparse.initialise import (
     fan_in_pattern,
@@ -28,7 +28,6 @@ from mezzotint.sparse.selection import Exclude, Selection, select
 from mezzotint.sparse.structure import Structure, structured_counts, structured_pattern
 from mezzotint.sparse.swap import replace_modules, take_over
 
-_Entry = TypeVar("_Entry")
 _log = logging.getLogger(__name__)
 
 
@@ -122,8 +121,8 @@ def sparsify(
             weight is parametrized or shared with another module, or something that is no module.
         NotRegistered: an unknown distribution, choice or init.
     """
-    _entry("choose", choose, {AUTO: _random, **CHOICES})
-    _entry("init", init, {AUTO: _keep, **INITS})
+    require_registered("choose", choose, (AUTO, *CHOICES))
+    require_registered("init", init, (AUTO, *INITS))
     _require_module(model)
     selection = select(model, exclude)
     _require_layers(model, selection)
@@ -152,12 +151,6 @@ def densify(model: nn.Module) -> nn.Module:
         ``model``; the dense twin when the model is itself a sparse layer. A model without sparse layers is unchanged.
     """
     return replace_modules(model, {layer: _dense_twin(layer) for layer in sparse_layers(model).values()})
-
-
-def _entry(name: str, key: str, table: Mapping[str, _Entry]) -> _Entry:
-    if key not in table:
-        raise NotRegistered(message(name, received=key, allowed=", ".join(table)) + suggest(key, table))
-    return table[key]
 
 
 def _by_its_past(model: nn.Module, selection: Selection, choose: str, init: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.errors import InputError, message, require_registered, suggest
 from mezzotint.sparse.apportion import apportion
 
 Shape = tuple[int, ...]
@@ -67,11 +67,7 @@ def layer_nnz(
         shares = density_by_layer(shapes, density)
         return {name: max(1, round(share * math.prod(shapes[name]))) for name, share in shares.items()}
     checked_density(density)
-    if distribution not in DISTRIBUTIONS:
-        raise NotRegistered(
-            message("distribution", received=distribution, allowed=", ".join(DISTRIBUTIONS))
-            + suggest(distribution, DISTRIBUTIONS)
-        )
+    require_registered("distribution", distribution, DISTRIBUTIONS)
     sizes = [math.prod(shape) for shape in shapes.values()]
     total = max(round(density * sum(sizes)), len(sizes))
     weights = [DISTRIBUTIONS[distribution](shape) * size for shape, size in zip(shapes.values(), sizes, strict=True)]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.errors import InputError, message, require_registered
 
 FINAL_PRUNE_RATE: Final = 0.005
 """Where the decays end, as in the published code of sparse momentum."""
@@ -75,10 +75,7 @@ class Schedule:
                 raise InputError(message(name, received=getattr(self, name), allowed=f"0 to 1; {usual} is usual"))
         if not 0 < self.end <= 1:
             raise InputError(message("end", received=self.end, allowed="a fraction of the training, above 0, up to 1"))
-        if self.decay not in DECAYS:
-            raise NotRegistered(
-                message("decay", received=self.decay, allowed=", ".join(DECAYS)) + suggest(self.decay, DECAYS)
-            )
+        require_registered("decay", self.decay, DECAYS)
 
     def is_due(self, step: int) -> bool:
         """Whether an update ends after ``step`` steps: without staggering, the step at which all layers change."""

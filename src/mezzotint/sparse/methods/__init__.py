@@ -9,7 +9,7 @@ from typing import Any, Final
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.errors import InputError, message, require_registered, suggest
 from mezzotint.outside import is_outside, subclass_at
 from mezzotint.sparse.methods.ac_dc import ACDC
 from mezzotint.sparse.methods.block import Block
@@ -58,8 +58,7 @@ def method(name: str) -> type[Topology]:
     """
     if is_outside(name):
         return subclass_at(name, "method", DynamicTopology, "mezzotint.sparse.DynamicTopology")
-    if name not in METHODS:
-        raise NotRegistered(message("method", received=name, allowed=", ".join(METHODS)) + suggest(name, METHODS))
+    require_registered("method", name, METHODS)
     return METHODS[name]
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mezzotint.errors import InputError, NotRegistered, message, suggest
+from mezzotint.errors import InputError, message, require_registered
 from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.gradual import last_update
 from mezzotint.sparse.grow import Scores, rewired
@@ -76,8 +76,7 @@ class ACDC(DynamicTopology):
             InputError: a setting out of range, or too few steps.
             NotRegistered: an unknown scope.
         """
-        if scope not in SCOPES:
-            raise NotRegistered(message("scope", received=scope, allowed=", ".join(SCOPES)) + suggest(scope, SCOPES))
+        require_registered("scope", scope, SCOPES)
         for name, value in (("warmup", warmup), ("phase", phase), ("final", final)):
             if not 0 < value < 1:
                 raise InputError(message(name, received=value, allowed="a fraction of the training, between 0 and 1"))

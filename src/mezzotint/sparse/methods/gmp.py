@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.errors import NotRegistered, message, suggest
+from mezzotint.errors import require_registered
 from mezzotint.sparse.gradual import Descent
 from mezzotint.sparse.prune import global_counts
 from mezzotint.sparse.rules import Decision, Occasion, Rules, swap_in_place
@@ -65,8 +65,7 @@ class GMP(DynamicTopology):
                 an update.
             NotRegistered: an unknown scope.
         """
-        if scope not in SCOPES:
-            raise NotRegistered(message("scope", received=scope, allowed=", ".join(SCOPES)) + suggest(scope, SCOPES))
+        require_registered("scope", scope, SCOPES)
         schedule = Schedule(interval=interval, total_steps=total_steps)
         self._descent = Descent.of(
             model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end

@@ -8,14 +8,14 @@ long as the interval gives the published algorithm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.errors import NotRegistered, message, suggest
+from mezzotint.errors import require_registered
 from mezzotint.sparse.grow import Grow, grown_by_neuron, grown_pattern, rewired
 from mezzotint.sparse.prune import KEEPS, Keep, global_counts, kept_by_magnitude, prune_counts
 from mezzotint.sparse.redistribute import PULLS, grow_counts, importance, mean_momentum
@@ -33,7 +33,6 @@ GROWTHS: Final[dict[str, tuple[str | None, Grow]]] = {
     "random": (None, grown_pattern),
 }
 """Name -> the evidence by which missing weights rank (None: random numbers), and how they are chosen by it."""
-_Entry = TypeVar("_Entry")
 
 
 def decide(
@@ -121,20 +120,16 @@ def sparse_momentum_rules(
     redistribution: str = "momentum", growth: str = "momentum", pruning: str = "magnitude"
 ) -> Rules:
     """The rules of sparse momentum."""
-    _known("redistribution", redistribution, {**PULLS, OWN_LAYER: None})
-    evidence, grow = _known("growth", growth, GROWTHS)
-    keep: Keep = _known("pruning", pruning, {**KEEPS, GLOBAL: kept_by_magnitude})
+    keeps: dict[str, Keep] = {**KEEPS, GLOBAL: kept_by_magnitude}
+    require_registered("redistribution", redistribution, (*PULLS, OWN_LAYER))
+    require_registered("growth", growth, GROWTHS)
+    require_registered("pruning", pruning, keeps)
+    evidence, grow = GROWTHS[growth]
     return Rules(
         name="sparse_momentum",
         decide=lambda views, occasion: decide(views, occasion.rate, redistribution, pruning),
-        rewire=partial(rewired, keep=keep, grow=grow),
+        rewire=partial(rewired, keep=keeps[pruning], grow=grow),
         evidence=evidence,
         reads_momentum=True,
         settings={"redistribution": redistribution, "growth": growth, "pruning": pruning},
     )
-
-
-def _known(name: str, key: str, table: Mapping[str, _Entry]) -> _Entry:
-    if key not in table:
-        raise NotRegistered(message(name, received=key, allowed=", ".join(table)) + suggest(key, table))
-    return table[key]
