@@ -72,8 +72,8 @@ def why(led: Base) -> str:
 
 
 class MayTakeMore(Base):
-    def forward(self, x: Tensor, aux: Tensor | None = None, twice: bool = False) -> Any:
-        y = self.features(x)
+    def forward(self, x: Tensor, aux: Tensor | None = None, twice: bool = False, times: float = 1.0) -> Any:
+        y = self.features(x) * times
         if aux is not None:
             y = y + aux
         return (y, y) if twice else y
@@ -82,20 +82,23 @@ class MayTakeMore(Base):
 def test_arguments_that_are_not_given_have_their_defaults() -> None:
     led, plain = pair(MayTakeMore)
     x, aux = images(), torch.randn(4, 16, 6, 6)
-    for inputs in ((x,), (x, aux), (x, None, True), (x,), (x, aux, True), (x, None)):
+    more = ((x, aux, True), (x, None), (x, aux, False, 2.0), (x, None, True, 3.0))
+    for inputs in ((x,), (x, aux), (x, None, True), (x,), *more):
         found = led(*inputs)
-        assert isinstance(found, tuple) == (len(inputs) == 3)
+        assert isinstance(found, tuple) == (True in inputs[2:3])
         assert_same(found, plain(*inputs))
         assert not why(led)
 
 
-def test_a_lowered_model_takes_optional_arguments_too() -> None:
+@pytest.mark.parametrize("layout", ["native", "auto"])
+@pytest.mark.parametrize("example", [(), (torch.ones(4, 16, 6, 6),), (None, True), (None, False, 2.0)], ids=len)
+def test_a_lowered_model_takes_optional_arguments_too(layout: str, example: tuple[Any, ...]) -> None:
     _, plain = pair(MayTakeMore)
-    lowered = mz.lower(plain.eval(), images(), layout="native")
+    lowered = mz.lower(plain.eval(), (images(), *example), layout=layout)
     assert lowered.native_steps > 0
     with torch.no_grad():
-        for inputs in ((images(),), (images(), torch.randn(4, 16, 6, 6)), (images(), None, True)):
-            assert_same(lowered(*inputs), plain(*inputs))
+        for more in (example, (), (torch.randn(4, 16, 6, 6),), (None, True), (None, False, 3.0)):
+            assert_same(lowered(images(), *more), plain(images(), *more))
 
 
 class Attribute(Base):

@@ -29,7 +29,7 @@ from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rehearsal import RehearsalFails, rehearse
 from mezzotint.lowering.rewrite import rewrite
-from mezzotint.lowering.trace import traced
+from mezzotint.lowering.trace import stands_in, traced
 from mezzotint.lowering.traces import Untraceable
 from mezzotint.lowering.worth import convolutions_of, worth
 from mezzotint.sparse import SparseConv2d
@@ -94,23 +94,24 @@ class LoweredModel(nn.Module):
         lowered, plan = self._native, self._plan
         if named or lowered is None or plan is None or _kinds(inputs) != self._kinds:
             return _called(self._as_written, *inputs, **named)
-        return self._fastest(lowered, plan, tuple(x for x in inputs if isinstance(x, Tensor)))()
+        return self._fastest(lowered, plan, tuple(x for x in inputs if stands_in(x)))()
 
-    def _fastest(self, lowered: nn.Module, plan: Plan, tensors: tuple[Tensor, ...]) -> Callable[[], Any]:
-        """The call that is done for these inputs."""
+    def _fastest(self, lowered: nn.Module, plan: Plan, inputs: tuple[Any, ...]) -> Callable[[], Any]:
+        """The call that is done for these inputs, which are those of the graph."""
         calls = {
-            Way.NATIVE: partial(_in_one_pass, lowered, *tensors),
-            Way.PLAIN: partial(_called, self.plain, *tensors),
+            Way.NATIVE: partial(_in_one_pass, lowered, *inputs),
+            Way.PLAIN: partial(_called, self.plain, *inputs),
         }
         if self._always:
             return calls[Way.NATIVE]
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
         batch, dtype = tensors[0].shape[0], native_type(tensors)
         found = worth(self._convolutions, batch, dtype, dtype)
-        program = self._programs_of(plan).find(tensors, dtype) if batch and found.can_pay else None
+        program = self._programs_of(plan).find(inputs, dtype) if batch and found.can_pay else None
         if program is None:
             way, why = without_programs(found), found.in_words(batch)
         else:
-            calls[Way.PROGRAM] = partial(_called, program, *tensors)
+            calls[Way.PROGRAM] = partial(_called, program, *inputs)
             key = (dtype, tuple(x.shape[1:] for x in tensors), native.threads())
             way, why = self._ways.fastest(found, batch, key, calls)
         self._why = f"{way.value}: {why}"
@@ -119,7 +120,7 @@ class LoweredModel(nn.Module):
     def _programs_of(self, plan: Plan) -> Programs:
         with _planning:
             if self._programs is None:
-                self._programs = Programs(self._as_written, plan)
+                self._programs = Programs(self.plain, plan)
             return self._programs
 
     def __getstate__(self) -> dict[str, Any]:
@@ -264,8 +265,8 @@ def _called(module: nn.Module, *inputs: Any, **named: Any) -> Any:
 
 
 def _kinds(inputs: tuple[Any, ...]) -> tuple[object, ...]:
-    """What a graph is made for: where tensors are among the arguments, and the values of the others."""
-    return tuple(Tensor if isinstance(x, Tensor) else x for x in inputs)
+    """What a graph is made for: where tensors and numbers are among the arguments, and the values of the others."""
+    return tuple(type(x) if stands_in(x) else x for x in inputs)
 
 
 def _in_one_pass(module: nn.Module, *inputs: Any) -> Any:

@@ -30,7 +30,7 @@ from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.native_steps import SizesDiffer
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rehearsal import RehearsalFails, is_rehearsed, rehearse
-from mezzotint.lowering.trace import has_hooks, has_own_forward, traced
+from mezzotint.lowering.trace import has_hooks, has_own_forward, stands_in, traced
 from mezzotint.lowering.traces import Untraceable, modes_of_call
 from mezzotint.lowering.worth import Worth, convolutions_of, worth
 from mezzotint.precision import half_forward
@@ -82,7 +82,8 @@ class NativeForward:
         try:
             lowered = self._lowered_for(inputs)
             if lowered.module is not None and self._pays(lowered, tensors):
-                return lowered.module.forward(*tensors)  # not its __call__: that prints generated code when it fails
+                # Not its __call__: that prints generated code when it fails.
+                return lowered.module.forward(*(x for x in inputs if stands_in(x)))
         except Exception as error:  # noqa: BLE001  anything the user's modules may raise
             failure = error
         else:
@@ -137,12 +138,14 @@ class NativeForward:
     def _key(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """What a plan rests on, beside attributes."""
         modes = tuple((module.training, has_hooks(module)) for _, module in self._modules[1:])
-        kinds = tuple(self._kind(x) if isinstance(x, Tensor) else (type(x), x) for x in inputs)
+        kinds = tuple(self._kind(x) for x in inputs)
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         return self.model.training, native_type(tensors), kinds, modes_of_call(), modes
 
-    def _kind(self, x: Tensor) -> tuple[int, ...]:
-        return tuple(x.shape[1:]) if self._by_size else (x.dim(),)
+    def _kind(self, x: Any) -> object:
+        if isinstance(x, Tensor):
+            return tuple(x.shape[1:]) if self._by_size else x.dim()
+        return type(x) if stands_in(x) else (type(x), x)
 
     def _keep(self, inputs: tuple[Any, ...], lowered: _Lowered) -> _Lowered:
         if len(self._lowered) >= _REMEMBERED:

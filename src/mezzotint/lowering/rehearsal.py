@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from mezzotint.errors import first_line
-from mezzotint.lowering.trace import record_shapes
+from mezzotint.lowering.trace import record_shapes, stands_in
 from mezzotint.lowering.traces import Untraceable, random_state, set_random_state
 
 IMAGES: Final = 2
@@ -51,7 +51,7 @@ def rehearse(
     Args:
         model: whose modules the graph shares.
         forward: what the graph stands for.
-        graph_module: its inputs are the tensors among ``inputs``.
+        graph_module: its inputs are the tensors and numbers of ``inputs``.
         inputs: of the call that is planned.
         few: two of its images, and not all.
 
@@ -60,7 +60,7 @@ def rehearse(
         RehearsalFails: it cannot be told.
     """
     given = _two_images(inputs) if few else inputs
-    tensors = tuple(x for x in given if isinstance(x, Tensor))
+    led = [x for x in given if stands_in(x)]
     with torch.no_grad():
         try:
             with _Unseen(model):
@@ -70,7 +70,7 @@ def rehearse(
             raise RehearsalFails(f"it does not run on {images}: {first_line(error)}") from error
         try:
             with _Unseen(model):
-                found = record_shapes(graph_module, tensors)
+                found = record_shapes(graph_module, led)
         except Exception as error:
             raise Untraceable(f"what torch.fx has traced of it does not run: {first_line(error)}") from error
     if not _agree(expected, found):

@@ -39,12 +39,12 @@ class _Tracer(fx.Tracer):
         return isinstance(m, SparseLayer) or has_hooks(m) or super().is_leaf_module(m, module_qualified_name)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        """A stand-in for each tensor; arguments that are not given have the values of their own defaults."""
+        """A stand-in for each tensor and number; arguments that are not given have their own defaults."""
         method = MethodType(root_fn, self.root)
         names = _names(method, self._inputs)
         given = [Tensor] * len(names) if self._inputs is None else self._inputs
         values = [
-            self.create_proxy("placeholder", name, (), {}) if value is Tensor or isinstance(value, Tensor) else value
+            self.create_proxy("placeholder", name, (), {}) if value is Tensor or stands_in(value) else value
             for name, value in zip(names, given, strict=True)
         ]
         return root_fn, [self.root, *values]
@@ -79,11 +79,11 @@ def _names(method: Callable[..., Any], inputs: Sequence[Any] | None) -> list[str
 
 
 def traced(model: nn.Module, inputs: Sequence[Any] | None = None, *, whole: bool = True) -> fx.GraphModule:
-    """A graph module that shares the submodules of ``model``; its inputs are the tensors among ``inputs``.
+    """A graph module that shares the submodules of ``model``; its inputs are the tensors and numbers of ``inputs``.
 
     Args:
-        inputs: positional arguments of a call. What is no tensor is part of the graph, as is the default of what is not
-            given. None: a tensor for each argument without default.
+        inputs: positional arguments of a call. All else (None, True, a word) is part of the graph, as is the default of
+            what is not given. None: a tensor for each argument without default.
         whole: whether it is to replace the model, hooks included, and not the model's ``forward`` alone.
 
     Raises:
@@ -111,6 +111,11 @@ def traced(model: nn.Module, inputs: Sequence[Any] | None = None, *, whole: bool
 
 def _only_tensors(inputs: Sequence[Any]) -> bool:
     return all(isinstance(x, Tensor) for x in inputs)
+
+
+def stands_in(x: object) -> bool:
+    """Whether something stands in for an argument while a forward is traced: a tensor, or a number that may change."""
+    return isinstance(x, Tensor) or type(x) in (int, float)
 
 
 def _is_traced(model: fx.GraphModule, tracer: _Tracer) -> bool:

@@ -86,7 +86,7 @@ class WeightAverage:
         weight = self._weight_of_the_new()
         for name, tensor in self._tensors():
             self._follow(name, tensor)
-            self._means[name] = _blended(self._means[name], tensor, weight)
+            _take_in(self._means[name], tensor, weight)
         self.count += 1
 
     @contextmanager
@@ -172,7 +172,8 @@ class WeightAverage:
             tensor.copy_(content[name])
 
 
-def _blended(mean: Tensor, new: Tensor, weight: float) -> Tensor:
-    """``mean`` with ``new`` taken in; ``new`` itself where there is nothing finite between the two."""
-    between = mean.lerp(new, weight)
-    return torch.where(between.isfinite(), between, new)
+def _take_in(mean: Tensor, new: Tensor, weight: float) -> None:
+    """Move ``mean`` towards ``new``, in place; it is ``new`` itself where there is nothing finite between the two."""
+    finite = mean.lerp_(new, weight).isfinite()
+    if not bool(finite.all()):
+        mean.copy_(torch.where(finite, mean, new))
