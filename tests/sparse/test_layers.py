@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils import checkpoint
 
-from mezzotint import Pattern, SparseConv2d, SparseLinear, densify
+from mezzotint import Pattern, SparseConv2d, SparseLinear, densify, sparsify
 from mezzotint.errors import InputError, ShapeError
 from mezzotint.sparse import sparse_layers, topology_digest
 from mezzotint.sparse.window import DenseWindow
@@ -132,6 +132,19 @@ def test_closed_window_evaluation_and_frozen_values_collect_nothing() -> None:
     layer.close_window()
     layer(x).sum().backward()
     assert window.take() is None
+
+
+@pytest.mark.parametrize("nnz", [12, 3])
+@pytest.mark.parametrize("layout", ["plain", "native"])
+def test_a_pattern_that_moves_between_the_passes_is_an_error(layout: str, nnz: int) -> None:
+    model = sparsify(nn.Sequential(nn.Conv2d(4, 6, 1), nn.ReLU()), 0.5, layout=layout)
+    layer, x = model[0], torch.randn(2, 4, 3, 3, requires_grad=True)
+    loss = model(x).square().sum()
+    layer.set_pattern(Pattern.from_indices(torch.arange(nnz), (6, 4, 1, 1)), torch.ones(nnz))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    model(x).square().sum().backward()
+    assert layer.values.grad.shape == (nnz,)
 
 
 def test_set_pattern_keeps_the_parameter_while_an_old_graph_lives() -> None:

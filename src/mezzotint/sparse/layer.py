@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from mezzotint.errors import InputError, ShapeError, message
 from mezzotint.sparse import copies
@@ -111,6 +112,8 @@ class SparseLayer(nn.Module):
         other = torch.float32 if fresh.dtype == torch.float64 else torch.float64
         self.values.data = torch.empty(0, dtype=other, device=fresh.device)
         self.values.data = fresh
+        if not self.values.is_inference():
+            increment_version(self.values)  # a backward pass through the values of before is an error, and says so
         self._pattern = pattern
         self._follow_device()
 
