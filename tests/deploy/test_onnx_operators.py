@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnx_models import content, model, node
 
-from mezzotint.deploy.onnx import read_onnx
+from mezzotint.deploy.onnx import read_onnx, schema
 from mezzotint.deploy.onnx.operators import OPERATORS
 from mezzotint.errors import CheckpointError, UnsupportedModel
 
@@ -121,3 +122,22 @@ def test_the_node_tests_of_onnx() -> None:
     odd = {name: reason for name, reason in refused.items() if not any(one in reason for one in REFUSED_FOR)}
     assert not odd
     assert len(outcomes) - len(refused) >= LEAST
+
+
+def check_as_reference(made: schema.Model, x: torch.Tensor) -> None:
+    """The reference's result of a model of one input "x" and one output."""
+    from onnx.reference import ReferenceEvaluator
+
+    written = content(made)
+    (wanted,) = ReferenceEvaluator(onnx.load_from_string(written)).run(None, {"x": x.numpy()})
+    torch.testing.assert_close(read_onnx(written).module(x), torch.from_numpy(wanted))
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("op", sorted(name for name in OPERATORS if name.startswith("Reduce")))
+def test_a_reduction_without_axes_that_keeps_all_still_applies_its_function(op: str, keep: int) -> None:
+    x = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0)) + (0.5 if "Log" in op else -0.5)
+    settings = {"noop_with_empty_axes": 1, "keepdims": keep}
+    check_as_reference(model([node(op, "x", "y", **settings)], {"x": ("N", 3, 4)}, "y", opset=18), x)
+    constants = {"axes": torch.empty(0, dtype=torch.int64)}
+    check_as_reference(model([node(op, "x axes", "y", **settings)], {"x": ("N", 3, 4)}, "y", constants, 18), x)

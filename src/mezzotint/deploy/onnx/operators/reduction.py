@@ -23,8 +23,8 @@ def mean(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
 
 
 def total(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
-    """Sum over ``axes``, of the type of ``x``."""
-    return x.sum(tuple(axes), keep, dtype=x.dtype)
+    """Sum over ``axes``, of the type of ``x``; over none it is ``x``, where PyTorch's is over all."""
+    return x.sum(tuple(axes), keep, dtype=x.dtype) if axes else x
 
 
 def greatest(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
@@ -75,7 +75,8 @@ def _over_axes(function: Reduce, call: Call) -> Value:
     if call.optional(1) is not None:
         said = call.fixed(1)
     if not said and nothing:
-        return call.emit(function, x, (), keep) if function in (norm1, norm2, square_sum, log_sum, log_sum_exp) else x
+        # The others leave one number as it is; so does the logarithm of its exponential.
+        return call.emit(function, x, (), keep) if function in (norm1, norm2, square_sum, log_sum) else x
     rank = x.rank
     axes = sorted({checked_axis(axis, rank) for axis in said}) if said else list(range(rank))
     if 0 in [x.shape[axis] for axis in axes] and function in (greatest, least):
