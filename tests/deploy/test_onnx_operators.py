@@ -124,13 +124,12 @@ def test_the_node_tests_of_onnx() -> None:
     assert len(outcomes) - len(refused) >= LEAST
 
 
-def check_as_reference(made: schema.Model, x: torch.Tensor) -> None:
+def of_reference(made: schema.Model, x: torch.Tensor) -> torch.Tensor:
     """The reference's result of a model of one input "x" and one output."""
     from onnx.reference import ReferenceEvaluator
 
-    written = content(made)
-    (wanted,) = ReferenceEvaluator(onnx.load_from_string(written)).run(None, {"x": x.numpy()})
-    torch.testing.assert_close(read_onnx(written).module(x), torch.from_numpy(wanted))
+    (result,) = ReferenceEvaluator(onnx.load_from_string(content(made))).run(None, {"x": x.numpy()})
+    return torch.from_numpy(result)
 
 
 @pytest.mark.parametrize("keep", [0, 1])
@@ -138,6 +137,23 @@ def check_as_reference(made: schema.Model, x: torch.Tensor) -> None:
 def test_a_reduction_without_axes_that_keeps_all_still_applies_its_function(op: str, keep: int) -> None:
     x = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0)) + (0.5 if "Log" in op else -0.5)
     settings = {"noop_with_empty_axes": 1, "keepdims": keep}
-    check_as_reference(model([node(op, "x", "y", **settings)], {"x": ("N", 3, 4)}, "y", opset=18), x)
     constants = {"axes": torch.empty(0, dtype=torch.int64)}
-    check_as_reference(model([node(op, "x axes", "y", **settings)], {"x": ("N", 3, 4)}, "y", constants, 18), x)
+    for reads in ("x", "x axes"):
+        made = model([node(op, reads, "y", **settings)], {"x": ("N", 3, 4)}, "y", constants, opset=18)
+        torch.testing.assert_close(read_onnx(content(made)).module(x), of_reference(made, x))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pads"), [(3, 3, [0, 1]), (3, 3, [0, 3]), (2, 3, [1, 2]), (3, 2, [2, 1])])
+def test_rounding_up_adds_no_window_that_begins_behind_the_image(kernel: int, stride: int, pads: list[int]) -> None:
+    settings = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pads[0]] * 2 + [pads[1]] * 2}
+
+    def pooling(op: str) -> schema.Model:
+        return model([node(op, "x", "y", ceil_mode=1, **settings)], {"x": ("N", 3, None, None)}, "y", opset=22)
+
+    for size in (7, 8, 9):
+        x = torch.randn(2, 3, size, size + 1, generator=torch.Generator().manual_seed(size))
+        wanted = of_reference(pooling("MaxPool"), x)
+        assert torch.equal(read_onnx(content(pooling("MaxPool"))).module(x), wanted)
+        for op in ("AveragePool", "LpPool"):  # of which the reference reads beyond the image, or fails
+            y = read_onnx(content(pooling(op))).module(x)
+            assert (y.shape, bool(y.isfinite().all())) == (wanted.shape, True)

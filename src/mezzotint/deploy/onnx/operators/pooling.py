@@ -31,7 +31,11 @@ def max_pool(call: Call) -> Value:
         x = call.emit(torch.Tensor.float, x)
     padding = _native_padding(window)
     if padding is None:
-        x, window = laid_around(call, x, window, -math.inf), _bare(window)
+        if ceil_mode:
+            x = call.emit(rounded_up, x, window.kernel, window.stride, window.dilation, _pads(window), window.lower)
+        else:
+            x = laid_around(call, x, window, -math.inf)
+        window, ceil_mode = _bare(window), False
     settings = (window.kernel, window.stride, padding or _zeros(window), window.dilation, False, ceil_mode)
     y = call.emit(_MAX[len(window.kernel) - 1](*_bare_ints(settings)), x)
     return call.emit(torch.Tensor.to, y, call.value(0).dtype) if whole else y
@@ -89,6 +93,19 @@ def global_norm(x: Tensor, p: int) -> Tensor:
     return norm
 
 
+def rounded_up(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Sequence[int] | None,
+    lower: bool,
+) -> Tensor:
+    """``x`` [N, C, ...] with -inf around it, as far as the windows of rounding up reach."""
+    around, extended = _sides(x.shape[2:], kernel, stride, dilation, pads, lower, ceil_mode=True)
+    return F.pad(F.pad(x, around, value=-math.inf), extended, value=-math.inf)
+
+
 def window_average(
     x: Tensor,
     kernel: Sequence[int],
@@ -133,9 +150,27 @@ def _sums(
     lower: bool,
     ceil_mode: bool,
 ) -> tuple[Tensor, list[int], list[int]]:
-    """Sums of windows; what was laid around as ``F.pad`` takes it; and what rounding up added behind."""
+    """Sums of windows; and what :func:`_sides` says of them."""
+    around, extended = _sides(x.shape[2:], kernel, stride, dilation, pads, lower, ceil_mode)
+    wide = F.pad(F.pad(x, around), extended)
+    batch, channels = x.shape[:2]
+    ones = torch.ones(1, 1, *kernel, dtype=x.dtype, device=x.device)
+    run = _CONVOLUTIONS[len(kernel) - 1]
+    sums = run(wide.reshape(batch * channels, 1, *wide.shape[2:]), ones, None, tuple(stride), 0, tuple(dilation))
+    return sums.reshape(batch, channels, *sums.shape[2:]), around, extended
+
+
+def _sides(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Sequence[int] | None,
+    lower: bool,
+    ceil_mode: bool,
+) -> tuple[list[int], list[int]]:
+    """What is laid around an image; and what rounding up adds behind, or takes: both as ``F.pad`` takes them."""
     axes = len(kernel)
-    sizes = x.shape[2:]
     if pads is None:
         each = [same_padding(*one, lower) for one in zip(sizes, kernel, stride, dilation, strict=True)]
     else:
@@ -143,18 +178,13 @@ def _sums(
     more = []
     for size, (before, behind), k, s, d in zip(sizes, each, kernel, stride, dilation, strict=True):
         room = size + before + behind - (k - 1) * d - 1
-        last = -(-room // s) if ceil_mode else room // s
+        last = -(-room // s)
         if last * s >= size + before:  # a window must begin within the image or what lies before it
             last -= 1
-        more.append((0, max(0, last * s - room)))
+        more.append((0, last * s - room if ceil_mode else 0))
     around = [number for pair in reversed(each) for number in pair]
     extended = [number for pair in reversed(more) for number in pair]
-    wide = F.pad(F.pad(x, around), extended)
-    batch, channels = x.shape[:2]
-    ones = torch.ones(1, 1, *kernel, dtype=x.dtype, device=x.device)
-    run = _CONVOLUTIONS[axes - 1]
-    sums = run(wide.reshape(batch * channels, 1, *wide.shape[2:]), ones, None, tuple(stride), 0, tuple(dilation))
-    return sums.reshape(batch, channels, *sums.shape[2:]), around, extended
+    return around, extended
 
 
 def _read(call: Call) -> Window:
