@@ -84,6 +84,11 @@ def test_inputs_may_come_by_name(session: Session) -> None:
         ([images(1).astype(np.float64)], r"float64; allowed: float32.*astype"),
         ([np.zeros((1, 3, 8, 8), np.uint8)], "uint8"),
         (["text"], "<U4"),
+        (
+            [torch.zeros(1, 3, 8, 8, dtype=torch.bfloat16)],
+            r"'x': received a Tensor.*BFloat16.*\.to\('cpu', torch.float32\)",
+        ),
+        ([[[1.0, 2.0], [3.0]]], r"'x': received a list.*inhomogeneous.*one length"),
     ],
 )
 def test_wrong_inputs_are_told(session: Session, inputs: object, told: str) -> None:
@@ -100,7 +105,40 @@ def test_any_memory_layout_and_read_only_memory_is_taken(session: Session) -> No
     np.testing.assert_allclose(session.run([flipped])[0], reference, rtol=1e-5, atol=1e-6)
     array.flags.writeable = False
     np.testing.assert_array_equal(session.run([array])[0], reference)
-    np.testing.assert_array_equal(session.run([torch.from_numpy(images(4))])[0], reference)
+    for needed in (False, True):
+        tensor = torch.from_numpy(images(4)).requires_grad_(needed)
+        np.testing.assert_array_equal(session.run([tensor])[0], reference)
+
+
+class Own(nn.Module):
+    """Hands on what it keeps, its input, and the same result twice; the input was overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = x.sub_(1.0).flatten(1)
+        return y, y, self.kept
+
+
+@pytest.mark.parametrize(
+    "network",
+    [Own(), nn.Identity(), nn.Flatten(), nn.ReLU(inplace=True), nn.Sequential(nn.ReLU(True), nn.Conv2d(1, 2, 3))],
+    ids=lambda network: type(network).__name__,
+)
+def test_inputs_are_left_alone_and_outputs_are_new(network: nn.Module) -> None:
+    array = np.random.default_rng(0).standard_normal((2, 1, 4, 4), dtype=np.float32)
+    given, session = array.copy(), Session(network, 1)
+    first = session.run([given])
+    wanted = [result.copy() for result in first]
+    np.testing.assert_array_equal(given, array)
+    for result in first:
+        result[...] = 9.0
+        np.testing.assert_array_equal(given, array)
+    assert not any(np.shares_memory(one, two) for at, one in enumerate(first) for two in first[:at])
+    for result, expects in zip(session.run([given]), wanted, strict=True):
+        np.testing.assert_array_equal(result, expects)
 
 
 def test_several_outputs_have_the_names_of_the_network() -> None:
@@ -217,8 +255,11 @@ def test_many_threads_may_call_one_session(session: Session, model: nn.Module) -
 def test_wrong_settings_are_told(model: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(NotRegistered, match=r"received fp16; allowed: fp32, bf16"):
         Session(model, dtype="fp16")
-    with pytest.raises(InputError, match="threads: received 0"):
-        Session(model, threads=0)
+    for threads in (0, True, 1.5):
+        with pytest.raises(InputError, match=f"threads: received {threads}; allowed: a whole number"):
+            Session(model, threads=threads, description=DESCRIPTION)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"plan: received the folder .*; allowed: a file"):
+        Session(model, plan=tmp_path, description=DESCRIPTION)
     with pytest.raises(InputError, match="a forward without inputs"):
         Session(nn.Module())
     with pytest.raises(mz.errors.CheckpointError, match="a path that does not exist"):

@@ -10,23 +10,25 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from mezzotint.deploy.tensor_info import TensorInfo
-from mezzotint.errors import ShapeError, message
+from mezzotint.errors import InputError, ShapeError, first_line, message
 
 Array = NDArray[Any]
 
 
-def to_tensor(info: TensorInfo, value: ArrayLike, *, can_be_freed: bool = False) -> Tensor:
-    """An array as the input ``info``; it shares the memory where PyTorch can.
+def to_tensor(info: TensorInfo, value: ArrayLike, *, copies: bool, can_be_freed: bool = False) -> Tensor:
+    """An array as the input ``info``.
 
     Args:
         info: of the input.
-        value: what came.
+        value: what came; of a tensor that requires a gradient its numbers.
+        copies: whether the memory is to be its own; otherwise it is the caller's where PyTorch can share it.
         can_be_freed: whether a fixed batch is so because a file says so, and a description frees it.
 
     Raises:
+        InputError: it is no array, and does not become one.
         ShapeError: another type, or another shape; with what was probably meant.
     """
-    array = np.asarray(value)
+    array = _as_array(info, value)
     if str(array.dtype) != info.dtype:
         raise ShapeError(
             message(
@@ -42,19 +44,32 @@ def to_tensor(info: TensorInfo, value: ArrayLike, *, can_be_freed: bool = False)
         raise ShapeError(message(f"input {info.name!r} shape", received=list(array.shape), allowed=allowed, fix=fix))
     # PyTorch refuses negative strides and warns about memory that may not be written.
     usable = array.flags.writeable and all(stride >= 0 for stride in array.strides)
-    return torch.from_numpy(array if usable else array.copy())
+    return torch.from_numpy(array if usable and not copies else array.copy())
 
 
-def to_array(tensor: Tensor) -> Array:
-    """A result; 16-bit numbers become float32."""
+def to_array(tensor: Tensor, *, copies: bool) -> Array:
+    """A result; 16-bit numbers become float32. ``copies``: whether its memory may be that of something else."""
     wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
     array: Array = wide.numpy()
-    return array
+    return array.copy() if copies and wide is tensor else array
 
 
 def pixels_last(shape: tuple[int, ...]) -> bool:
     """Whether a shape looks like that of images with their channels last: [N, H, W, 1, 3 or 4]."""
     return len(shape) == 4 and shape[3] in (1, 3, 4) and min(shape[1:3]) > 4
+
+
+def _as_array(info: TensorInfo, value: ArrayLike) -> Array:
+    try:
+        return np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        received = f"a {type(value).__name__} that becomes no array: {first_line(error)}"
+        if isinstance(value, Tensor):
+            fix = f"Convert it with .to('cpu', torch.{info.dtype})."
+        else:
+            fix = "Rows of numbers must be of one length."
+        allowed = f"an array of {info.dtype}"
+        raise InputError(message(f"input {info.name!r}", received=received, allowed=allowed, fix=fix)) from error
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:

@@ -87,8 +87,10 @@ class Session:
             raise NotRegistered(
                 message("dtype", received=dtype, allowed=", ".join(_DTYPES), fix=suggest(dtype, _DTYPES).strip())
             )
-        if threads is not None and threads < 1:
-            raise InputError(message("threads", received=threads, allowed="at least 1, or None"))
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise InputError(message("threads", received=threads, allowed="a whole number, at least 1, or None"))
+        if plan is not None and Path(plan).is_dir():
+            raise InputError(message("plan", received=f"the folder {plan}", allowed="a file, which need not exist"))
         if threads is not None and threads > (cores := resources().cores):
             _log.warning("%d threads of a session take turns on %d cores, which is slower.", threads, cores)
         given = copy.deepcopy(model) if model is not None else None
@@ -137,24 +139,25 @@ class Session:
 
         Args:
             inputs: float32 arrays in the order of :attr:`inputs`, or by name. The first axis is the batch, of any size.
+                They are left as they are, whatever the network does in place. Tensors are taken, too.
 
         Returns:
             New arrays in the order of :attr:`outputs`; tensors of the network that are 16-bit come as float32.
 
         Raises:
-            InputError: a wrong number of inputs, or an unknown name.
+            InputError: a wrong number of inputs, an unknown name, or what becomes no array.
             ShapeError: an array of another shape or type.
         """
         if self._straight is not None and (arrays := self._straight(inputs)) is not None:
             return arrays
-        tensors = self._tensors(inputs)
+        tensors, copies = self._tensors(inputs), self._may_share
         try:
             results = self._compute(tensors)
         except OF_INPUTS as error:
             if self._shapes_were_checked():
                 raise
             raise refused_inputs([info.name for info in self._inputs], tensors, error) from error
-        return [to_array(tensor) for tensor in results]
+        return [to_array(tensor, copies=copies) for tensor in results]
 
     def profile(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike], calls: int = 20) -> Profile:
         """How long each step takes; ``print`` it.
@@ -206,6 +209,11 @@ class Session:
             )
         return _opened, (type(self), self._recipe, self._threads, self._dtype, self._settings)
 
+    @property
+    def _may_share(self) -> bool:
+        """Whether the network may write to its inputs, or hand on memory that it keeps: native programs do neither."""
+        return self._straight is None
+
     def _try_shape(self, shape: Sequence[int]) -> None:
         try:
             self._compute([torch.zeros(1, *shape)])
@@ -239,7 +247,7 @@ class Session:
 
     def _tensors(self, inputs: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> list[Tensor]:
         return [
-            to_tensor(info, array, can_be_freed=self._can_be_freed)
+            to_tensor(info, array, copies=self._may_share, can_be_freed=self._can_be_freed)
             for info, array in zip(self._inputs, self._ordered(inputs), strict=True)
         ]
 
