@@ -119,6 +119,17 @@ def test_the_transposed_order_is_made_only_where_an_input_gradient_may_be_asked_
     assert layer.pattern._transposed is not None
 
 
+def test_what_inference_mode_leaves_behind_can_be_trained() -> None:
+    layer, other = SparseLinear(6, 4, density=0.5), SparseLinear(6, 4, density=0.5)
+    with torch.inference_mode():
+        pattern = Pattern.from_mask(torch.ones(4, 6, dtype=torch.bool))
+        assert layer.pattern.transposed.numel() == layer.nnz
+        other.load_state_dict(layer.state_dict())
+    for one in (layer, other, SparseLinear(6, 4, pattern=pattern)):
+        one(torch.randn(3, 6, requires_grad=True)).sum().backward()
+        assert one.values.grad is not None
+
+
 def test_a_traced_pattern_keeps_no_stand_in() -> None:
     layer = SparseLinear(6, 4, density=0.5)
     torch.export.export(layer, (torch.randn(3, 6, requires_grad=True),))

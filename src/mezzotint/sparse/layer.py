@@ -105,7 +105,8 @@ class SparseLayer(nn.Module):
             raise ShapeError(
                 message("values", received=f"shape {tuple(values.shape)}", allowed=f"[{pattern.nnz}], one per nonzero")
             )
-        fresh = values.detach().to(device=self.values.device, dtype=self.values.dtype, copy=True).contiguous()
+        with torch.inference_mode(False):  # else the parameter could not be trained any more
+            fresh = values.detach().to(device=self.values.device, dtype=self.values.dtype, copy=True).contiguous()
         self.values.grad = None
         # A graph that is still referenced (the last step's loss) keeps the gradient accumulator of the old length
         # alive; autograd makes a new one only when the parameter's dtype has changed in between.

@@ -75,7 +75,7 @@ class Pattern:
         return pattern
 
     def _fill(self, indices: Tensor, shape: tuple[int, ...]) -> None:
-        self._indices, self._shape = indices, shape
+        self._indices, self._shape = _ordinary(indices), shape
         self._transposed, self._digest = None, None
 
     @property
@@ -93,7 +93,7 @@ class Pattern:
             return self._transposed
         order = transposed_order(self._indices, self._shape)
         if type(order) is Tensor:  # while torch.export or torch.compile traces, it is a stand-in that must not be kept
-            self._transposed = order
+            order = self._transposed = _ordinary(order)
         return order
 
     @property
@@ -133,7 +133,7 @@ class Pattern:
         if target == self.device:
             return self
         moved = Pattern._trusted(self._indices.to(target), self._shape)
-        moved._transposed = None if self._transposed is None else self._transposed.to(target)
+        moved._transposed = None if self._transposed is None else _ordinary(self._transposed.to(target))
         moved._digest = self._digest
         return moved
 
@@ -171,6 +171,14 @@ class Pattern:
 
     def __repr__(self) -> str:
         return f"Pattern(shape={self._shape}, nnz={self.nnz}, density={self.density:.4g}, device='{self.device}')"
+
+
+def _ordinary(kept: Tensor) -> Tensor:
+    """What was made under ``torch.inference_mode``, as a tensor that a graph of autograd may hold, too."""
+    if not kept.is_inference():
+        return kept
+    with torch.inference_mode(False):
+        return kept.clone()
 
 
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
