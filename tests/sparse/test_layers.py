@@ -200,6 +200,15 @@ def test_state_dict_round_trip_with_another_nnz() -> None:
     assert not torch.equal(source(x), target(x))
 
 
+def test_writing_into_a_state_dict_leaves_the_pattern_alone() -> None:
+    layer = SparseLinear(4, 2, pattern=Pattern(torch.tensor([0, 5]), (2, 4)))
+    state = layer.state_dict()
+    state["indices"].copy_(torch.tensor([3, 4]))
+    assert layer.pattern.indices.tolist() == [0, 5]
+    layer.load_state_dict(state)
+    assert layer.pattern == Pattern(torch.tensor([3, 4]), (2, 4))
+
+
 def test_loading_what_does_not_fit_names_the_layer() -> None:
     model = nn.ModuleDict({"head": SparseLinear(6, 5, density=0.5)})
     state = model.state_dict()
