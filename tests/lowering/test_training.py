@@ -447,6 +447,22 @@ def test_wrong_inputs_are_told_by_the_models_own_forward(
     assert "plain layout" not in explain(network)
 
 
+@pytest.mark.parametrize("between", [(), (nn.ReLU,)])
+def test_one_number_a_channel_has_no_statistics(between: tuple[type[nn.Module], ...]) -> None:
+    tracked = nn.BatchNorm2d(4)
+    layers = [nn.Conv2d(3, 4, 3), *(kind() for kind in between), tracked]
+    network = mz.sparsify(nn.Sequential(*layers), 0.5, layout="native")
+    with pytest.raises(ValueError, match=r"more than 1 value per channel when training, got input size .*1, 4, 1, 1"):
+        network(torch.randn(1, 3, 3, 3))
+    assert torch.equal(tracked.running_var, torch.ones(4))
+    network(torch.randn(2, 3, 3, 3)).sum().backward()
+    assert network.forward.step_of("0").startswith("native")
+    network.eval()(torch.randn(1, 3, 3, 3))
+    tracked.running_mean = tracked.running_var = None
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(torch.randn(1, 3, 3, 3))
+
+
 def test_an_error_of_the_native_forward_alone_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = mz.sparsify(TheirResNet18(), 0.1, layout="native"), torch.randn(2, 3, 12, 12)
     network(x)

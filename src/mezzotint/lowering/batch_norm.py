@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from mezzotint.kernels import native_norm, passes
@@ -46,7 +47,13 @@ def from_batch(norm: nn.BatchNorm2d, totals: Tensor, count: int, bias: Tensor | 
     """From the totals ``[C, 2]`` (sum, sum of squares) of this batch; running statistics are updated.
 
     ``bias [C]`` was left out of the numbers that the totals are of: it shifts the mean, which a batch norm takes away.
+
+    Raises:
+        ValueError: a channel has one number, as PyTorch says it: its deviation from its mean is nothing.
     """
+    if count == 1:
+        size = torch.Size((1, len(totals), 1, 1))
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
     running, share = None, 0.0
     if norm.training and norm.running_mean is not None and norm.running_var is not None:
         running, share = (norm.running_mean, norm.running_var), _share(norm)
