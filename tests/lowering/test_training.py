@@ -385,6 +385,18 @@ def test_a_second_backward_pass_is_refused() -> None:
         loss.backward()
 
 
+@pytest.mark.parametrize("of", [Tensor.sum, Tensor.norm])
+def test_gradients_of_gradients_are_refused(of: Callable[[Tensor], Tensor]) -> None:
+    """Also where the output's gradient is a constant: theirs are none."""
+    x = torch.randn(2, 3, 16, 16, requires_grad=True)
+    network = mz.sparsify(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), 0.5, layout="native")
+    (gradient,) = torch.autograd.grad(of(network(x)), x, create_graph=True)
+    (expected,) = torch.autograd.grad(of(network(x)), x)
+    assert torch.equal(gradient, expected)
+    with pytest.raises(RunError, match=r"create_graph.*layout='plain'"):
+        (of(network(x)) + gradient.norm()).backward()
+
+
 def test_a_plain_layout_can_be_chosen() -> None:
     assert "forward" not in mz.sparsify(biased(), 0.5, layout="plain").__dict__
     with pytest.raises(NotRegistered, match="native, plain"):

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from mezzotint.errors import RunError
 from mezzotint.kernels import arena, native_layout, passes
@@ -137,8 +136,6 @@ class _Run(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
-    @one_pass()
     def backward(ctx: Any, *output_grads: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         kept, ctx.kept = ctx.kept, None
@@ -147,10 +144,29 @@ class _Run(torch.autograd.Function):
                 "backward: a second pass through activations that the first one freed. The native layout keeps no graph"
                 " (retain_graph); run the forward pass again, or sparsify with layout='plain'."
             )
-        inputs, parameters = _backward(ctx.program, kept, output_grads, list(ctx.needs_input_grad[3:]))
-        formats = zip(inputs, ctx.formats, strict=True)
-        left = [None if grad is None else native_layout.from_native(grad, form) for grad, form in formats]
-        return (None, None, None, *left, *parameters)
+        with torch.no_grad(), one_pass():
+            inputs, parameters = _backward(ctx.program, kept, output_grads, list(ctx.needs_input_grad[3:]))
+            formats = zip(inputs, ctx.formats, strict=True)
+            left = [None if grad is None else native_layout.from_native(grad, form) for grad, form in formats]
+        gradients = (*left, *parameters)
+        if torch.is_grad_enabled():  # create_graph: whoever differentiates them is not to take them for constants
+            gradients = _Gradients.apply(*[None if grad is None else grad.requires_grad_() for grad in gradients])  # type: ignore[no-untyped-call]
+        return (None, None, None, *gradients)
+
+
+class _Gradients(torch.autograd.Function):
+    """What a backward pass made, and an error for who differentiates it."""
+
+    @staticmethod
+    def forward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        return gradients
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        raise RunError(
+            "backward: a gradient of gradients (create_graph). The native layout has first derivatives alone; sparsify"
+            " with layout='plain'."
+        )
 
 
 def _forward(program: Program, inputs: Sequence[Tensor], keep: bool) -> tuple[Sequence[NativeTensor], _Kept]:
