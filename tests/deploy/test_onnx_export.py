@@ -169,6 +169,27 @@ def test_all_parts_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         export(nn.Sequential(nn.Conv2d(5, 4, 3)), "onnx", tmp_path / "net.onnx", description=description)
 
 
+class Optional(nn.Module):
+    """Does something else with arguments that are seldom given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor, aux: Tensor | None = None, *, factor: float = 2.0) -> Tensor:
+        y = self.conv(x)
+        if aux is not None:
+            y = y - 1
+        return y * factor if factor > 1 else y
+
+
+def test_arguments_that_may_be_left_out_are_what_they_are_by_default(tmp_path: Path) -> None:
+    model, x = Optional().eval(), torch.randn(2, 3, 8, 8)
+    path = export(model, "onnx", tmp_path / "net.onnx", description=Description(input_shape=(3, 8, 8))).path
+    assert [one.name for one in read(path).graph.input] == ["x"]  # type: ignore[union-attr]
+    np.testing.assert_allclose(Session(path).run([x.numpy()])[0], model(x).detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
 def test_altered_metadata_are_told(tmp_path: Path) -> None:
     path = export(resnet20(), "onnx", tmp_path / "net.onnx", description=DESCRIPTION).path
     model = read(path)

@@ -201,13 +201,13 @@ def _traced(model: nn.Module, input_shape: Sequence[int | None]) -> tuple[fx.Gra
     if has_hooks(model):
         raise InputError("onnx: the network carries hooks, which a file cannot hold.")
     try:
-        graph = fx.Tracer().trace(model)
+        graph = _Tracer().trace(model)
         module = fx.GraphModule(model, graph)
     except Exception as error:  # tracing runs a user's code on stand-ins, and anything may come of that
         raise _untraceable(model, f"a network that cannot be traced: {first_line(error)}{users_line(error)}") from error
-    needed = [node.name for node in graph.nodes if node.op == "placeholder" and not node.args]
-    if len(needed) != 1:
-        raise _untraceable(model, f"a network of {len(needed)} inputs ({', '.join(needed)})")
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        raise _untraceable(model, f"a network of {len(inputs)} inputs ({', '.join(node.name for node in inputs)})")
     runs = [_Recorder(module) for _ in _BATCHES]
     try:
         for recorder, batch, sizes in zip(runs, _BATCHES, trial_shapes(input_shape), strict=True):
@@ -221,7 +221,7 @@ def _traced(model: nn.Module, input_shape: Sequence[int | None]) -> tuple[fx.Gra
         node.meta["value"] = results[0] if results else None
         if len(results) == len(runs) and all(isinstance(one, Tensor) for one in results):
             node.meta["shapes"], node.meta["dtype"] = [tuple(one.shape) for one in results], results[0].dtype
-    return graph, [node for node in graph.nodes if node.op == "placeholder"]
+    return graph, inputs
 
 
 def _untraceable(model: nn.Module, received: str) -> InputError:
@@ -231,6 +231,21 @@ def _untraceable(model: nn.Module, received: str) -> InputError:
     )
     allowed = "a network of one input that torch.fx can trace"
     return InputError(message(f"onnx: {type(model).__name__}", received=received, allowed=allowed, fix=fix))
+
+
+class _Tracer(fx.Tracer):
+    """Arguments of ``forward`` that may be left out are what they are by default: a file has no place for them."""
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
+        return function, [self._default_of(one) for one in arguments]
+
+    def _default_of(self, argument: Any) -> Any:
+        """Instead of a stand-in that has one."""
+        if not isinstance(argument, fx.Proxy) or not argument.node.args:
+            return argument
+        self.graph.erase_node(argument.node)
+        return argument.node.args[0]
 
 
 class _Recorder(fx.Interpreter):
