@@ -116,8 +116,16 @@ def test_locate_takes_a_run_its_checkpoints_or_one_of_them(tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match="does not exist"):
         checkpoint.locate(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match="neither"):
+    with pytest.raises(CheckpointError, match="received a folder without checkpoints"):
         checkpoint.locate(tmp_path / "empty")
+    (tmp_path / "net.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"received a file; .*Name the run"):
+        checkpoint.locate(tmp_path / "net.safetensors")
+    (tmp_path / "other" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "checkpoints").rename(tmp_path / "run" / "checkpoints")
+    with pytest.raises(CheckpointError, match=r"received a folder of runs; .*Name one of them: other, run\."):
+        checkpoint.locate(tmp_path)
 
 
 leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5)

@@ -136,7 +136,7 @@ def locate(path: Path | str) -> Path:
     """The checkpoint folder that a user means: itself, or the newest of a run folder.
 
     Raises:
-        CheckpointError: ``path`` is neither.
+        CheckpointError: ``path`` is neither; with what it is, and what was probably meant.
     """
     place = Path(path)
     if (place / _STATE).is_file() or place.name.startswith(_PREFIX):
@@ -145,15 +145,27 @@ def locate(path: Path | str) -> Path:
         return find(place / "checkpoints")
     if place.is_dir() and names(place):
         return find(place)
-    what = "neither" if place.exists() else "a path that does not exist"
+    what, fix = _something_else(place)
     raise CheckpointError(
         message(
             f"checkpoint {str(path)!r}",
             received=what,
             allowed="a run folder, or a folder below its checkpoints/",
-            fix="`mezzotint train` writes run folders below runs/.",
+            fix=fix,
         )
     )
+
+
+def _something_else(place: Path) -> tuple[str, str]:
+    """What a path without a checkpoint is, and what to do."""
+    if place.is_file():
+        return "a file", "Name the run: a file that `mezzotint export` wrote does not know its data set."
+    if not place.is_dir():
+        return "a path that does not exist", "`mezzotint train` writes run folders below runs/."
+    runs = sorted(item.name for item in place.iterdir() if (item / "checkpoints").is_dir())
+    if runs:
+        return "a folder of runs", f"Name one of them: {', '.join(runs[:8])}{', ...' if len(runs) > 8 else ''}."
+    return "a folder without checkpoints", "`mezzotint train` writes run folders below runs/."
 
 
 def names(root: Path) -> list[str]:
