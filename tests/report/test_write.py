@@ -27,10 +27,20 @@ def test_a_failure_leaves_the_older_report_alone(own_run: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(write.os, "replace", full)
-    with pytest.raises(RunError, match=r"output: received .*No space left on device.*Name another file with --output"):
+    with pytest.raises(RunError, match=r"output: received .*No space left on device.*Name another file with -o"):
         write_report(own_run)
     assert (own_run / "report.html").read_text(encoding="utf-8") == "old"
     assert not list(own_run.glob(".*"))
+
+
+def test_a_read_only_disk_is_told_with_what_to_do(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for name in ("write_text", "unlink"):  # such a disk refuses to remove what is not there, too
+        monkeypatch.setattr(Path, name, read_only)
+    with pytest.raises(RunError, match=r"Read-only file system.*Name another file with -o"):
+        write_report(own_run)
 
 
 def test_an_output_folder_that_does_not_exist_is_named(finished: Path, tmp_path: Path) -> None:

@@ -102,13 +102,14 @@ def _write(path: Path, text: str) -> Path:
         part.write_text(text, encoding="utf-8", newline="\n")
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is read-only refuses this, too
+            part.unlink()
         raise RunError(
             message(
                 "output",
                 received=f"{str(path)!r} ({error.strerror or error})",
                 allowed="a file in a folder that exists and can be written",
-                fix="Name another file with --output.",
+                fix="Name another file with -o.",
             )
         ) from error
     return path
