@@ -117,6 +117,18 @@ def test_export_takes_the_format_from_the_name(
     assert "a name in .safetensors, .pt2, .onnx. Or say the format" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("format_", "name"), [("onnx", "net.safetensors"), ("safetensors", "net.ONNX")])
+def test_export_refuses_a_name_that_says_another_format(
+    format_: str, name: str, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run_folder), "-f", format_, "-o", str(tmp_path / name)]) == 2
+    told = capsys.readouterr().err
+    assert f"{name}' with --format {format_}; allowed: a name in .{format_}. Name it {tmp_path / 'net'}." in told
+    assert not list(tmp_path.iterdir())
+    assert main(["export", str(run_folder), "-f", "onnx-sparse", "-o", str(tmp_path / "net.onnx")]) == 0
+    assert main(["export", str(run_folder), "-f", "pt2", "-o", str(tmp_path / "net.bin")]) == 0
+
+
 def test_export(run_folder: Path, tmp_path: Path) -> None:
     assert main(["export", str(run_folder), "-f", "safetensors", "-o", str(tmp_path / "net.safetensors")]) == 0
     assert (tmp_path / "net.safetensors").stat().st_size > 1000

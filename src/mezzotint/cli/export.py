@@ -19,8 +19,10 @@ EXAMPLES = """\
   mezzotint export runs/digits -o digits.onnx                  # zeros written out: any ONNX program runs it
   mezzotint export runs/digits -f onnx-sparse -o small.onnx    # values and indices alone
 """
-FORMATS = ("safetensors", "pt2", "onnx", "onnx-sparse")
-"""The keys of ``mezzotint.deploy.FORMATS``, which would load torch for a help text."""
+_ENDINGS = {"safetensors": ".safetensors", "pt2": ".pt2", "onnx": ".onnx", "onnx-sparse": ".onnx"}
+"""Of the files in each format; the keys are those of ``mezzotint.deploy.FORMATS``, which would load torch for a help
+text."""
+FORMATS = tuple(_ENDINGS)
 _BY_NAME = {".safetensors": "safetensors", ".pt2": "pt2", ".onnx": "onnx"}
 
 
@@ -40,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         raise _needs_output(arguments.checkpoint, arguments.format)
     format_ = arguments.format or _format_of(arguments.output)
+    _check_name(arguments.output, format_)
     model = network_of(arguments.checkpoint)
     replaced = ", which replaced another" if arguments.output.exists() else ""
     deploy.export(arguments.checkpoint, format_, arguments.output, model=model)
@@ -55,7 +58,7 @@ def _needs_output(place: Path, format_: str | None) -> InputError:
     """Not argparse's own words: a line to copy tells which file to name."""
     from mezzotint.errors import InputError, message
 
-    ending = next((end for end, name in _BY_NAME.items() if name == format_), ".onnx")
+    ending = _ENDINGS.get(format_ or "", ".onnx")
     option = f" -f {format_}" if format_ else ""
     name = (place.parent.parent if place.parent.name == "checkpoints" else place).resolve().stem
     fix = f"For example: mezzotint export {shell(place)}{option} -o {shell(name + ending)}"
@@ -72,6 +75,18 @@ def _format_of(output: Path) -> str:
             message("--output", received=f"'{output}'", allowed=f"a name in {', '.join(_BY_NAME)}", fix=fix)
         )
     return found
+
+
+def _check_name(output: Path, format_: str) -> None:
+    """Who opens the file goes by its name; one that says nothing is as good as any."""
+    from mezzotint.errors import InputError, message
+
+    ending, found = _ENDINGS[format_], output.suffix.lower()
+    if found in _BY_NAME and found != ending:
+        fix = f"Name it {shell(output.with_suffix(ending))}, or leave --format out."
+        raise InputError(
+            message("--output", received=f"'{output}' with --format {format_}", allowed=f"a name in {ending}", fix=fix)
+        )
 
 
 def network_of(place: Path) -> nn.Module | None:
