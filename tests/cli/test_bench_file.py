@@ -13,7 +13,7 @@ from torch import nn
 import mezzotint as mz
 from mezzotint.bench import infer, infer_engines, infer_file
 from mezzotint.bench.machine import using_threads
-from mezzotint.cli import main
+from mezzotint.cli import files, main
 from mezzotint.deploy import Description, Session, export
 from mezzotint.errors import InputError, NotRegistered
 
@@ -109,6 +109,23 @@ def test_errors_are_one_paragraph(
     assert error.count("\n") == 1
     assert main(["bench", "train", str(folder / "own.onnx")]) == 2
     assert "with `bench infer` only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["infer", "own.onnx"], ["infer"], ["train"], ["kernels"]])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(
+    words: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["bench", words[0], *(str(folder / name) for name in words[1:]), "-o"]
+    monkeypatch.delattr(infer, "measure")
+    (tmp_path / "file").touch()
+    assert main([*command, str(tmp_path / "file")]) == 2
+    assert "file', which is a file; allowed: a folder, or a new name" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "file" / "results")]) == 2
+    assert "results', below" in capsys.readouterr().err
+    monkeypatch.setattr(files.os, "access", lambda *_: False)  # root may write everywhere
+    assert main([*command, str(tmp_path / "results")]) == 2
+    assert "cannot be written to; allowed: a folder, or a new name. Name another place" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_file_of_free_sizes_needs_a_shape(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mezzotint.cli.files import require_folder
 from mezzotint.cli.output import console, line
 from mezzotint.errors import InputError, NotRegistered, message, suggest
 
@@ -215,11 +216,12 @@ def numbers(option: str, text: str, kind: type[Any], allowed: str, *, once: bool
 
 
 def check(arguments: argparse.Namespace, batches: list[int]) -> None:
-    """What argparse does not: ranges, and options that belong to the other action."""
+    """What argparse does not: ranges, the folder, and options that belong to the other action."""
     counts = [("--batch", batch) for batch in batches]
     for option, value in (*counts, ("--rounds", arguments.rounds), ("--threads", arguments.threads)):
         if value < 1:
             raise InputError(message(option, received=value, allowed="whole numbers from 1"))
+    require_folder(arguments.output)
     if arguments.action == "infer":
         for option, given in (("--mode", arguments.mode), ("--memory", arguments.memory), ("--fp32", arguments.fp32)):
             if given:
@@ -241,5 +243,3 @@ def check(arguments: argparse.Namespace, batches: list[int]) -> None:
             raise InputError(message(option, received=received, allowed=f"with `bench {other}` only"))
     if arguments.memory and arguments.mode == "eval":
         raise InputError(message("--memory", received="it with --mode eval", allowed="with training steps only"))
-    if arguments.output.exists() and not arguments.output.is_dir():
-        raise InputError(message("--output", received=str(arguments.output), allowed="a folder, or a new name"))

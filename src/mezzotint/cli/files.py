@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mezzotint.errors import InputError, message, suggest
@@ -16,6 +17,23 @@ def refuse_present(path: Path) -> None:
     if path.exists() or path.is_symlink():
         fix = "Name another file with -o, or move that one away."
         raise InputError(message("--output", received=f"{str(path)!r}, which exists", allowed="a new file", fix=fix))
+
+
+def require_folder(path: Path) -> None:
+    """Check before any work is done that files can be written into ``path``, a folder that need not exist.
+
+    Raises:
+        InputError: it is a file, lies below one, or may not be written to.
+    """
+    there = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))  # Path.exists may raise
+    if not there.is_dir():
+        what = "which is a file" if there == path else f"below {str(there)!r}, which is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        what = f"and {str(there)!r} cannot be written to"
+    else:
+        return
+    allowed, fix = "a folder, or a new name", "Name another place with -o."
+    raise InputError(message("--output", received=f"{str(path)!r}, {what}", allowed=allowed, fix=fix))
 
 
 def written(path: Path, text: str) -> None:
