@@ -159,7 +159,8 @@ class SparseLayer(nn.Module):
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[prefix + "indices"] = self._pattern.indices.clone()  # patterns are never written to
+        indices = self._pattern.indices
+        destination[prefix + "indices"] = indices if keep_vars else indices.clone()  # patterns are never written to
 
     def _load_from_state_dict(
         self,
