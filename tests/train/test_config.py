@@ -264,6 +264,15 @@ def test_methods_say_how_dense_they_start() -> None:
     assert _parse(text.format("srigl")).sparsity.first_choice(trained=False) == "fan_in"
 
 
+def test_only_a_method_that_comes_to_its_goal_may_start_elsewhere() -> None:
+    text = '[sparsity]\ndensity = 0.1\nstart_density = 0.7\nmethod = "{}"'
+    for name in ("gmp", "granet", "falling_momentum", "ac_dc", "top_kast"):
+        assert _parse(text.format(name)).sparsity.first_density == 0.7
+    for name in ("static", "set", "rigl", "sparse_momentum", "nm"):
+        with pytest.raises(ConfigError, match=rf"start_density: received 0\.7;.*method '{name}' .*sparsity\.methods"):
+            _parse(text.format(name))
+
+
 def test_a_changed_option_is_a_changed_run() -> None:
     text = '[sparsity]\nmethod = "mest"\noptions = {{ soft = {} }}'
     changed = differences(_parse(text.format("true")), _parse(text.format("false")))

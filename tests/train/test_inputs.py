@@ -92,6 +92,8 @@ def test_an_image_too_small_for_the_network_and_an_unknown_layer(small: Make) ->
         build_parts(small(model={"name": "resnet18"}))
     with pytest.raises(ConfigError, match=r"\[sparsity\].*fc9"):
         build_parts(small(sparsity={"exclude": ["fc9"]}))
+    with pytest.raises(ConfigError, match=r"start_density: received 0\.5 with sparsity\.density = 1"):
+        build_parts(small(sparsity={"density": 1.0, "start_density": 0.5, "method": "gmp"}))
     with pytest.raises(ConfigError, match=r"run\.kernels"):
         train(small(run={"kernels": "fastest"}), folder="/dev/null/never")
 

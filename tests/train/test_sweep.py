@@ -76,9 +76,22 @@ def test_each_method_has_its_own_settings(small: Make) -> None:
     assert parse_config(config_text(config)) == config
 
 
+def test_where_a_method_starts_is_its_own(small: Make) -> None:
+    granet = {"start_density": 0.6}
+    config = small(sparsity={"method": "gmp", "start_density": 0.5, "density": 1.0, "methods": {"granet": granet}})
+    of = {
+        cell.method: cell_config(config, cell).sparsity
+        for cell in plan(["gmp", "granet", "falling_momentum", "rigl"], [1, 0.1], [0])
+    }
+    starts = {name: sparsity.start_density for name, sparsity in of.items()}
+    assert starts == {"dense": None, "gmp": 0.5, "granet": 0.6, "falling_momentum": None, "rigl": None}
+    assert of["rigl"].first_density == of["rigl"].density == 0.1
+
+
 @pytest.mark.parametrize(
     ("methods", "told"),
     [
+        ({"rigl": {"start_density": 0.5}}, "sparsity.methods.rigl: sparsity.start_density: received 0.5"),
         ({"rigel": {}}, "sparsity.methods: received 'rigel'.*Did you mean 'rigl'"),
         ({"rigl": 3}, "sparsity.methods.rigl: received 3; allowed: a table"),
         ({"rigl": {"prune_rat": 0.3}}, "sparsity.methods.rigl: received '?prune_rat'?;.*Did you mean 'prune_rate'"),

@@ -13,8 +13,10 @@ from mezzotint.sparse.structure import Structure
 from mezzotint.train.checks import require_method, require_number, require_one_of, require_whole
 
 _SHARED = ("prune_rate", "decay", "window", "stagger")
+_OWN: Final = (*_SHARED, "start_density")
+"""What the file says of its own method alone."""
 _MADE_BY_THE_RUN = ("interval", "total_steps", "goal", "seed")
-_BY_METHOD: Final = (*_SHARED, "interval", "start_density", "choose", "init", "options")
+_BY_METHOD: Final = (*_OWN, "interval", "choose", "init", "options")
 _OF_THE_GOAL = ("density", "distribution")
 
 
@@ -25,7 +27,9 @@ class SparsityConfig:
     Attributes:
         density: nonzeros / weights of all layers that are made sparse, in (0, 1], at the end of the training; 1.0
             trains an ordinary dense network.
-        start_density: at the beginning; None: what the method says (GMP starts dense, most start as they end).
+        start_density: at the beginning, for a method that goes on to ``density`` from there ("gmp", "granet",
+            "falling_momentum", "ac_dc", "top_kast"); None: what the method says (GMP starts dense, most start as they
+            end).
         distribution: over layers: "uniform", "er", "erk" or "uniform_plus".
         layers: densities of single layers, by dotted name or glob: ``{ "conv1" = 1.0, "layer4.*" = 0.05 }``. A layer's
             own name counts before the first glob that fits; 1.0 leaves a layer dense; density and distribution are
@@ -48,8 +52,8 @@ class SparsityConfig:
         stagger: spread the layers' turns over the interval; None: the method's own.
         options: other options of the method, as its class names them: ``{growth = "gradient"}``.
         methods: what a sweep's other methods are trained with: ``rigl = { interval = 100 }``. The file's prune_rate,
-            decay, window, stagger and options are those of its own method; another one has its own defaults, which are
-            the published values, unless they are set here.
+            decay, window, stagger, start_density and options are those of its own method; another one has its own
+            defaults, which are the published values, unless they are set here.
     """
 
     density: float = 1.0
@@ -109,14 +113,14 @@ class SparsityConfig:
             if key not in _BY_METHOD:
                 fix = suggest(key, _BY_METHOD).strip()
                 raise ConfigError(message(place, received=key, allowed=", ".join(_BY_METHOD), fix=fix))
-        own: dict[str, Any] = {} if name == self.method else {**dict.fromkeys(_SHARED), "options": {}}
+        own: dict[str, Any] = {} if name == self.method else {**dict.fromkeys(_OWN), "options": {}}
         try:
             return replace(self, **{**own, **given, "method": name, "methods": {}})
         except ConfigError as error:
             raise ConfigError(f"{place}: {error}" if given else str(error)) from error
 
     def _check_method(self) -> None:
-        """The method has these options, and can keep the structure."""
+        """The method has these options, can begin at another density, and can keep the structure."""
         known = options_of(self.method)
         elsewhere = (*_SHARED, "structure", *_MADE_BY_THE_RUN, *(_OF_THE_GOAL if "goal" in known else ()))
         own = [key for key in known if key not in elsewhere]
@@ -126,6 +130,15 @@ class SparsityConfig:
                 where = f"Set sparsity.{key} instead." if set_there else suggest(key, own).strip()
                 name = f"sparsity.options of method {self.method!r}"
                 raise ConfigError(message(name, received=key, allowed=", ".join(own) or "none", fix=where))
+        if self.start_density is not None and "goal" not in known:
+            raise ConfigError(
+                message(
+                    "sparsity.start_density",
+                    received=self.start_density,
+                    allowed=f"nothing, as method {self.method!r} knows no goal: it would not come to sparsity.density",
+                    fix="Leave it out; what another method of a sweep begins with is set in sparsity.methods.",
+                )
+            )
         if self.structure is not None:
             if "structure" not in known and self.method != "static":
                 raise ConfigError(

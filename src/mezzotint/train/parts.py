@@ -108,6 +108,9 @@ def build_model(
     if weights is not None and not patterned:
         load_weights(model, weights, skip)
     if sparsity.dense:
+        if new and sparsity.start_density is not None:
+            received = f"{sparsity.start_density} with sparsity.density = 1"
+            raise ConfigError(message("sparsity.start_density", received=received, allowed="sparsity.density below 1"))
         if patterned:
             raise ConfigError(
                 message("model.weights", received="a sparse network", allowed="sparsity.density below 1 with it")

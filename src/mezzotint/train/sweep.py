@@ -122,7 +122,7 @@ def cell_config(config: RunConfig, cell: Cell) -> RunConfig:
     Raises:
         ConfigError: they do not go together.
     """
-    sparsity = replace(config.sparsity, methods={}, layers={})
+    sparsity = replace(config.sparsity, methods={}, layers={}, start_density=None)
     if cell.method != _DENSE:
         sparsity = config.sparsity.for_method(cell.method)
     whole = replace(config, name=cell.name, seed=cell.seed, sparsity=replace(sparsity, density=cell.density))
