@@ -148,6 +148,28 @@ def test_a_checkpoint_is_evaluated_as_in_training(small: Make, tmp_path: Path) -
         evaluate_checkpoint(tmp_path / "run", data="digits", protocol="squash256")
 
 
+def flat_folder(root: Path, labels: str, label_file: Path) -> Path:
+    """Images in ``root`` with a label for each in ``label_file``."""
+    root.mkdir()
+    for place in range(len(labels)):
+        Image.fromarray(np.full((8, 8, 3), 60 * place, dtype=np.uint8)).save(root / f"{place}.png")
+    label_file.write_text("".join(f"{place}.png {label}\n" for place, label in enumerate(labels)))
+    return root
+
+
+def test_the_label_file_of_a_run_is_not_that_of_other_images(tmp_path: Path) -> None:
+    trained = flat_folder(tmp_path / "trained", "0011", tmp_path / "elsewhere.txt")
+    labels = str(tmp_path / "elsewhere.txt")
+    data = DataConfig(path=str(trained), labels=labels, train_split="all", batch_size=2)
+    config = RunConfig(name="x", threads=1, data=data)
+    train(replace(config, schedule=replace(config.schedule, epochs=1)), folder=tmp_path / "run")
+    other = flat_folder(tmp_path / "other", "1011", tmp_path / "other" / "labels.txt")
+    assert evaluate_checkpoint(tmp_path / "run").result.confusion.sum(1).tolist() == [2, 2]
+    assert evaluate_checkpoint(tmp_path / "run", data=str(other)).result.confusion.sum(1).tolist() == [1, 3]
+    folders = image_folder(tmp_path / "folders", "01")
+    assert evaluate_checkpoint(tmp_path / "run", data=str(folders)).result.confusion.sum(1).tolist() == [3, 3]
+
+
 def test_another_protocol_is_warned_about(tmp_path: Path) -> None:
     folder = image_folder(tmp_path / "images", "ab", count=1, side=40)
     data = DataConfig(path=str(folder), batch_size=2, augment=({"name": "random_resized_crop"},), protocol="squash256")

@@ -194,9 +194,9 @@ def image_shape(loader: Loader) -> tuple[int, int, int]:
 
 
 def with_data(data: DataConfig, path: str) -> DataConfig:
-    """``data`` at another place: "digits", or a path whose kind is found from the files; nothing is held out there."""
+    """``data`` at another place: "digits", or a path whose kind and label file are found; nothing is held out there."""
     source, path = ("digits", "") if path == "digits" else ("auto", path)
-    return replace(data, source=source, path=path, hold_out=None)
+    return replace(data, source=source, path=path, labels=None, mapping=None, hold_out=None)
 
 
 def _normalisation(data: DataConfig, train: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
