@@ -47,6 +47,11 @@ def test_dense_is_planned_once_a_seed_and_seeds_come_one_after_the_other() -> No
     ]
 
 
+def test_densities_that_differ_in_late_digits_are_runs_of_their_own() -> None:
+    names = [cell.name for cell in plan(["set"], [0.12345678, 0.12345699, 0.00001, 0.05], [0])]
+    assert names == ["set-0.12345678-seed0", "set-0.12345699-seed0", "set-1e-05-seed0", "set-0.05-seed0"]
+
+
 @pytest.mark.parametrize(
     ("methods", "densities", "told"),
     [

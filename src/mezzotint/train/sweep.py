@@ -43,7 +43,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Of its folder below ``runs/``."""
-        part = "" if self.method == _DENSE else f"-{self.density:g}"
+        part = "" if self.method == _DENSE else f"-{self.density!r}"
         return f"{self.method.replace(':', '.')}{part}{name_of(self.over)}-seed{self.seed}"
 
     def record(self) -> dict[str, Any]:
