@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mezzotint.durable import replace_json
 from mezzotint.errors import ConfigError, RunError
 from mezzotint.train import RunConfig, config_text, train
 from mezzotint.train.config_file import parse_config
 from mezzotint.train.progress import Progress, Silent, StepView
 from mezzotint.train.run_folder import RunFolder
-from mezzotint.train.sweep import Cell, cell_config, plan, sweep
+from mezzotint.train.sweep import Cell, Outcome, cell_config, plan, sweep
 from mezzotint.train.sweep_axes import parse_axes
 
 Make = Callable[..., RunConfig]
@@ -157,6 +158,33 @@ def test_a_run_that_another_process_trains_is_passed_over(small: Make, tmp_path:
     assert (outcome.elsewhere, outcome.done) == (cells[:1], cells[1:])
     # The other process was killed before its first checkpoint: what it left is no obstacle.
     assert sweep(small(), cells, tmp_path / "sweep", progress=silent).done == cells
+
+
+def test_two_sweeps_that_begin_together_share_the_runs(
+    small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = plan(["static", "set"], [0.2], [0])
+    place = tmp_path / "sweep"
+
+    def as_the_other_sees_it(path: Path, value: object) -> None:
+        if path.name == "sweep.json":  # it is taken for a folder of something else where more lies there
+            assert not [item.name for item in place.iterdir() if not item.name.startswith(".")]
+        replace_json(path, value)
+
+    monkeypatch.setattr("mezzotint.train.sweep.replace_json", as_the_other_sees_it)
+    place.mkdir()
+    (place / ".lock").touch()  # the other is there first, and has not yet written its plan
+    others: list[Outcome] = []
+
+    def beside_another(_cell: Cell, number: int) -> Progress:
+        if number == 0:  # the run has no folder yet
+            monkeypatch.undo()
+            others.append(sweep(small(), cells, place, progress=silent))
+        return Silent()
+
+    outcome = sweep(small(), cells, place, progress=beside_another)
+    assert (outcome.done, outcome.elsewhere, outcome.failed) == (cells, [], {})
+    assert [(other.done, other.elsewhere, other.failed) for other in others] == [(cells[1:], cells[:1], {})]
 
 
 def test_a_run_that_diverges_is_told_and_stops_no_other(small: Make, tmp_path: Path) -> None:

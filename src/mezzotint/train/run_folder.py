@@ -56,7 +56,7 @@ def discard_unstarted(path: Path) -> None:
     """
     if not path.is_dir() or any(path.glob("checkpoints/step-*")):
         return
-    with _locked(path):
+    with claimed(path, path / _LOCK):
         if not any(path.glob("checkpoints/step-*")):
             shutil.rmtree(path)
 
@@ -81,7 +81,7 @@ class RunFolder:
 
         def make() -> RunFolder:
             path.mkdir(parents=True, exist_ok=True)
-            folder = cls(path, _locked(path))
+            folder = cls(path, claimed(path, path / _LOCK))
             replace_file(path / "config.toml", config_text.encode())
             replace_json(path / "environment.json", {**environment, "resumed": []})
             return folder
@@ -105,7 +105,7 @@ class RunFolder:
                     fix="Leave --resume out to start it, or name its folder with -o.",
                 )
             )
-        return _told(path, lambda: cls(path, _locked(path)))
+        return _told(path, lambda: cls(path, claimed(path, path / _LOCK)))
 
     def __enter__(self) -> RunFolder:
         return self
@@ -224,9 +224,13 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """An exclusive lock that ends with the process, however it ends."""
-    file = (path / _LOCK).open("ab")
+def claimed(path: Path, lock: Path) -> IO[bytes]:
+    """The exclusive lock of the run folder ``path`` in the file ``lock``; it ends with the process, however that ends.
+
+    Raises:
+        RunLocked: another process holds it.
+    """
+    file = lock.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -24,7 +24,7 @@ from mezzotint.train.config import RunConfig
 from mezzotint.train.config_file import differences, load_config
 from mezzotint.train.loop import train
 from mezzotint.train.progress import Progress
-from mezzotint.train.run_folder import RunLocked, discard_unstarted
+from mezzotint.train.run_folder import RunLocked, claimed, discard_unstarted
 from mezzotint.train.sweep_axes import Settings, name_of, with_settings, without_sparsity
 
 PLAN: Final = "sweep.json"
@@ -166,8 +166,10 @@ def sweep(
             continue
         failure = run.with_name(f"{cell.name}.error.txt")
         try:
-            discard_unstarted(run)
-            result = train(configs[cell], folder=run, resume=run.exists(), progress=progress(cell, number))
+            # Its own lock is held before there is a folder, which another sweep would take for a run that was killed.
+            with claimed(run, run.with_name(f".{cell.name}.lock")):
+                discard_unstarted(run)
+                result = train(configs[cell], folder=run, resume=run.exists(), progress=progress(cell, number))
         except RunLocked:
             outcome.elsewhere.append(cell)
             continue
@@ -184,7 +186,9 @@ def sweep(
 
 
 def _check_place(place: Path) -> None:
-    if place.exists() and not (place / PLAN).is_file() and (place.is_file() or any(place.iterdir())):
+    """Nothing but a sweep lies there; hidden files may be the lock and the plan of one that begins at this moment."""
+    strange = place.is_file() or (place.is_dir() and any(not item.name.startswith(".") for item in place.iterdir()))
+    if strange and not (place / PLAN).is_file():  # in this order: a sweep writes its plan before anything else
         raise RunError(
             message(
                 "sweep folder",
@@ -212,14 +216,15 @@ def _refuse_another(config: RunConfig, run: Path) -> None:
 
 
 def _enlist(place: Path, cells: Sequence[Cell]) -> None:
-    """Write the runs into the plan, behind those that it holds."""
-    (place / "runs").mkdir(parents=True, exist_ok=True)
+    """Write the runs into the plan, behind those that it holds, and make the folder for them."""
+    place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
         known: list[Mapping[str, Any]] = []
         if (place / PLAN).is_file():
             known = json.loads((place / PLAN).read_text(encoding="utf-8"))["runs"]
         records = {record["run"]: record for record in [*known, *(cell.record() for cell in cells)]}
         replace_json(place / PLAN, {"format": 1, "runs": list(records.values())})
+        (place / "runs").mkdir(exist_ok=True)
 
 
 @contextmanager
