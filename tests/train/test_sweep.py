@@ -218,6 +218,24 @@ def test_folders_of_something_else_are_left_alone(small: Make, tmp_path: Path) -
     assert sorted(item.name for item in tmp_path.iterdir()) == ["notes.txt", "sweep"]
 
 
+@pytest.mark.parametrize(
+    "content", ["", '{"runs": [', "3", "[]", '{"format": 1}', '{"runs": 3}', '{"runs": [{}]}', "\0"]
+)
+def test_a_damaged_plan_is_told_with_the_way_out(small: Make, tmp_path: Path, content: str) -> None:
+    cells = plan(["static"], [0.2], [0])
+    sweep(small(), cells, tmp_path, progress=silent)
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(
+        RunError, match=r"sweep\.json: received a damaged file .*Put it back, or write \{\"runs\": \[\]\}"
+    ):
+        sweep(small(), cells, tmp_path, progress=silent)
+    (tmp_path / "sweep.json").write_text('{"runs": []}')
+    assert sweep(small(), cells, tmp_path, progress=silent).done == cells
+    assert [record["run"] for record in json.loads((tmp_path / "sweep.json").read_text())["runs"]] == [
+        f"runs/{cells[0].name}"
+    ]
+
+
 def test_axes_are_read_as_settings_are() -> None:
     words = ["optimizer.lr = 0.1, 0.10,0.05", "schedule.name=cosine,constant", 'data.augment=[{ name = "a,b" }],[]']
     assert parse_axes([*words, "sparsity.interval=epoch,20"]) == {

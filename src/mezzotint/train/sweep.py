@@ -219,12 +219,25 @@ def _enlist(place: Path, cells: Sequence[Cell]) -> None:
     """Write the runs into the plan, behind those that it holds, and make the folder for them."""
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
-        known: list[Mapping[str, Any]] = []
-        if (place / PLAN).is_file():
-            known = json.loads((place / PLAN).read_text(encoding="utf-8"))["runs"]
-        records = {record["run"]: record for record in [*known, *(cell.record() for cell in cells)]}
+        records = _records(place / PLAN) | {record["run"]: record for record in (cell.record() for cell in cells)}
         replace_json(place / PLAN, {"format": 1, "runs": list(records.values())})
         (place / "runs").mkdir(exist_ok=True)
+
+
+def _records(file: Path) -> dict[str, Mapping[str, Any]]:
+    """Run -> its record in the plan; none where there is no plan yet.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        return {record["run"]: record for record in json.loads(file.read_text(encoding="utf-8"))["runs"]}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        fix = 'Put it back, or write {"runs": []} into it: the same command adds its runs, and trains none twice.'
+        allowed = "the plan of a sweep, as it was written"
+        raise RunError(message(str(file), received=f"a damaged file ({error!r})", allowed=allowed, fix=fix)) from error
 
 
 @contextmanager
