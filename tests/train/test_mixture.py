@@ -42,7 +42,7 @@ def _poisoned(batch: Batch, late: bool) -> Batch:
 def _restarted(parts: Parts) -> Parts:
     """What another process makes of the checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
-        state, tensors = capture(parts, Counters(), {})
+        state, tensors = capture(parts, Counters(), {}, ())
         saved = checkpoint.load(checkpoint.save(Path(folder), 1, state, tensors, keep=1))
         parts.topology.close()
         again = build_parts(parts.config, InputRecord.from_json(saved.state["data"]))
@@ -52,7 +52,7 @@ def _restarted(parts: Parts) -> Parts:
 
 def _differences(one: Parts, other: Parts) -> list[str]:
     """The names of everything in which the two differ in any bit."""
-    (state, tensors), (other_state, other_tensors) = (capture(parts, Counters(), {}) for parts in (one, other))
+    (state, tensors), (other_state, other_tensors) = (capture(parts, Counters(), {}, ()) for parts in (one, other))
     found = [key for key in ("topology", "average") if state[key] != other_state[key]]
     for name, content in tensors.items():
         theirs = other_tensors[name]

@@ -124,9 +124,10 @@ def test_a_stop_before_the_first_step_takes_none(small: Make, tmp_path: Path) ->
 def test_resuming_a_finished_run_changes_nothing_and_tells_the_result_again(small: Make, tmp_path: Path) -> None:
     config = small()
     first = train(config, folder=tmp_path / "run")
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    kept = ("metrics.jsonl", "decisions.json", "mistakes.json")
+    before = [(tmp_path / "run" / name).read_bytes() for name in kept]
     again = train(config, folder=tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert [(tmp_path / "run" / name).read_bytes() for name in kept] == before
     assert again.summary is not None
     assert first.summary is not None
     assert {**again.summary, "seconds": 0} == {**first.summary, "seconds": 0}

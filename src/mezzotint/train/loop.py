@@ -92,7 +92,7 @@ def train(
             _train_epoch(run, stop)
         if run.epoch < config.schedule.epochs:
             return RunResult(folder=place, step=run.counters.step, signal=run.stop, summary=None)
-        result = conclude(run.parts, run.folder, run.counters, run.evaluation or _evaluate(run))
+        result = conclude(run, run.evaluation or _evaluate(run))
         endings.append(result.summary)
         return result
 
@@ -202,7 +202,7 @@ def _save(run: Run) -> None:
     run.saved_at = time.perf_counter()
     if not run.parts.ranks.leads:
         return
-    state, tensors = capture(run.parts, run.counters, run.folder.offsets())
+    state, tensors = capture(run.parts, run.counters, run.folder.offsets(), run.decisions)
     tensors["ages"] = run.ages.tensors()
     checkpoint.save(run.folder.checkpoints, run.counters.step, state, tensors, keep=run.config.run.keep)
 
@@ -264,6 +264,7 @@ def _resumed(
         counters=counters,
         bad=_bad_images(parts, folder),
         ages=ages,
+        decided=saved.state["decisions"],
         seconds_before=counters.seconds,
     )
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mezzotint.kernels import launch
 from mezzotint.train import memory
 from mezzotint.train.divergence import as_a_guess
 from mezzotint.train.evaluate import Evaluation
 from mezzotint.train.parts import Parts, method_name
+from mezzotint.train.run import Run
 from mezzotint.train.run_folder import Folder
 from mezzotint.train.samples import write_mistakes
 from mezzotint.train.state import Counters
@@ -40,12 +40,13 @@ class RunResult:
     summary: dict[str, Any] | None
 
 
-def conclude(parts: Parts, folder: Folder, counters: Counters, evaluation: Evaluation) -> RunResult:
+def conclude(run: Run, evaluation: Evaluation) -> RunResult:
     """Write ``mistakes.json``, ``decisions.json`` and ``summary.json`` of a run that is finished."""
+    parts, folder, counters = run.parts, run.folder, run.counters
     if parts.ranks.leads:
         worst = write_mistakes(folder.path, parts.inputs.test, evaluation.worst)
         write_confusion(parts, folder, evaluation, worst=worst)
-    folder.write_json("decisions.json", launch.decisions())
+    folder.write_json("decisions.json", run.decisions)
     summary = _summary(parts, counters, evaluation)
     folder.write_json("summary.json", summary)
     return RunResult(folder=folder.path, step=counters.step, signal=None, summary=summary)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from mezzotint.kernels import launch
 from mezzotint.train.anatomy import Ages
 from mezzotint.train.callbacks import Callbacks
 from mezzotint.train.config import RunConfig
@@ -19,7 +22,7 @@ from mezzotint.train.state import Counters
 
 @dataclass(kw_only=True)
 class Run:
-    """A run under way: its parts, its folder, and where it is."""
+    """A run under way: its parts, its folder, and where it is; ``decided`` are the kernels' decisions up to here."""
 
     parts: Parts
     folder: Folder
@@ -28,6 +31,7 @@ class Run:
     bad: BadImages
     callbacks: Callbacks
     ages: Ages
+    decided: Sequence[dict[str, Any]] = ()
     evaluation: Evaluation | None = None
     stop: signal.Signals | None = None
     saved_at: float = field(default_factory=time.perf_counter)
@@ -40,6 +44,11 @@ class Run:
     def config(self) -> RunConfig:
         """The run's configuration."""
         return self.parts.config
+
+    @property
+    def decisions(self) -> list[dict[str, Any]]:
+        """The records of the kernels' decisions by all processes of the run, the last of each problem."""
+        return list({record["problem"]: record for record in [*self.decided, *launch.decisions()]}.values())
 
     @property
     def epoch(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import CheckpointError, message
-from mezzotint.kernels import launch
 from mezzotint.train.checkpoint import Checkpoint
 from mezzotint.train.config_file import fingerprint
 from mezzotint.train.environment import mezzotint_version
@@ -64,7 +63,9 @@ class Counters:
         return self.correct / self.seen if self.seen else 0.0
 
 
-def capture(parts: Parts, counters: Counters, offsets: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+def capture(
+    parts: Parts, counters: Counters, offsets: Mapping[str, int], decisions: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(JSON-ready state, tensors by file) of a run, for ``checkpoint.save``."""
     optimizer, optimizer_tensors = split(optimizer_state(parts.optimizer, parts.model))
     topology, topology_tensors = split(parts.topology.state_dict())
@@ -81,7 +82,7 @@ def capture(parts: Parts, counters: Counters, offsets: Mapping[str, int]) -> tup
         "average": None if parts.average is None else parts.average.state_dict(),
         "rng": base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode("ascii"),
         "offsets": dict(offsets),
-        "decisions": launch.decisions(),
+        "decisions": list(decisions),
     }
     average = {} if parts.average is None else parts.average.tensors()
     tensors = {

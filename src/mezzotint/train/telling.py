@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from mezzotint.kernels import launch
 from mezzotint.train import memory
 from mezzotint.train.divergence import diverged
 from mezzotint.train.evaluate import Evaluation
@@ -82,7 +81,7 @@ def tell_epoch(run: Run, epoch: int, evaluation: Evaluation, *, trained: float, 
     seconds = time.perf_counter() - run.epoch_began
     run.folder.timing({"epoch": epoch, "seconds": seconds, "waited": waited, "tested": seconds - trained})
     run.callbacks("on_epoch_end", row)
-    run.folder.write_json("decisions.json", launch.decisions())
+    run.folder.write_json("decisions.json", run.decisions)
     run.progress.epoch(
         EpochView(
             epoch=epoch,
