@@ -101,6 +101,13 @@ def test_the_averages_are_what_is_tested_evaluated_and_deployed(small: Make, tmp
     assert torch.equal(stored["fc2.indices"], saved.tensors["model"]["fc2.indices"])
 
 
+def test_an_average_that_starts_late_has_the_last_step(small: Make, tmp_path: Path) -> None:
+    train(small(average={"kind": "swa", "start": 0.99}, schedule={"epochs": 1}), folder=tmp_path / "run")
+    saved = last(tmp_path / "run")
+    assert saved.state["average"] == {"kind": "swa", "steps": 14, "count": 1}
+    assert all(torch.equal(tensor, saved.tensors["model"][name]) for name, tensor in saved.tensors["average"].items())
+
+
 def test_a_run_without_averages_stores_none(small: Make, tmp_path: Path) -> None:
     train(small(), folder=tmp_path / "run")
     assert not (last(tmp_path / "run").folder / "average.safetensors").exists()

@@ -286,7 +286,8 @@ class AverageConfig:
     Attributes:
         kind: "none", "ema" (exponential moving average) or "swa" (mean over the last part of the training).
         decay: of "ema", in (0, 1).
-        start: of "swa": fraction of the training after which weights enter the mean, in [0, 1).
+        start: of "swa": fraction of the training after which weights enter the mean, in [0, 1); at the latest
+            those of the last step.
     """
 
     kind: str = "none"

@@ -189,10 +189,11 @@ def _topology(config: RunConfig, model: nn.Module, optimizer: Optimizer, steps_p
 
 
 def _average(config: AverageConfig, model: nn.Module, steps: int) -> WeightAverage | None:
-    """The average over a run of ``steps`` steps, where one is asked for."""
+    """The average over a run of ``steps`` steps, where one is asked for; it starts at the last step at the latest."""
     if config.kind == "none":
         return None
-    return WeightAverage(model, config.kind, decay=config.decay, start=round(config.start * steps))
+    start = min(round(config.start * steps), steps - 1)
+    return WeightAverage(model, config.kind, decay=config.decay, start=start)
 
 
 def _device(name: str, ranks: Ranks) -> torch.device:
