@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mezzotint import Pattern, sparsify
-from mezzotint.errors import ConfigError, InputError, NotRegistered
+from mezzotint.errors import CheckpointError, ConfigError, InputError, NotRegistered
 from mezzotint.sparse import Static, build, first_density, layer_nnz, options_of, sparse_layers
 from mezzotint.sparse.methods import dsr, falling_momentum, mest, srigl
 from mezzotint.sparse.methods.ac_dc import is_compressed
@@ -193,6 +194,26 @@ def test_granet_regenerates_while_it_shrinks() -> None:
     assert change.before == 160
     assert change.after == 32 + round(128 * (1 - 5 / 30) ** 3)
     assert change.grown == math.ceil(0.5 * (1 + math.cos(math.pi / 8)) / 2 * change.after - 1e-9)
+
+
+def test_a_descent_goes_on_from_where_it_began_and_under_the_same_settings() -> None:
+    goal = {"0": 32, "2": 16}
+    whole, other = Run("gmp", density=0.5, goal=goal), Run("gmp", density=0.9, goal=goal)
+    for number in range(7):
+        whole.step(number)
+    state = whole.topology.state_dict()
+    other.model.load_state_dict(whole.model.state_dict())
+    other.optimizer.load_state_dict(copy.deepcopy(whole.optimizer.state_dict()))
+    other.topology.load_state_dict(state)
+    for number in range(7, 40):
+        whole.step(number)
+        other.step(number)
+        assert other.topology.budget == whole.topology.budget == sum(layer.nnz for layer in other.layers.values())
+    assert other.topology.state_dict() == whole.topology.state_dict()
+    with pytest.raises(CheckpointError, match=r"'end_of_pruning': received 0\.75; allowed: 0\.5"):
+        Run("gmp", density=0.5, goal=goal, end=0.5).topology.load_state_dict(state)
+    with pytest.raises(CheckpointError, match="'goal'"):
+        Run("gmp", density=0.5, goal={"0": 33, "2": 16}).topology.load_state_dict(state)
 
 
 def test_falling_momentum_shares_out_what_the_descent_leaves() -> None:

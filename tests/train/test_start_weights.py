@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from train_comparison import last
+from train_comparison import assert_same_run, last
 
 from mezzotint import densify, models
 from mezzotint.errors import ConfigError
@@ -74,6 +74,21 @@ def test_a_sparse_run_goes_on_with_its_pattern(method: str, small: Make, tmp_pat
     train(config, folder=tmp_path / "on")
     same = torch.equal(last(tmp_path / "on").tensors["model"]["fc2.indices"], saved["fc2.indices"])
     assert same == (method == "static")  # "static" is what freezes a topology
+
+
+@pytest.mark.parametrize("method", ["gmp", "granet", "falling_momentum"])
+def test_a_descent_from_sparse_weights_is_resumed(method: str, small: Make, tmp_path: Path) -> None:
+    """A resumed network is drawn anew, with other numbers in its layers than those that the first weights brought."""
+    train(small(sparsity={"density": 0.5}), folder=tmp_path / "sparse")
+    sparsity = {"density": 0.1, "start_density": 0.5, "method": method}
+    config = small(
+        model={"weights": str(tmp_path / "sparse")}, sparsity=sparsity, run={"checkpoint_steps": 8, "keep": 9}
+    )
+    train(config, folder=tmp_path / "whole")
+    train(config, folder=tmp_path / "cut")
+    for step in (8, 0):
+        train(config, folder=tmp_path / "cut", from_checkpoint=f"step-{step:08d}")
+        assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_averages_are_what_another_run_starts_from(small: Make, tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ the time that is left.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from mezzotint.errors import InputError, message
 from mezzotint.sparse.goal import given_goal
 from mezzotint.sparse.layer import sparse_layers
+from mezzotint.sparse.rules import Rules
 from mezzotint.sparse.schedule import Schedule
+from mezzotint.sparse.topology import DynamicTopology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ class Descent:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """For ``Rules.settings``."""
+        """For a checkpoint."""
         return {"goal": self.goal, "first": self.first, "begin": self.begin, "end_of_pruning": self.end}
 
     def targets(self, step: int) -> dict[str, int]:
@@ -102,6 +105,34 @@ class Descent:
         """Nonzeros of all layers after ``step`` steps, updates or not."""
         update = min(step // self.schedule.interval * self.schedule.interval, last_update(self.schedule))
         return sum((self.targets(update) if update else self.first).values())
+
+
+class Descending(DynamicTopology):
+    """A method with fewer and fewer weights; one that is resumed descends from where the training began."""
+
+    _of_the_state = ("first",)  # a model that is to be loaded may have been made with other numbers
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, descent: Descent, rules: Rules) -> None:
+        """
+        Args:
+            model, optimizer, rules: as of :class:`DynamicTopology`.
+            descent: how many weights there are when, with the schedule.
+        """
+        self._descent = descent
+        super().__init__(model, optimizer, descent.schedule, rules)
+
+    @property
+    def budget(self) -> int:
+        """What the descent says."""
+        return self._descent.total(self.steps)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly from :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self._descent = replace(self._descent, first=state["settings"]["first"])
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), **self._descent.settings}
 
 
 def last_update(schedule: Schedule) -> int:

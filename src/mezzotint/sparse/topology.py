@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,9 @@ class Topology(Protocol):
 
 class DynamicTopology:
     """Runs a method's rules on a schedule. Methods derive from it and add a constructor, seldom more."""
+
+    _of_the_state: ClassVar[Collection[str]] = ()
+    """Settings that tell how the training began: a checkpoint brings its own, and the method restores them from it."""
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, schedule: Schedule, rules: Rules, seed: int = 0) -> None:
         """
@@ -229,7 +232,7 @@ class DynamicTopology:
         ours = {"method": self._rules.name, **self._settings()}
         theirs = {"method": state["method"], **state["settings"]}
         for key in [*ours, *theirs]:
-            if ours.get(key) != theirs.get(key):
+            if ours.get(key) != theirs.get(key) and not (key in self._of_the_state and key in theirs):
                 raise CheckpointError(
                     message(
                         f"topology setting {key!r}",

@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.sparse.gradual import Descent
+from mezzotint.sparse.gradual import Descending, Descent
 from mezzotint.sparse.prune import fraction_counts, prune_counts
 from mezzotint.sparse.redistribute import grow_counts, importance, mean_momentum
 from mezzotint.sparse.rules import Decision, Occasion, Rules
 from mezzotint.sparse.schedule import Schedule
-from mezzotint.sparse.topology import DynamicTopology
 from mezzotint.sparse.view import LayerView
 
 
@@ -39,7 +38,7 @@ def decide(views: Sequence[LayerView], total: int, rate: float) -> Decision:
     return Decision(pruned=pruned, grown=grow_counts(views, pruned, share, total - (now - sum(pruned))), share=share)
 
 
-class FallingMomentum(DynamicTopology):
+class FallingMomentum(Descending):
     """Sparse momentum with fewer and fewer weights: a cubic descent, then as many as the goal says.
 
     Pruned, redistributed and grown as by :class:`SparseMomentum`, of which it also has the turns and windows. It needs
@@ -86,7 +85,7 @@ class FallingMomentum(DynamicTopology):
             window=window,
             stagger=stagger,
         )
-        self._descent = Descent.of(
+        descent = Descent.of(
             model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end
         )
 
@@ -99,9 +98,8 @@ class FallingMomentum(DynamicTopology):
             decide=decided,
             evidence="momentum",
             reads_momentum=True,
-            settings=self._descent.settings,
         )
-        super().__init__(model, optimizer, schedule, rules)
+        super().__init__(model, optimizer, descent, rules)
 
     @classmethod
     def first_density(cls, density: float) -> float:

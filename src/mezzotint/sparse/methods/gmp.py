@@ -12,11 +12,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mezzotint.errors import require_registered
-from mezzotint.sparse.gradual import Descent
+from mezzotint.sparse.gradual import Descending, Descent
 from mezzotint.sparse.prune import global_counts
 from mezzotint.sparse.rules import Decision, Occasion, Rules, swap_in_place
 from mezzotint.sparse.schedule import Schedule
-from mezzotint.sparse.topology import DynamicTopology
 from mezzotint.sparse.view import LayerView
 
 SCOPES = ("layer", "global")
@@ -32,7 +31,7 @@ def decide(views: Sequence[LayerView], targets: Mapping[str, int], scope: str) -
     return Decision(pruned=lost, grown=[0] * len(views), share=share)
 
 
-class GMP(DynamicTopology):
+class GMP(Descending):
     """Gradual magnitude pruning; works with any optimiser, no dense gradient ever."""
 
     def __init__(
@@ -67,7 +66,7 @@ class GMP(DynamicTopology):
         """
         require_registered("scope", scope, SCOPES)
         schedule = Schedule(interval=interval, total_steps=total_steps)
-        self._descent = Descent.of(
+        descent = Descent.of(
             model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end
         )
 
@@ -77,16 +76,11 @@ class GMP(DynamicTopology):
         rules = Rules(
             name="gmp",
             decide=decided,
-            settings={**self._descent.settings, "scope": scope},
+            settings={"scope": scope},
         )
-        super().__init__(model, optimizer, schedule, rules)
+        super().__init__(model, optimizer, descent, rules)
 
     @classmethod
     def first_density(cls, density: float) -> float:
         """Dense."""
         return 1.0
-
-    @property
-    def budget(self) -> int:
-        """What the descent says."""
-        return self._descent.total(self.steps)

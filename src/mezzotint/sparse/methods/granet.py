@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from mezzotint.sparse.gradual import Descent
+from mezzotint.sparse.gradual import Descending, Descent
 from mezzotint.sparse.prune import fraction_of
 from mezzotint.sparse.rules import Decision, Occasion, Rules, swap_in_place
 from mezzotint.sparse.schedule import Schedule
-from mezzotint.sparse.topology import DynamicTopology
 from mezzotint.sparse.view import LayerView
 
 
@@ -31,7 +30,7 @@ def decide(views: Sequence[LayerView], targets: Mapping[str, int], rate: float) 
     return Decision(pruned=lost, grown=gained, share=swap_in_place(views, lost).share)
 
 
-class GraNet(DynamicTopology):
+class GraNet(Descending):
     """Gradual pruning with gradient regrowth; works with any optimiser."""
 
     def __init__(
@@ -71,7 +70,7 @@ class GraNet(DynamicTopology):
             window=window,
             final_rate=0.0,
         )
-        self._descent = Descent.of(
+        descent = Descent.of(
             model, schedule, goal=goal, density=density, distribution=distribution, begin=begin, end=end
         )
 
@@ -82,16 +81,10 @@ class GraNet(DynamicTopology):
             name="granet",
             decide=decided,
             evidence="gradient",
-            settings=self._descent.settings,
         )
-        super().__init__(model, optimizer, schedule, rules)
+        super().__init__(model, optimizer, descent, rules)
 
     @classmethod
     def first_density(cls, density: float) -> float:
         """Half of the weights, as published; never less than the goal."""
         return max(0.5, density)
-
-    @property
-    def budget(self) -> int:
-        """What the descent says."""
-        return self._descent.total(self.steps)
