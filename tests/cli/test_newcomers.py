@@ -116,8 +116,11 @@ def test_after_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     Path("small.toml").write_text(CONFIG)
     images("pictures/of/digits", 2, "{}.png", "L")
     assert main(["train", "small.toml", "-q"]) == 0
-    code, _, error = told(capsys, "train", "runs/small", "--resume")
-    assert (code, "runs/small was finished before" in error) == (0, True)
+    for word in ("runs/small", "small.toml"):
+        code, _, error = told(capsys, "train", word, "--resume")
+        assert (code, "runs/small was finished before" in error) == (0, True)
+    code, _, error = told(capsys, "train", "runs/small", "--from", "step-00000007")
+    assert (code, "finished before" in error) == (0, False)
     assert "open it in a browser" in told(capsys, "report", "runs/small")[2]
     assert "ends in .html" in refused(capsys, "report", "runs/small", "-o", "page.pdf")
     assert not Path("page.pdf").exists()

@@ -101,16 +101,18 @@ def run(arguments: argparse.Namespace) -> int:
     from mezzotint.train import train
     from mezzotint.train.progress import Silent, make_progress
     from mezzotint.train.ranks import described, restarted
+    from mezzotint.train.run_folder import default_folder
 
     quiet = arguments.quiet or arguments.json
     leads = described().leads
     asked = _asked(arguments, quiet=quiet or not leads)
-    finished = asked.folder is not None and (asked.folder / "summary.json").is_file()
+    folder = asked.folder or default_folder(asked.config.name)
+    finished = arguments.checkpoint is None and (folder / "summary.json").is_file()
     watcher = Silent() if quiet else make_progress(console())
     with Patient(watcher, "" if quiet or not leads else _PREPARING) as progress:
         result = train(
             asked.config,
-            folder=asked.folder,
+            folder=folder,
             resume=arguments.resume or restarted(),
             from_checkpoint=arguments.checkpoint,
             progress=progress,
@@ -165,9 +167,9 @@ def _for_images(arguments: argparse.Namespace, *, quiet: bool) -> _Asked:
     from mezzotint.train import load_config
     from mezzotint.train.ranks import described, restarted
     from mezzotint.train.recipe import run_name
-    from mezzotint.train.run_folder import refuse_existing
+    from mezzotint.train.run_folder import default_folder, refuse_existing
 
-    folder = arguments.output or Path("runs") / run_name(arguments.config)
+    folder = arguments.output or default_folder(run_name(arguments.config))
     begun = folder / "config.toml"
     goes_on = arguments.resume or arguments.checkpoint is not None
     if goes_on and arguments.minutes is not None:

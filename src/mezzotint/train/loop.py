@@ -31,7 +31,7 @@ from mezzotint.train.quarantine import BadImages
 from mezzotint.train.ranks import Ranks, joined
 from mezzotint.train.result import RunResult, conclude, write_confusion
 from mezzotint.train.run import Run
-from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, refuse_existing
+from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, default_folder, refuse_existing
 from mezzotint.train.samples import write_samples
 from mezzotint.train.schedule import factor
 from mezzotint.train.signals import StopRequest
@@ -73,7 +73,7 @@ def train(
         MezzotintError: anything that is wrong with configuration, data, folder or checkpoint. Nothing that was there
             before is overwritten.
     """
-    place = Path("runs") / config.name if folder is None else Path(folder)
+    place = default_folder(config.name) if folder is None else Path(folder)
     with joined(config.device) as ranks, surroundings(config, ranks), StopRequest() as stop, ExitStack() as stack:
         watcher = progress if progress is not None and ranks.leads else Silent()
         told = Callbacks(members=[*callbacks, *from_options(config.run)] if ranks.leads else [])

@@ -29,6 +29,11 @@ _LOCK: Final = ".lock"
 T = TypeVar("T")
 
 
+def default_folder(name: str) -> Path:
+    """Where a run of that name lies if nothing else is said."""
+    return Path("runs") / name
+
+
 def refuse_existing(path: Path) -> None:
     """Check before any work is done that a new run can live in ``path``.
 
