@@ -123,6 +123,9 @@ WRONG = {
     DIGITS + "[optimizer]\nbetas = [0.9]": ("optimizer.betas", "a list of 2"),
     DIGITS + "[optimizer]\nmomentum = 0.0": ("optimizer.nesterov",),
     DIGITS + "[optimizer]\nmomentum = 0.0\nnesterov = false\n[sparsity]\ndensity = 0.5": ("ranks weights by momentum",),
+    DIGITS + "[optimizer]\nmomentum = 0.0\nnesterov = false\n[sparsity]\ndensity = 0.5\nmethod = 'falling_momentum'": (
+        "optimizer.momentum: received 0.0",
+    ),
     DIGITS + "[schedule]\nepochs = 2.5": ("schedule.epochs", "a whole number"),
     DIGITS + '[schedule]\nname = "step"': ("schedule.drops",),
     DIGITS + "[schedule]\ndrops = [3, 1]": ("schedule.drops", "ascending"),

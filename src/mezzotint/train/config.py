@@ -28,6 +28,7 @@ from mezzotint.train.schedule import SCHEDULES
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 AVERAGES = ("none", "ema", "swa")
+_BY_MOMENTUM = ("sparse_momentum", "falling_momentum")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +370,7 @@ class RunConfig:
         kind, _, number = self.device.partition(":")
         if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise ConfigError(message("device", received=self.device, allowed='"cpu", "cuda" or "cuda:N"'))
-        reads_momentum = not self.sparsity.dense and self.sparsity.method == "sparse_momentum"
+        reads_momentum = not self.sparsity.dense and self.sparsity.method in _BY_MOMENTUM
         if reads_momentum and self.optimizer.name == "sgd" and self.optimizer.momentum == 0:
             raise ConfigError(
                 message(
