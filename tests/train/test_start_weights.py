@@ -105,6 +105,27 @@ def test_a_file_of_pytorch_is_read(wrap: Callable[[Any], Any], small: Make, tmp_
     assert torch.equal(parts.model.state_dict()["fc1.weight"], state["module.fc1.weight"])
 
 
+@pytest.mark.parametrize("file", ["net.pt", "net.safetensors"])
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "_orig_mod.module.", "module._orig_mod.", "module."])
+def test_names_of_wrapped_networks_are_those_of_the_network(
+    prefix: str, file: str, small: Make, tmp_path: Path
+) -> None:
+    state = _lenet().state_dict()
+    wrapped = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    (save_file if file.endswith(".safetensors") else torch.save)(wrapped, tmp_path / file)
+    parts = build_parts(small(**DENSE, model={"weights": str(tmp_path / file)}))
+    assert torch.equal(parts.model.state_dict()["fc1.weight"], state["fc1.weight"])
+
+
+def test_the_state_dict_of_a_compiled_network_is_read(small: Make, tmp_path: Path) -> None:
+    network = _lenet()
+    compiled = torch.compile(network, backend="eager")
+    assert isinstance(compiled, torch.nn.Module)
+    torch.save(compiled.state_dict(), tmp_path / "net.pt")
+    parts = build_parts(small(**DENSE, model={"weights": str(tmp_path / "net.pt")}))
+    assert torch.equal(parts.model.state_dict()["fc1.weight"], network.state_dict()["fc1.weight"])
+
+
 def test_skipped_entries_start_anew(small: Make, tmp_path: Path) -> None:
     state = {**_lenet().state_dict(), "fc3.weight": torch.zeros(7, 100), "fc3.bias": torch.zeros(7)}
     save_file(state, tmp_path / "net.safetensors")

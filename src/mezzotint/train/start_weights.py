@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -22,7 +23,8 @@ def read_weights(path: str) -> dict[str, Tensor]:
     """The state dict at ``path``: a run folder, a checkpoint folder, a ``.safetensors`` file, or ``.pt``/``.pth``.
 
     Of a run that averages its weights, the averages. A ``.pt`` file is read with ``weights_only=True``; a table that
-    holds the state dict under "state_dict", "model" or "model_state" is opened.
+    holds the state dict under "state_dict", "model" or "model_state" is opened. What ``torch.compile`` and
+    data-parallel wrappers put into the names ("_orig_mod.", "module.") is left out.
 
     Raises:
         ConfigError: there is no such file, or it holds no state dict.
@@ -33,8 +35,9 @@ def read_weights(path: str) -> dict[str, Tensor]:
         return dict(saved.tensors["average"] or saved.tensors["model"])
     try:
         if place.suffix == ".safetensors":
-            return safetensors.torch.load_file(place)
-        found = torch.load(place, map_location="cpu", weights_only=True)
+            found: Any = safetensors.torch.load_file(place)
+        else:
+            found = torch.load(place, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         near = [item.name for item in place.parent.glob("*")] if place.parent.is_dir() else []
         raise ConfigError(
@@ -57,7 +60,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
         found = found[key] if isinstance(found, Mapping) and isinstance(found.get(key), Mapping) else found
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ConfigError(message("model.weights", received=f"{path!r}, which holds no state dict", allowed="tensors"))
-    return {key.removeprefix("module."): value for key, value in found.items()}
+    return {key.replace("_orig_mod.", "").removeprefix("module."): value for key, value in found.items()}
 
 
 def is_sparse(weights: Mapping[str, Tensor]) -> bool:
