@@ -30,7 +30,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def replace_json(path: Path, value: Any) -> None:
     """Replace ``path`` by ``value`` as JSON text."""
-    replace_file(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    replace_file(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def sync_folder(folder: Path) -> None:

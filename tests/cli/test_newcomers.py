@@ -96,6 +96,28 @@ def test_modes_and_names_of_any_kind_are_trained_on(capsys: pytest.CaptureFixtur
     assert "bunte Bilder/Äpfel & Birnen/Bild 0 0 ä.png" in out, "a name is not broken into lines"
 
 
+def test_names_that_are_not_utf8_are_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "caf\udce9"  # how Python spells the name b"caf\xe9"
+    images(f"photos/{odd}", 3, f"{odd}{{}}.png")
+    images("photos/tea", 3, level=200)
+    assert main(["train", "photos", "-q", "--epochs", "1", "--set", "threads=1"]) == 0
+    run = Path("runs/photos")
+    written = json.loads((run / "samples.json").read_text(encoding="utf-8"))
+    assert {odd, "tea"} == {sample["label"] for sample in written}
+    assert main(["report", "runs/photos"]) == 0
+    assert "caf\ufffd" in (run / "report.html").read_text(encoding="utf-8")
+    for file in ("net.safetensors", "net.onnx"):
+        assert main(["export", "runs/photos", "-o", file]) == 0
+        code, out, _ = told(capsys, "predict", file, f"photos/{odd}/{odd}0.png", "--json")
+        assert code == 0
+        found = json.loads(out)
+        assert found["image"] == f"photos/{odd}/{odd}0.png"
+        assert {guess["class"] for guess in found["top"]} == {odd, "tea"}
+    Path("photos").rename(odd)  # a configuration is TOML, which is UTF-8
+    assert "rename it" in refused(capsys, "init", odd, "-o", "odd.toml")
+    assert not Path("odd.toml").exists()
+
+
 def test_a_folder_that_cannot_be_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
     images("one/cat", 3)
     images("flat", 3)

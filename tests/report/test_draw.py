@@ -151,6 +151,10 @@ def test_shortened_names_fit_and_keep_both_ends(name: str, room: float) -> None:
         assert width_of(name) <= room
 
 
+def test_names_that_are_not_utf8_are_shortened() -> None:
+    assert shorten("caf\udce9", 5) == "c…\udce9"
+
+
 @given(st.integers(0, 500), st.integers(1, 200))
 def test_bins_cover_everything_once_and_thinning_keeps_the_ends(length: int, most: int) -> None:
     items = list(range(length))

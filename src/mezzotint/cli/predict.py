@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         found.append((path, guesses))
         if arguments.json:
-            line(json.dumps({"image": str(path), "top": [_as_json(guess) for guess in guesses]}, ensure_ascii=False))
+            line(json.dumps({"image": str(path), "top": [_as_json(guess) for guess in guesses]}))
         else:
             _table(path, guesses)
     if arguments.output is not None and found:

@@ -335,4 +335,4 @@ def table_text(sweep: Sweep) -> str:
 
 def record_text(sweep: Sweep) -> str:
     """:func:`sweep_record` as JSON text."""
-    return json.dumps(sweep_record(sweep), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(sweep_record(sweep), indent=1) + "\n"

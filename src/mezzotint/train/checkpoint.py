@@ -195,7 +195,7 @@ def _write(folder: Path, state: Mapping[str, Any], tensors: Mapping[str, Mapping
         write_durably(folder / f"{name}.safetensors", content)
         files[f"{name}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     whole_state = {"format": FORMAT, **state, "files": files}
-    text = json.dumps({**whole_state, "checksum": _checksum(whole_state)}, indent=1, ensure_ascii=False)
+    text = json.dumps({**whole_state, "checksum": _checksum(whole_state)}, indent=1)
     write_durably(folder / _STATE, text.encode())
     sync_folder(folder)
 

@@ -177,7 +177,7 @@ class RunFolder:
         self.write_json("environment.json", known)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_finite(row), allow_nan=False)
 
         def write() -> None:
             self._logs[name].write(f"{text}\n".encode())

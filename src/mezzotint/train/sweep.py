@@ -175,7 +175,7 @@ def sweep(
             continue
         except RunError as error:
             outcome.failed[cell] = str(error)
-            replace_file(failure, f"{error}\n".encode())
+            replace_file(failure, f"{error}\n".encode(errors="surrogateescape"))
             continue
         failure.unlink(missing_ok=True)
         if result.summary is None:

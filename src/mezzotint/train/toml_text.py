@@ -19,7 +19,7 @@ def dumps(table: Mapping[str, Any]) -> str:
         table: bool, int, float, str, lists of these and tables; tables inside sections are written inline.
 
     Raises:
-        ConfigError: a value that TOML cannot hold.
+        ConfigError: a value that TOML cannot hold, as a file name that is not UTF-8.
     """
     plain = [_line(key, value) for key, value in table.items() if not isinstance(value, Mapping)]
     sections = [
@@ -40,6 +40,13 @@ def _key(key: str) -> str:
 
 def _text(value: str) -> str:
     # JSON's escapes are TOML's, except that TOML wants DEL escaped too; surrogate pairs it does not know at all.
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        fix = "If it is the name of a file or a folder, rename it."
+        raise ConfigError(
+            message("value for TOML", received=repr(value), allowed="text that UTF-8 can hold", fix=fix)
+        ) from error
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -44,7 +44,7 @@ def _written(model: nn.Module, description: Description, *, sparse: bool) -> byt
     shape = require_input_shape(description, "An ONNX file states it")
     patterns = {name: layer.pattern for name, layer in sparse_layers(model).items()} if sparse else None
     header = {"mezzotint": mezzotint.__version__, "description": description.to_json()}
-    metadata = {KEY: json.dumps(header, ensure_ascii=False), **_in_words(description)}
+    metadata = {KEY: json.dumps(header), **_in_words(description)}
     producer = ("mezzotint", mezzotint.__version__)
     return write_model(densify(model).eval(), shape, metadata, producer, patterns)
 
@@ -52,7 +52,7 @@ def _written(model: nn.Module, description: Description, *, sparse: bool) -> byt
 def _in_words(description: Description) -> dict[str, str]:
     found = {"protocol": description.protocol or "", "classes": "", "mean": "", "std": ""}
     if description.classes:
-        found["classes"] = json.dumps(list(description.classes), ensure_ascii=False)
+        found["classes"] = json.dumps(list(description.classes))
     for key, numbers in (("mean", description.mean), ("std", description.std)):
         found[key] = json.dumps(list(numbers)) if numbers else ""
     return {key: value for key, value in found.items() if value}

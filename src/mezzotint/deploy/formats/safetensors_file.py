@@ -66,7 +66,7 @@ def write(model: nn.Module, description: Description) -> bytes:
         "layers": layer_records(model),
     }
     header["sha256"] = _digest(header, tensors)
-    return safetensors.torch.save(tensors, {**_TAG, KEY: json.dumps(header, ensure_ascii=False)})
+    return safetensors.torch.save(tensors, {**_TAG, KEY: json.dumps(header)})
 
 
 def read(path: Path) -> Content:

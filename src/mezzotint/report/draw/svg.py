@@ -90,7 +90,7 @@ def width_of(text: str, font: float = FONT) -> float:
 def shorten(text: str, room: float, font: float = FONT) -> str:
     """``text`` with its middle left out, so that it fits ``room``; both ends of a dotted name tell something."""
     keep = max(int(room / (font * _ADVANCE)) - 1, 2)
-    if width_of(text, font) <= room + 0.1 or keep + 1 >= len(text) == len(text.encode()):
+    if width_of(text, font) <= room + 0.1 or (keep + 1 >= len(text) and text.isascii()):
         return text
     head = keep // 2
     return f"{text[:head]}…{text[-(keep - head) :]}"
