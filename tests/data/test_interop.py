@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,22 @@ def test_there_and_back() -> None:
     for index in range(9):
         assert torch.equal(again.read(index)[0], source.read(index)[0])
     assert again.classes == source.classes
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.uint8, torch.tensor])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_integers_of_any_type_are_indices(whole: Any, encoded: bool, tmp_path: Path) -> None:
+    source = open_source(write_folder(tmp_path, 6)) if encoded else open_source("digits")
+    transform = CROP if encoded else build_transform([{"name": "random_crop", "padding": 2}])
+    dataset, loader = as_dataset(source, transform), Loader(source, transform, batch_size=whole(2), seed=whole(0))
+    json.dumps(loader.state_dict())
+    few = DataLoader(Subset(dataset, [whole(index) for index in range(4)]), batch_size=4)
+    images, _ = next(iter(few))
+    for index in range(4):
+        expected, label = dataset[index]
+        assert torch.equal(images[index], expected)
+        assert torch.equal(dataset[whole(index)][0], expected)
+        assert loader.sample_at(0, whole(index))[1] == label
+        assert torch.equal(loader.sample_at(whole(0), whole(index))[0], loader.sample_at(0, index)[0])
+    with pytest.raises(ConfigError, match="batch_size: received True; allowed: an integer of at least 1"):
+        Loader(source, batch_size=True)

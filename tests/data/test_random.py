@@ -32,6 +32,12 @@ def test_golden_values() -> None:
     assert Key(0, 0, -1).child("order").permutation(10).tolist() == GOLDEN_ORDER
 
 
+def test_words_may_be_integers_of_any_type() -> None:
+    words = np.int64(-1), np.uint8(2), np.int64(3)
+    assert Key(*words).state == Key(-1, 2, 3).state
+    assert Keys(*words[:2], np.array([3])).bits().tolist() == [Key(-1, 2, 3).bits()]
+
+
 def test_splitmix64_matches_its_published_sequence() -> None:
     """The generator at state 0 is SplitMix64 seeded with 0, whose first outputs are widely published."""
     key = Key.from_state(0)

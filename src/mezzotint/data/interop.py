@@ -135,10 +135,14 @@ class SourceDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """(image, label): float32 [C, H, W], as our loader gives it in this epoch, and the label.
 
+        Args:
+            index: an integer of any type, as samplers and subsets hold them: of Python, NumPy or a tensor.
+
         Raises:
             IndexError: there is no such sample.
             ImageError, DataError: it could not be read; it is named.
         """
+        index = whole_number(index)
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         return self._maker.normalised(int(self._epoch), index)
@@ -147,7 +151,7 @@ class SourceDataset(Dataset[tuple[Tensor, int]]):
         """Several samples, as ``DataLoader`` asks for them; a source in memory makes them in one go."""
         if not self._maker.at_once:
             return [self[index] for index in indices]
-        wanted: NDArray[np.int64] = np.asarray(indices, dtype=np.int64)
+        wanted: NDArray[np.int64] = np.array([whole_number(index) for index in indices], dtype=np.int64)
         batch = self._maker.batch(int(self._epoch), wanted)
         return list(zip(batch.images, batch.labels.tolist(), strict=True))
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from operator import index as whole_number
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,11 @@ class Loader:
             ConfigError: a number is out of range, or the source is none.
             DataError: the source is too small for a single batch.
         """
-        _require_integer("batch_size", batch_size, 1)
-        _require_integer("threads", threads, 0)
-        _require_integer("processes", processes, 0)
-        _require_integer("prefetch_bytes", prefetch_bytes, 0)
-        _require_integer("seed", seed, None)
+        batch_size = _integer("batch_size", batch_size, 1)
+        threads = _integer("threads", threads, 0)
+        processes = _integer("processes", processes, 0)
+        prefetch_bytes = _integer("prefetch_bytes", prefetch_bytes, 0)
+        seed = _integer("seed", seed, None)
         if threads and processes:
             raise ConfigError(message("threads and processes", received=(threads, processes), allowed="one of the two"))
         _require_source(source)
@@ -149,8 +150,7 @@ class Loader:
 
     def seek(self, epoch: int, position: int = 0) -> None:
         """Set the place; ``position`` is 0 to ``len(self)``. A pass that is under way ends."""
-        _require_integer("epoch", epoch, 0)
-        _require_integer("position", position, 0)
+        epoch, position = _integer("epoch", epoch, 0), _integer("position", position, 0)
         if position > len(self):
             raise ConfigError(message("position", received=position, allowed=f"0 to {len(self)}, batches of an epoch"))
         self._end_pass()
@@ -164,7 +164,7 @@ class Loader:
 
     def sample_at(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """Sample ``index`` as that epoch sees it: [C, H, W] after the transform, not normalised; and its label."""
-        sample = self._maker.sample(epoch, index)
+        sample = self._maker.sample(epoch, whole_number(index))
         return sample.image, sample.label
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -341,7 +341,13 @@ def _require_source(source: object) -> None:
         )
 
 
-def _require_integer(name: str, value: object, low: int | None) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
+def _integer(name: str, value: Any, low: int | None) -> int:
+    """The value as Python's own integer, whichever type of integer it has."""
+    try:
+        number = None if isinstance(value, bool) else whole_number(value)
+    except TypeError:
+        number = None
+    if number is None or (low is not None and number < low):
         allowed = "an integer" if low is None else f"an integer of at least {low}"
         raise ConfigError(message(name, received=value, allowed=allowed))
+    return number

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from operator import index as whole_number
 from statistics import NormalDist
 
 import numpy as np
@@ -80,8 +81,9 @@ class Key:
     __slots__ = ("_counter", "_state")
 
     def __init__(self, seed: int, epoch: int = 0, sample: int = 0) -> None:
-        """The key of one sample in one epoch; the words are taken modulo 2^64."""
-        self._state = mix((_epoch_base(seed, epoch) + sample) & _MASK)
+        """The key of one sample in one epoch; the words are integers of any type, taken modulo 2^64."""
+        base = _epoch_base(whole_number(seed), whole_number(epoch))
+        self._state = mix((base + whole_number(sample)) & _MASK)
         self._counter = self._state
 
     @classmethod
@@ -137,7 +139,8 @@ class Keys:
     __slots__ = ("_counter", "_state")
 
     def __init__(self, seed: int, epoch: int, samples: NDArray[np.int64]) -> None:
-        self._state = mix_array(np.atleast_1d(samples).astype(np.uint64) + np.uint64(_epoch_base(seed, epoch)))
+        base = np.uint64(_epoch_base(whole_number(seed), whole_number(epoch)))
+        self._state = mix_array(np.atleast_1d(samples).astype(np.uint64) + base)
         self._counter = self._state
 
     def __len__(self) -> int:
