@@ -142,6 +142,22 @@ def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
     assert seen == [before]
 
 
+class Unread(Lines):
+    """What it writes at the end of an epoch nobody reads."""
+
+    def epoch(self, view: EpochView) -> None:
+        raise BrokenPipeError
+
+
+def test_a_run_that_nobody_hears_of_any_more_is_saved_and_stops(small: Make, tmp_path: Path) -> None:
+    unread = Unread(Console(file=io.StringIO()))
+    result = train(small(), folder=tmp_path / "run", progress=unread)
+    assert (result.signal, result.step, result.summary) == (signal.SIGPIPE, 14, None)
+    assert (tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-00000014\n"
+    result = train(small(), folder=tmp_path / "run", resume=True, progress=unread)
+    assert (result.signal, result.step) == (None, 28), "there was nothing left to stop"
+
+
 START = Start(name="r", describe="a network", done=3, total=10, epochs=2, batch_size=4)
 STEP = StepView(step=4, epoch=0, loss=1.5, accuracy=0.25, density=0.1, loss_scale=1024.0)
 EPOCH = EpochView(

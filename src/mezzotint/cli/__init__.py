@@ -72,6 +72,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        code = _ended(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has gone (`| head`): nobody is left to write to
+        code = 141
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"error: the system refuses: {error.strerror}{place}. {_remedy(error.errno)}\n")
+        code = 2
+    _drop_unwritten()
+    return code
+
+
+def _ended(words: list[str]) -> int:
+    """The exit code of a command, however it ends; what it could not write is raised."""
+    try:
         return _dispatch(words)
     except MezzotintError as error:
         if not error.told_elsewhere:
@@ -80,17 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-    except BrokenPipeError:  # the reader has gone (`| head`): nobody is left to write to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        if error.errno not in _OF_THE_DISK:
-            raise
-        place = f" ({error.filename})" if error.filename else ""
-        sys.stderr.write(f"error: the system refuses: {error.strerror}{place}. {_remedy(error.errno)}\n")
-        return 2
     except SystemExit as end:  # how argparse ends after --help and after a wrong argument
         return end.code if isinstance(end.code, int) else 0
+
+
+def _drop_unwritten() -> None:
+    """Forget what cannot be written: Python would try it again at its end, complain, and change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def paragraph(text: str) -> str:

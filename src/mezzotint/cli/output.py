@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -19,13 +20,17 @@ def console(*, stderr: bool = False) -> Console:
     """For tables and progress. ``is_terminal`` says whether bars can move, which colours alone do not mean."""
     from rich.console import Console
 
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # rich's own ends the program, with 1
+
     plain = bool(os.environ.get("NO_COLOR"))
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     forced = bool(os.environ.get("FORCE_COLOR")) and not plain
     # FORCE_COLOR would make rich take a pipe for a terminal, and draw bars into files.
     environment = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")}
-    return Console(
+    return Piped(
         stderr=stderr,
         force_terminal=terminal,
         color_system=None if plain else "auto" if terminal else "standard" if forced else None,

@@ -34,7 +34,7 @@ from mezzotint.train.run import Run
 from mezzotint.train.run_folder import Folder, NoFolder, RunFolder, default_folder, refuse_existing
 from mezzotint.train.samples import write_samples
 from mezzotint.train.schedule import factor
-from mezzotint.train.signals import StopRequest
+from mezzotint.train.signals import Heard, StopRequest
 from mezzotint.train.state import Counters, capture, restore, state_digest
 from mezzotint.train.step import Clock, StepResult, training_step
 from mezzotint.train.surroundings import surroundings
@@ -56,7 +56,8 @@ def train(
 
     On the CPU, with the same configuration, software, machine and number of threads, two runs give the same bits: a run
     that is stopped or killed at any moment and resumed ends with the weights, masks and ``metrics.jsonl`` of one that
-    was never interrupted. SIGINT and SIGTERM let the step finish, save, and return.
+    was never interrupted. SIGINT and SIGTERM let the step finish, save, and return; so does a watcher that writes into
+    a pipe that nobody reads any more, as SIGPIPE.
 
     Args:
         config: everything that decides the run.
@@ -75,7 +76,7 @@ def train(
     """
     place = default_folder(config.name) if folder is None else Path(folder)
     with joined(config.device) as ranks, surroundings(config, ranks), StopRequest() as stop, ExitStack() as stack:
-        watcher = progress if progress is not None and ranks.leads else Silent()
+        watcher = Heard(progress, stop) if progress is not None and ranks.leads else Silent()
         told = Callbacks(members=[*callbacks, *from_options(config.run)] if ranks.leads else [])
         if resume or from_checkpoint:
             run = _resumed(config, place, from_checkpoint, watcher, told, ranks, stack)
