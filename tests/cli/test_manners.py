@@ -81,6 +81,17 @@ def test_a_bug_ends_with_1_and_a_traceback() -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "told"), [(None, 0, ""), (3, 3, ""), ("no licence", 1, "no licence\n"), (2.5, 1, "2.5\n")]
+)
+def test_own_code_may_end_a_command(
+    given: object, code: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mezzotint.cli.doctor.run", lambda arguments: sys.exit(given))  # type: ignore[arg-type]
+    assert main(["doctor"]) == code
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(sent: signal.Signals, code: int, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(CONFIG)

@@ -97,8 +97,11 @@ def _ended(words: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-    except SystemExit as end:  # how argparse ends after --help and after a wrong argument
-        return end.code if isinstance(end.code, int) else 0
+    except SystemExit as end:  # how argparse ends; own code may give a text, as to Python itself
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        sys.stderr.write(f"{end.code}\n")
+        return 1
 
 
 def _drop_unwritten() -> None:
