@@ -121,6 +121,15 @@ def test_nobody_reads_any_more(words: list[str], tmp_path: Path) -> None:
     assert "Error" not in done.stderr
 
 
+def test_signs_that_a_terminal_lacks_end_nothing(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(CONFIG.replace("2000", "1"))
+    words = [sys.executable, "-m", "mezzotint", "train", "small.toml"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, encoding="ascii", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/1 ? loss" in done.stdout
+
+
 def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
     done = run("init", "digits", "-o", "new.toml", code=limit, cwd=tmp_path)

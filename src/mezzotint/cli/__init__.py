@@ -11,6 +11,7 @@ To add a command: one module with ``add_arguments(parser)`` and ``run(arguments)
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process when not given.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a sign that the terminal lacks must not end a run; stderr has a way
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = _ended(words)
         sys.stdout.flush()
