@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from mezzotint.data import Compose, Key, build_transform
+from mezzotint.data import Compose, Key, Loader, build_transform, open_source
 from mezzotint.data.random import Keys
 from mezzotint.errors import ConfigError, InputError, NotRegistered
 
@@ -42,6 +43,12 @@ class Nothing(Darker):
 
     def apply(self, image, parameters):
         pass
+
+class Unready(Darker):
+    name = "unready"
+
+    def sample(self, key, height, width):
+        return {"by": {10: 1}[width]}
 
 class Batch(Darker):
     name = "batch"
@@ -95,3 +102,16 @@ def test_what_makes_no_image_is_named(then: list[dict[str, object]]) -> None:
         InputError, match=r"result of augmentation 'batch': received shape \[4, 5, 3\]; .*\[N, H, W, C\]"
     ):
         chain.batch(image.expand(2, 4, 5, 3), Keys(seed=0, epoch=0, samples=np.arange(2)))
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_its_faults_are_not_those_of_a_file(extension: str, tmp_path: Path) -> None:
+    levels = np.zeros((20, 30, 3), np.uint8)
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.fromarray(levels).save(tmp_path / "images" / name / f"0.{extension}")
+    transform = build_transform([{"name": "own_darker:Unready"}])
+    loader = Loader(open_source(tmp_path / "images"), transform, batch_size=2, on_error="quarantine")
+    with pytest.raises(KeyError, match="30"):
+        next(iter(loader))
+    assert not loader.quarantine

@@ -198,8 +198,9 @@ def _decoded(data: bytes, name: str, orientation: Orientation, max_pixels: int, 
     if kind is None:
         received, fix = other_content(data)
         raise ImageError(message(name, received=received, allowed=_ALLOWED, fix=fix))
-    try:
-        part = _fast_jpeg(data, name, max_pixels, wanted) if kind == "JPEG" else None
+    request = _fast_request(data, name, max_pixels, wanted) if kind == "JPEG" else None
+    try:  # without ``wanted``: what fails there is no fault of the file
+        part = _fast_jpeg(data, *request) if request is not None else None
         if part is None:
             levels = read_with_pillow(data, kind, name=name, orientation=orientation, max_pixels=max_pixels)
             return _whole(levels)
@@ -217,12 +218,8 @@ def _whole(levels: npt.NDArray[np.uint8]) -> Part:
     return Part(torch.from_numpy(levels), size.whole, size)
 
 
-def _fast_jpeg(data: bytes, name: str, max_pixels: int, wanted: Wanted | None) -> Part | None:
-    """The levels, or None where Pillow shall decide: CMYK, and everything that is not flawless."""
-    request = _fast_request(data, name, max_pixels, wanted)
-    if request is None:
-        return None
-    size, what = request
+def _fast_jpeg(data: bytes, size: Size, what: Box | Resizing) -> Part | None:
+    """The levels, or None where Pillow shall decide: everything that is not flawless."""
     if isinstance(what, Resizing):
         (levels,) = jpeg.resize([(data, what)])
         if levels is not None:
@@ -237,7 +234,7 @@ def _decoded_box(data: bytes, size: Size, box: Box) -> Part | None:
 
 
 def _fast_request(data: bytes, name: str, max_pixels: int, wanted: Wanted | None) -> tuple[Size, Box | Resizing] | None:
-    """The size of a JPEG file and what is wanted of it; None where Pillow shall decide."""
+    """The size of a JPEG file and what is wanted of it; None where Pillow shall decide: CMYK, and no whole header."""
     header = jpeg.header(data)
     if header is None or not header.channels:
         return None
