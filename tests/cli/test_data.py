@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,14 +34,25 @@ def test_pack_tells_what_it_does(images: Path, tmp_path: Path, capsys: pytest.Ca
     output = tmp_path / "shards" / "train.tar"
     output.parent.mkdir()
     assert main(["data", "pack", str(images), "-o", str(output), "--size", "16", "--shuffle", "--threads", "2"]) == 0
-    told = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{output}: 20 images, 0.")
+    assert out.count("\n") == 1
+    told = err.splitlines()
     assert told[0] == f"image folder {images}: 20 images, 2 classes"
     assert told[1].startswith("2 of 20, ")
-    assert len(told) == 12
-    assert told[-1].startswith(f"{output}: 20 images, 0.")
+    assert len(told) == 11
     source = open_source(output.parent)
     assert source.read(0)[0].shape == (16, 21, 3)
     assert source.name(0) != "cat/0.jpg"
+
+
+def test_progress_that_nobody_reads_is_no_fault_of_the_output(images: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mezzotint", "data", "pack", str(images), "-o", str(tmp_path / "a.tar")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (141, "")
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +125,7 @@ def test_a_signal_and_the_same_command_again(images: Path, tmp_path: Path, asked
     assert f"stopped by {asked.name}" in told
     assert not output.exists()
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "going on after" in again.stdout
+    assert "going on after" in again.stderr
     assert main([*words, str(whole), "-q"]) == 0
     assert output.read_bytes() == whole.read_bytes()
     assert index_path(output).read_bytes() == index_path(whole).read_bytes()

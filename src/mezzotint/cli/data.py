@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mezzotint.cli.output import console, line, warn
+from mezzotint.cli.output import console, line, note, warn
 
 if TYPE_CHECKING:
     from mezzotint.data.packing import PackResult
@@ -111,7 +111,7 @@ def _tell(result: PackResult) -> None:
 @contextmanager
 def _progress(source: Source, *, quiet: bool) -> Iterator[Callable[[int], None] | None]:
     """Something to tell how many are done: a bar on a terminal, a line for every tenth elsewhere, or nothing."""
-    out, total = console(), len(source)
+    out, total = console(stderr=True), len(source)
     if quiet:
         yield None
     elif not out.is_terminal:
@@ -138,9 +138,9 @@ def _lines(heading: str, total: int) -> Callable[[int], None]:
         nonlocal first
         if first is None:
             first = done
-            line(heading + (f", going on after {done:,}" if done else ""))
+            note(heading + (f", going on after {done:,}" if done else ""))
         elif done * _LINES // total > (done - 1) * _LINES // total:
             left = (time.perf_counter() - began) / (done - first) * (total - done)
-            line(f"{done:,} of {total:,}, {left:.0f} s left")
+            note(f"{done:,} of {total:,}, {left:.0f} s left")
 
     return watch

@@ -111,6 +111,8 @@ def pack(
         with Draft(output, told, overwrite=overwrite) as draft:
             finished = _fill(draft, source, settings, on_error, threads, watch or _nobody, stop or _never)
             length = _finish(draft, source, settings) if finished else 0
+    except BrokenPipeError:  # of ``watch``: files are no pipes
+        raise
     except OSError as error:
         allowed = "a file in a folder that exists, can be written and has room"
         fix = "When that is so, the same command goes on where it was."
