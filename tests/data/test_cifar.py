@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,3 +116,8 @@ def test_the_published_sizes() -> None:
         "cifar-10-batches-bin": {"train": 30_730_000, "test": 30_730_000},
         "cifar-100-binary": {"train": 153_700_000, "test": 30_740_000},
     }
+
+
+def test_it_can_be_sent_to_another_process(ten: Path) -> None:
+    source = open_source(ten, "test")
+    assert pickle.loads(pickle.dumps(source)).name(3) == source.name(3) == "test_batch.bin[3]"

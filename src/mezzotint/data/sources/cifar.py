@@ -7,6 +7,7 @@ the fine one, which is used) and 3,072 bytes of pixels, 32 rows of 32, red befor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +99,12 @@ def open_cifar(path: Path, split: str) -> ArraySource:
         labels,
         _class_names(folder / variant.names, variant.classes),
         description=f"CIFAR binary {folder} ({split}): {len(images)} images 32x32, {variant.classes} classes",
-        name=lambda index: f"{files[index // each]}[{index % each}]",
+        name=partial(_name, files, each),  # can be sent to another process, which a lambda cannot
     )
+
+
+def _name(files: tuple[str, ...], each: int, index: int) -> str:
+    return f"{files[index // each]}[{index % each}]"
 
 
 def _records(path: Path, variant: Variant, count: int) -> NDArray[np.uint8]:
