@@ -21,6 +21,7 @@ from mezzotint.data.sources import SOURCES
 from mezzotint.data.sources.folder import FolderSource, sort_classes
 from mezzotint.data.sources.idx import read_idx
 from mezzotint.data.sources.memory import ArraySource
+from mezzotint.data.sources.split import choose_part
 from mezzotint.errors import DataError, ImageError
 
 
@@ -178,6 +179,18 @@ def test_class_folders(class_folder: Path) -> None:
     image, label = train.read(4)
     assert (image.shape, image[0, 0].tolist(), label) == ((4, 6, 3), [101, 0, 154], 1)
     assert (len(test), test.describe().split(":")[0]) == (2, f"image folder {class_folder / 'val'}")
+
+
+def test_parts_are_named_with_or_without_their_capitals(class_folder: Path) -> None:
+    (class_folder / "train").rename(class_folder / "Train")
+    (class_folder / "val").rename(class_folder / "Val")
+    for split in ("Val", "val", "VAL", "test", "Test"):
+        assert len(open_source(class_folder, split)) == 2
+    assert len(open_source(class_folder / "Val", "Val")) == 2
+    with pytest.raises(DataError, match="received holdout"):
+        open_source(class_folder, "holdout")
+    assert choose_part(["Val", "val"], "val", class_folder) == "val"
+    assert choose_part(["Val", "val"], "Val", class_folder) == "Val"
 
 
 def test_part_by_its_own_name_and_missing_part(class_folder: Path) -> None:

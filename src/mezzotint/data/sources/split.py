@@ -1,9 +1,9 @@
 """Which part of a data set is meant? The rules for ``split`` that all kinds of source share.
 
-A part is a subfolder or an archive. ``split`` names it exactly, or by meaning: ``"test"`` also finds ``val``,
-``valid`` and ``validation``; ``"train"`` also finds ``training``. A folder or archive that has no parts is used for
-``"train"`` and ``"all"``; for ``"test"`` only if its own name says so, because testing on training images must never
-happen unnoticed.
+A part is a subfolder or an archive. ``split`` names it exactly, without regard to capitals, or by meaning: ``"test"``
+also finds ``val``, ``valid`` and ``validation``; ``"train"`` also finds ``training``. A folder or archive that has no
+parts is used for ``"train"`` and ``"all"``; for ``"test"`` only if its own name says so, because testing on training
+images must never happen unnoticed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ PARTS = (*MEANINGS["train"], *MEANINGS["test"])
 
 def names_for(split: str) -> tuple[str, ...]:
     """The names that a part for ``split`` may have, the exact one first."""
-    return (split, *(name for name in MEANINGS.get(split, ()) if name != split))
+    plain = split.lower()
+    return tuple(dict.fromkeys((split, plain, *MEANINGS.get(plain, ()))))
 
 
 def choose_part(parts: Sequence[str], split: str, place: Path) -> str:
@@ -31,7 +32,7 @@ def choose_part(parts: Sequence[str], split: str, place: Path) -> str:
     Raises:
         NoPart: no part has such a name.
     """
-    by_name = {part.lower(): part for part in parts}
+    by_name = {part.lower(): part for part in parts} | {part: part for part in parts}
     for name in names_for(split):
         if name in by_name:
             return by_name[name]
@@ -54,7 +55,7 @@ def check_undivided(split: str, place: Path) -> None:
     """
     own = place.name.partition(".")[0].lower()
     meaning = next((meaning for meaning, names in MEANINGS.items() if own in names), "train")
-    if split in ("all", meaning, own):
+    if split.lower() in ("all", meaning, own):
         return
     raise NoPart(
         message(
