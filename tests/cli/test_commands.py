@@ -143,6 +143,8 @@ def test_ops(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert told.count("  chosen: ") >= 3
     assert "sparse_conv2d" not in told
+    assert main(["ops", "explain", str(run_folder), "--op", "sparse_lineal"]) == 2
+    assert "Did you mean 'sparse_linear'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ def test_what_cannot_be_drawn_is_told(file: Path, tmp_path: Path, capsys: pytest
     assert "allowed: one name" in refused(capsys, "ops", "graph", file, "conv1")
 
 
+@pytest.mark.parametrize("option", ["--batch", "--size"])
+@pytest.mark.parametrize("number", ["0", "-1", "2.5", "many"])
+def test_numbers_of_images_and_pixels_are_checked(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    error = refused(capsys, "ops", "explain", "digits_cnn", option, number)
+    assert f"argument {option}: received {number}; allowed: a whole number, at least 1." in error
+
+
 def test_a_layer_is_explained(file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     text = told(capsys, "ops", "explain", file, "conv2", "--batch", "16")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mezzotint.cli import ops_explain, ops_graph
 from mezzotint.cli.output import line, warn
+from mezzotint.cli.parser import at_least
 from mezzotint.errors import InputError, NotRegistered, message
 
 EXAMPLES = """\
@@ -56,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("layer", metavar="LAYER", nargs="?", help="explain: dotted name of one layer")
     parser.add_argument("--density", type=float, help="of a network built by name (explain: 0.1 when not given)")
-    parser.add_argument("--size", type=int, help="side of the images of a network built by name")
-    parser.add_argument("--batch", type=int, help="images (explain: 32 when not given, graph: 1)")
+    parser.add_argument("--size", type=at_least(1), help="side of the images of a network built by name")
+    parser.add_argument("--batch", type=at_least(1), help="images (explain: 32 when not given, graph: 1)")
     ops_explain.add_arguments(parser)
     ops_graph.add_arguments(parser)
 

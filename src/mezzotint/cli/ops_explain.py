@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.layer is None and (record.exists() or (target.is_dir() and not _holds_a_checkpoint(target))):
         from mezzotint.kernels.decision import in_words
 
-        records = [found for found in _decisions(record) if arguments.op in (None, found.get("op"))]
+        records = _of_operator(_decisions(record), arguments.op)
         line(json.dumps(records, indent=1) if arguments.json else "\n".join(in_words(found) for found in records))
         return 0
     return _ask(arguments)
@@ -60,6 +60,15 @@ def _decisions(file: Path) -> list[dict[str, Any]]:
             )
         ) from error
     return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []
+
+
+def _of_operator(records: list[dict[str, Any]], op: str | None) -> list[dict[str, Any]]:
+    """The decisions about one operator, or all of them."""
+    known = sorted({str(record.get("op")) for record in records})
+    if op is None or op in known:
+        return [record for record in records if op in (None, record.get("op"))]
+    allowed = f"an operator that the run decided about ({', '.join(known) or 'none'})"
+    raise InputError(message("--op", received=op, allowed=allowed, fix=suggest(op, known).strip()))
 
 
 def _ask(arguments: argparse.Namespace) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from typing import Any, NoReturn
+import re
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
 
 from mezzotint.errors import suggest
+
+_WHOLE: Final = re.compile(r"[-+]?[0-9]+")
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,6 +66,18 @@ class Parser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 found += [option for parser in action.choices.values() for option in parser._options()]
         return found
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """For ``type=``: a whole number of at least ``low``, so that another one is refused before anything is done."""
+
+    def whole(text: str) -> int:
+        number = int(text) if _WHOLE.fullmatch(text) else low - 1
+        if number < low:
+            raise argparse.ArgumentTypeError(f"received {text}; allowed: a whole number, at least {low}")
+        return number
+
+    return whole
 
 
 def _bare(option: str) -> str:
