@@ -108,7 +108,8 @@ def test_errors_are_one_paragraph(folder: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "two.txt").write_text("a\nb\n")
     assert "2 names for 10 classes" in refused(capsys, net, digit0, "--classes", tmp_path / "two.txt")
     Image.new("L", (9, 8)).save(tmp_path / "wide.png")
-    assert "8 x 9 pixels" in refused(capsys, net, tmp_path / "wide.png")
+    wide = f"{tmp_path / 'wide.png'} (no protocol: the image as it is): received 8 x 9 pixels; allowed: 8 x 8."
+    assert wide in refused(capsys, net, tmp_path / "wide.png")
     assert "protocol" in refused(capsys, net, digit0, "--protocol", "nonsense")
     (tmp_path / "broken.onnx").write_bytes(net.read_bytes()[:-1000])
     assert "broken.onnx" in refused(capsys, tmp_path / "broken.onnx", digit0)

@@ -111,7 +111,8 @@ class Classifier:
             received = f"{pixels.shape[0]} x {pixels.shape[1]} pixels"
             way = f"protocol {self.protocol.name}" if self.protocol else "no protocol: the image as it is"
             fix = "Choose a protocol that gives this size with --protocol NAME:img_size=..., or resize the image."
-            raise InputError(message(f"input ({way})", received=received, allowed=f"{height} x {width}", fix=fix))
+            name = "image bytes" if isinstance(image, bytes) else str(image)
+            raise InputError(message(f"{name} ({way})", received=received, allowed=f"{height} x {width}", fix=fix))
         laid = pixels if self._input.channels_last else np.moveaxis(pixels, 2, 0)
         return np.ascontiguousarray(laid[None], np.float32)
 
