@@ -126,6 +126,14 @@ def test_a_corrupt_image_met_on_the_way_can_be_repaired_and_the_run_goes_on(
     assert main([*words, "--resume"]) == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("preview", "x.png", "--epoch"), ("preview", "x.png", "--sample"), ("ops", "graph", "resnet20", "--depth")],
+)
+def test_places_below_the_first_are_refused_at_once(words: tuple[str, ...], refused: Refused) -> None:
+    assert f"argument {words[-1]}: received -1; allowed: a whole number, at least" in refused(*words, "-1")
+
+
 def test_corrupt_image_for_the_preview(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     assert "broken.jpg" in refused("preview", tmp_path / "broken.jpg", "-o", tmp_path / "preview.png")

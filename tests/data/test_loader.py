@@ -248,6 +248,11 @@ def test_order_and_pixels_change_with_epoch_and_seed() -> None:
     assert not torch.equal(first.images[first.indices.argsort()], second.images[second.indices.argsort()])
 
 
+def test_a_batch_of_no_epoch_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"epoch: received -1; allowed: an integer of at least 0"):
+        Loader(array_source(4), batch_size=2).batch_at(-1, 0)
+
+
 def test_order_is_golden() -> None:
     """The order of a recorded run must never change."""
     loader = Loader(array_source(12), batch_size=4, seed=7)

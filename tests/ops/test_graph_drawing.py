@@ -245,6 +245,8 @@ def test_colours_need_what_they_show() -> None:
         graph.to_svg(colour="time")
     with pytest.raises(InputError, match="depth: received 0"):
         graph.to_svg(depth=0)
+    with pytest.raises(InputError, match="depth: received -1"):
+        graph.to_dot(-1)
     profile = graph.profile(torch.zeros(1, 4, 8, 8), repeats=1)
     painted = to_svg(graph, colour="time", profile=profile)
     used = [number for number in range(7) if f'class="card r{number}"' in painted]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mezzotint.cli.output import line
+from mezzotint.cli.parser import at_least
 from mezzotint.errors import InputError, message
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="by its suffix: .svg, .dot, .json or .txt (default: text)"
     )
-    group.add_argument("--depth", metavar="N", type=int, help="draw modules deeper than N names as one card each")
+    group.add_argument(
+        "--depth", metavar="N", type=at_least(1), help="draw modules deeper than N names as one card each"
+    )
     group.add_argument(
         "--colour", default="kind", choices=("kind", "time", "density", "bytes"), help="what the cards' colours show"
     )

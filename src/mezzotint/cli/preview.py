@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mezzotint.cli.output import line
+from mezzotint.cli.parser import at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="protocols side by side, NAME or NAME:SETTING=VALUE,... (default: two)",
     )
-    parser.add_argument("--epoch", type=int, default=0, help="first epoch of the grid (default: 0)")
-    parser.add_argument("--sample", type=int, default=0, help="number of the sample in the data set (default: 0)")
+    parser.add_argument("--epoch", type=at_least(0), default=0, help="first epoch of the grid (default: 0)")
+    parser.add_argument(
+        "--sample", type=at_least(0), default=0, help="number of the sample in the data set (default: 0)"
+    )
     parser.add_argument("--split", default="train", help="part of the data set on the contact sheet (default: train)")
 
 

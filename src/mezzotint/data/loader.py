@@ -157,7 +157,12 @@ class Loader:
         self._epoch, self._position = epoch, position
 
     def batch_at(self, epoch: int, position: int) -> Batch:
-        """Any batch, made now; the place does not move."""
+        """Any batch, made now; the place does not move.
+
+        Raises:
+            ConfigError: there is no such epoch or batch.
+        """
+        epoch = _integer("epoch", epoch, 0)
         if not 0 <= position < len(self):
             raise ConfigError(message("position", received=position, allowed=f"0 to {len(self) - 1}"))
         return self._maker.batch(epoch, self.batches(epoch)[position])

@@ -92,8 +92,6 @@ def drawing(graph: Graph, *, depth: int | None, colour: str, profile: Profile | 
     Raises:
         InputError: a depth below 1, a colour that is not known, or ``"time"`` without a profile.
     """
-    if depth is not None and depth < 1:
-        raise InputError(message("depth", received=depth, allowed="1 or more"))
     if colour not in COLOURS:
         raise InputError(message("colour", received=colour, allowed=", ".join(COLOURS)))
     if colour == "time" and profile is None:
@@ -228,9 +226,15 @@ class _Sketch:
 
 
 def collapsed(nodes: Sequence[Node], depth: int | None) -> dict[tuple[str, tuple[str, ...]], list[Node]]:
-    """(name, module) -> the nodes of one card, each card behind all that it reads; no module where it is one node."""
+    """(name, module) -> the nodes of one card, each card behind all that it reads; no module where it is one node.
+
+    Raises:
+        InputError: a depth below 1.
+    """
     if depth is None:
         return {(node.name, ()): [node] for node in nodes}
+    if depth < 1:
+        raise InputError(message("depth", received=depth, allowed="1 or more"))
     by_name = {node.name: node for node in nodes}
     reads = {node.name: [edge.node for edge in node.inputs] for node in nodes}
     deep: dict[tuple[str, ...], list[str]] = {}
