@@ -31,8 +31,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def test_pack_tells_what_it_does(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "shards" / "train.tar"
-    output.parent.mkdir()
+    output = tmp_path / "new" / "shards" / "train.tar"
     assert main(["data", "pack", str(images), "-o", str(output), "--size", "16", "--shuffle", "--threads", "2"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{output}: 20 images, 0.")
@@ -69,7 +68,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["-o", "OUT/a.tar", "--size", "0"], "size: received 0"),
         (["-o", "OUT/a.tar", "--threads", "0"], "threads: received 0"),
         (["-o", "OUT/a.zip"], "ends in .tar"),
-        (["-o", "OUT/none/a.tar"], "No such file"),
+        (["-o", "OUT/images/cat/0.jpg/a.tar"], "File exists"),
         (["-o", "OUT/a.tar", "--split", "test"], "not divided"),
         ([], "-o/--output"),
     ],

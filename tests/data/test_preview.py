@@ -126,12 +126,18 @@ def test_an_earlier_preview_is_replaced(folder: Path, tmp_path: Path) -> None:
     assert output.read_bytes() != first
 
 
+def test_the_folder_of_an_output_is_made(folder: Path, tmp_path: Path) -> None:
+    draw_preview(folder / "one.png", tmp_path / "new" / "deep" / "preview.png")
+    assert (tmp_path / "new" / "deep" / "preview.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("preview.jpg", "end in .png"), ("nowhere/preview.png", "mkdir -p"), ("there.png", "a folder")],
+    [("preview.jpg", "end in .png"), ("file/preview.png", "File exists"), ("there.png", "a folder")],
 )
 def test_outputs_that_cannot_be(name: str, part: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "there.png").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match=part) as caught:
         draw_preview(folder / "one.png", tmp_path / name)
     assert name in str(caught.value)

@@ -189,9 +189,11 @@ def test_unknown_formats_and_impossible_places_are_told(tmp_path: Path) -> None:
         export(own(), "safetensor", tmp_path / "x")
     with pytest.raises(InputError, match="which is a folder"):
         export(own(), "safetensors", tmp_path)
-    with pytest.raises(InputError, match="whose folder does not exist"):
-        export(own(), "safetensors", tmp_path / "absent" / "x.safetensors")
     assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="File exists"):
+        export(own(), "safetensors", tmp_path / "file" / "x.safetensors")
+    assert export(own(), "safetensors", tmp_path / "absent" / "deep" / "x.safetensors").path.is_file()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,10 @@ def test_a_read_only_disk_is_told_with_what_to_do(own_run: Path, monkeypatch: py
         write_report(own_run)
 
 
-def test_an_output_folder_that_does_not_exist_is_named(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"absent/page\.html.*No such file.*a folder that exists"):
-        write_report(finished, tmp_path / "absent" / "page.html")
+def test_an_output_folder_that_does_not_exist_is_made(finished: Path, tmp_path: Path) -> None:
+    assert write_report(finished, tmp_path / "absent" / "page.html").is_file()
+    with pytest.raises(RunError, match=r"page\.html/b\.html.*File exists.*a folder that can be written"):
+        write_report(finished, tmp_path / "absent" / "page.html" / "b.html")
 
 
 def test_a_folder_as_output_is_refused_with_an_example(finished: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def draw_preview(
     Args:
         image_or_folder: an image, or a folder; of a folder, one image at any depth is picked at random, going by the
             files' contents and not by their names.
-        output: the PNG to write; its folder must exist.
+        output: the PNG to write; its folder is made when absent.
         seed: of the pick; equal seeds pick equal images of equal folders. None draws a new one, see `PreviewResult`.
         protocols: names of `mezzotint.data.protocols`, at least one.
 

@@ -19,15 +19,12 @@ def check_output(target: Path) -> None:
     """Refuse a place where no preview may be written.
 
     Raises:
-        InputError: not a .png, no such folder, or a file that is no earlier preview.
+        InputError: not a .png, a folder, or a file that is no earlier preview.
     """
-    allowed = "the path of a PNG file to write, in a folder that exists"
+    allowed = "the path of a PNG file to write"
     if target.suffix.lower() != ".png":
         fix = f"Name it {target.with_suffix('.png').name!r}." if target.name else ""
         raise InputError(message(str(target), received="a name that does not end in .png", allowed=allowed, fix=fix))
-    if not target.parent.is_dir():
-        fix = f"Make the folder first: mkdir -p {target.parent}"
-        raise InputError(message(str(target), received="a folder that does not exist", allowed=allowed, fix=fix))
     if target.is_dir():
         raise InputError(message(str(target), received="a folder", allowed=allowed))
     if target.exists() and not _is_preview(target):
@@ -51,7 +48,7 @@ def _mark() -> PngInfo:
 
 
 def write_sheet(sheet: Image.Image, target: Path) -> None:
-    """Write the sheet as a PNG that is known as a preview.
+    """Write the sheet as a PNG that is known as a preview, in a folder that is made when absent.
 
     Raises:
         InputError: the system refuses.
@@ -65,6 +62,7 @@ def _write_whole(target: Path, data: bytes) -> None:
     """Write beside the target first, then rename: whoever looks sees the old file or the new one, whole."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)
         part.replace(target)
     except OSError as error:

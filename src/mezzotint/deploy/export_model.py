@@ -47,7 +47,7 @@ def export(
         source: a module, a run folder (its newest checkpoint), a checkpoint folder, or a ``.safetensors`` file of ours.
         format: ``"safetensors"`` (loads with :func:`mezzotint.deploy.load`), ``"pt2"`` (loads with
             ``torch.export.load``), ``"onnx"`` (zeros written out) or ``"onnx-sparse"`` (sparse initializers).
-        output: the file; replaced when it exists, and whole or untouched in any case.
+        output: the file; replaced when it exists, and whole or untouched in any case. Its folder is made when absent.
         dense: write sparse layers with explicit zeros, so that the file loads without mezzotint.
         description: what travels with the weights, instead of what the source says; give one with a module.
         model: for a source whose network is not one of ``mezzotint.models``: see :func:`mezzotint.deploy.load`.
@@ -61,9 +61,8 @@ def export(
         hint = suggest(format, FORMATS).strip()
         raise NotRegistered(message("export format", received=format, allowed=", ".join(FORMATS), fix=hint))
     path = Path(output)
-    if path.is_dir() or not path.parent.is_dir():
-        received = f"{path}, which is a folder" if path.is_dir() else f"{path}, whose folder does not exist"
-        raise InputError(message("output file", received=received, allowed="a file in an existing folder"))
+    if path.is_dir():
+        raise InputError(message("output file", received=f"{path}, which is a folder", allowed="a file"))
     bundle = open_bundle(source, description, model)
     network = copy.deepcopy(bundle.model).cpu().eval()
     layers = sparse_layers(network).values()

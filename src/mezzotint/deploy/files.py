@@ -32,19 +32,22 @@ def known_content(content: bytes) -> str | None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Make or replace ``path``; whoever reads it sees the old content or the new, never a part.
+    """Make or replace ``path``, in a folder that is made when absent.
+
+    Whoever reads it sees the old content or the new, never a part.
 
     Raises:
         InputError: the system refuses; what was there before is untouched.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except OSError as error:
         raise InputError(
             message(
                 f"output file {path}",
                 received=f"the system error {error.strerror or error}",
-                allowed="a file in a folder that exists and can be written",
-                fix="Make the folder or make room, or name another place.",
+                allowed="a file in a folder that can be written",
+                fix="Make room, or name another place.",
             )
         ) from error

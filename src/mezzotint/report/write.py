@@ -99,6 +99,7 @@ def _write(path: Path, text: str) -> Path:
         raise RunError(message("output", received=f"{str(path)!r}, which is a folder", allowed="a file", fix=fix))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8", newline="\n")
         os.replace(part, path)
     except OSError as error:
@@ -108,7 +109,7 @@ def _write(path: Path, text: str) -> Path:
             message(
                 "output",
                 received=f"{str(path)!r} ({error.strerror or error})",
-                allowed="a file in a folder that exists and can be written",
+                allowed="a file in a folder that can be written",
                 fix="Name another file with -o.",
             )
         ) from error

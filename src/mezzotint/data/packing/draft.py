@@ -51,6 +51,7 @@ class Draft:
         self._part_path, self._journal_path = part_path(output), journal_path(output)
         if not overwrite:
             _refuse_finished(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
         self._part = os.fdopen(os.open(self._part_path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
             _lock(self._part_path, self._part.fileno())

@@ -114,7 +114,7 @@ def pack(
     except BrokenPipeError:  # of ``watch``: files are no pipes
         raise
     except OSError as error:
-        allowed = "a file in a folder that exists, can be written and has room"
+        allowed = "a file in a folder that can be written and has room"
         fix = "When that is so, the same command goes on where it was."
         received = f"the system error {error.strerror or error}"
         raise DataError(message(f"output {output}", received=received, allowed=allowed, fix=fix)) from error
