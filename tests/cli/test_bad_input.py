@@ -128,6 +128,21 @@ def test_a_corrupt_image_met_on_the_way_can_be_repaired_and_the_run_goes_on(
 
 @pytest.mark.parametrize(
     "words",
+    [
+        ("eval", "none", "--split", "test", "digits"),
+        ("predict", "none", "--top", "3", "image.png"),
+        ("predict", "none", "--", "-image.png"),
+        ("ops", "explain", "none", "--density", "0.1", "layer1.0.conv1"),
+    ],
+)
+def test_options_stand_between_the_others(words: tuple[str, ...], refused: Refused) -> None:
+    error = refused(*words)
+    assert "none" in error
+    assert "unrecognized" not in error
+
+
+@pytest.mark.parametrize(
+    "words",
     [("preview", "x.png", "--epoch"), ("preview", "x.png", "--sample"), ("ops", "graph", "resnet20", "--depth")],
 )
 def test_places_below_the_first_are_refused_at_once(words: tuple[str, ...], refused: Refused) -> None:

@@ -146,7 +146,7 @@ def _dispatch(words: list[str]) -> int:
     command = import_module(f"mezzotint.cli.{COMMANDS[name][0]}")
     parser = Parser(prog=f"mezzotint {name}", summary=COMMANDS[name][1], examples=command.EXAMPLES)
     command.add_arguments(parser)
-    arguments = parser.parse_args(words[1:])
+    arguments = parser.read(words[1:])
     _log_as_sentences()
     code: int = command.run(arguments)
     return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from mezzotint.errors import suggest
@@ -30,6 +30,11 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """The arguments, with options before, between or behind the others; argparse cannot do so below an action."""
+        below = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
+        return self.parse_args(words) if below else self.parse_intermixed_args(words)
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2: what is wrong, and how the command is used."""
