@@ -121,6 +121,11 @@ def test_nobody_reads_any_more(words: list[str], tmp_path: Path) -> None:
     assert "Error" not in done.stderr
 
 
+def test_a_closed_stdout_is_not_missed_by_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+    assert main(["nothing"]) == 2
+
+
 def test_signs_that_a_terminal_lacks_end_nothing(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(CONFIG.replace("2000", "1"))
     words = [sys.executable, "-m", "mezzotint", "train", "small.toml"]

@@ -14,9 +14,9 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Final
+from typing import Final, TextIO
 
 from mezzotint.cli.parser import Parser
 from mezzotint.errors import MezzotintError, suggest
@@ -74,9 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a sign that the terminal lacks must not end a run; stderr has a way
         sys.stdout.reconfigure(errors="replace")
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]  # none where it was closed: `>&-`
     try:
         code = _ended(words)
-        sys.stdout.flush()
+        for stream in streams:
+            stream.flush()
     except BrokenPipeError:  # the reader has gone (`| head`): nobody is left to write to
         code = 141
     except OSError as error:
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f" ({error.filename})" if error.filename else ""
         sys.stderr.write(f"error: the system refuses: {error.strerror}{place}. {_remedy(error.errno)}\n")
         code = 2
-    _drop_unwritten()
+    _drop_unwritten(streams)
     return code
 
 
@@ -107,9 +109,9 @@ def _ended(words: list[str]) -> int:
         return 1
 
 
-def _drop_unwritten() -> None:
+def _drop_unwritten(streams: Iterable[TextIO]) -> None:
     """Forget what cannot be written: Python would try it again at its end, complain, and change the exit code."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         try:
             stream.flush()
         except OSError:
