@@ -28,6 +28,7 @@ from mezzotint.train.run_folder import RunLocked, claimed, discard_unstarted
 from mezzotint.train.sweep_axes import Settings, name_of, with_settings, without_sparsity
 
 PLAN: Final = "sweep.json"
+_CLAIMS: Final = ".claims"  # a lock for each run
 _DENSE: Final = "dense"
 
 
@@ -167,7 +168,7 @@ def sweep(
         failure = run.with_name(f"{cell.name}.error.txt")
         try:
             # Its own lock is held before there is a folder, which another sweep would take for a run that was killed.
-            with claimed(run, run.with_name(f".{cell.name}.lock")):
+            with claimed(run, place / _CLAIMS / cell.name):
                 discard_unstarted(run)
                 result = train(configs[cell], folder=run, resume=run.exists(), progress=progress(cell, number))
         except RunLocked:
@@ -221,7 +222,8 @@ def _enlist(place: Path, cells: Sequence[Cell]) -> None:
     with _alone(place):
         records = _records(place / PLAN) | {record["run"]: record for record in (cell.record() for cell in cells)}
         replace_json(place / PLAN, {"format": 1, "runs": list(records.values())})
-        (place / "runs").mkdir(exist_ok=True)
+        for folder in ("runs", _CLAIMS):
+            (place / folder).mkdir(exist_ok=True)
 
 
 def _records(file: Path) -> dict[str, Mapping[str, Any]]:
