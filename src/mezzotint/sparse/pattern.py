@@ -175,7 +175,7 @@ class Pattern:
 
 def _ordinary(kept: Tensor) -> Tensor:
     """What was made under ``torch.inference_mode``, as a tensor that a graph of autograd may hold, too."""
-    if not kept.is_inference():
+    if torch.compiler.is_compiling() or not kept.is_inference():  # torch.compile cannot follow the question
         return kept
     with torch.inference_mode(False):
         return kept.clone()
