@@ -24,13 +24,13 @@ from mezzotint.kernels.passes import one_pass
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
 from mezzotint.lowering.border import native_type
+from mezzotint.lowering.effects import Untraceable
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rehearsal import RehearsalFails, rehearse
 from mezzotint.lowering.rewrite import rewrite
 from mezzotint.lowering.trace import stands_in, traced
-from mezzotint.lowering.traces import Untraceable
 from mezzotint.lowering.worth import convolutions_of, worth
 from mezzotint.sparse import SparseConv2d
 

@@ -17,7 +17,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from mezzotint.lowering.traces import CONSTANT, Untraceable
+from mezzotint.lowering.effects import CONSTANT, Untraceable
 from mezzotint.sparse import SparseLayer
 
 #: Modules and functions whose result shares no memory with what they read.

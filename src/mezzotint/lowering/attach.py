@@ -25,13 +25,13 @@ from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attributes import PLAIN, Attributes
 from mezzotint.lowering.border import cell_type, native_type
 from mezzotint.lowering.compile_segments import compile_segments
+from mezzotint.lowering.effects import Untraceable, modes_of_call
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.native_steps import SizesDiffer
 from mezzotint.lowering.plan import Plan, make_plan
 from mezzotint.lowering.rehearsal import RehearsalFails, is_rehearsed, rehearse
 from mezzotint.lowering.trace import has_hooks, has_own_forward, stands_in, traced
-from mezzotint.lowering.traces import Untraceable, modes_of_call
 from mezzotint.lowering.worth import Worth, convolutions_of, worth
 from mezzotint.precision import half_forward
 from mezzotint.sparse import SparseConv2d, SparseLayer

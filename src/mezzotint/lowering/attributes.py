@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from torch import Tensor, fx, nn
 
-from mezzotint.lowering.traces import CONSTANT
+from mezzotint.lowering.effects import CONSTANT
 from mezzotint.sparse import SparseConv2d
 
 #: What every module has, and what a plan knows of in another way.

@@ -17,8 +17,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from mezzotint.errors import first_line
+from mezzotint.lowering.effects import Generators, Untraceable
 from mezzotint.lowering.trace import record_shapes, stands_in
-from mezzotint.lowering.traces import Untraceable, random_state, set_random_state
 
 IMAGES: Final = 2
 """How many a network is planned with."""
@@ -112,7 +112,7 @@ class _Unseen:
     _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
     def __init__(self, model: nn.Module) -> None:
-        self._random = random_state()
+        self._generators = Generators()
         writes = any(module.training for module in model.modules())
         self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if writes else []
         hooked = [(module, name) for module in model.modules() for name in self._HOOKS]
@@ -129,4 +129,4 @@ class _Unseen:
             buffer.data.copy_(before)  # not as a change that autograd knows of: some graph may hold it
         for module, name, hooks in self._hooks:
             setattr(module, name, hooks)
-        set_random_state(self._random)
+        self._generators.put_back()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import fx
 
 from mezzotint.lowering.alias import readers_before
+from mezzotint.lowering.effects import Untraceable
 from mezzotint.lowering.plan import Plan, Step
-from mezzotint.lowering.traces import Untraceable
 
 
 @dataclass(frozen=True)

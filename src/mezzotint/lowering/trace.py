@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from mezzotint.errors import first_line
-from mezzotint.lowering.traces import Untouched, Untraceable, modes_of_call
+from mezzotint.lowering.effects import Untouched, Untraceable, modes_of_call
 from mezzotint.sparse import SparseLayer
 
 #: While one thread traces, ``fx`` has replaced ``nn.Module.__call__`` for all.

@@ -24,12 +24,12 @@ from mezzotint.kernels import native
 from mezzotint.kernels.native_program import GROUP, LANES, Choice, Summing
 from mezzotint.lowering.alias import make_pure
 from mezzotint.lowering.attach import detach
+from mezzotint.lowering.effects import Untraceable
 from mezzotint.lowering.explain import title
 from mezzotint.lowering.plan import Plan
 from mezzotint.lowering.regraph import with_segments
 from mezzotint.lowering.segments import Segment
 from mezzotint.lowering.trace import traced
-from mezzotint.lowering.traces import Untraceable
 
 _log = logging.getLogger(__name__)
 #: Images that go through a network together: a larger batch is done in rounds, so that activations stay in the caches.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -38,15 +37,20 @@ class Untouched:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._stores = [(module, store, _Contents(store)) for module in model.modules() for store in _stores(module)]
-        self._random = random_state()
+        self._stores = [
+            # Buffers have stand-ins, and are not written to.
+            (module, store, _Contents(store, numbers=store is vars(module)))
+            for module in model.modules()
+            for store in (vars(module), module._parameters, module._buffers, module._modules)
+        ]
+        self._generators = Generators()
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        drawn = random_state() != self._random
+        drawn = self._generators.have_moved()
         if drawn:
-            set_random_state(self._random)
+            self._generators.put_back()
         changed = [
             f"{name!r} of {type(module).__name__}"
             for module, store, contents in self._stores
@@ -59,19 +63,20 @@ class Untouched:
             raise Untraceable("its forward draws random numbers that depend on no tensor, such as torch.rand(1)")
 
 
-def _stores(module: nn.Module) -> Iterator[dict[str, Any]]:
-    """Where a module has its attributes."""
-    yield from (vars(module), module._parameters, module._buffers, module._modules)
-
-
 class _Contents:
-    """A store of attributes as it is now: the objects, and what lists, dictionaries and tensors among them hold."""
+    """A store of attributes as it is now: the objects, and what lists, dictionaries and tensors among them hold.
 
-    def __init__(self, store: dict[str, Any]) -> None:
+    Args:
+        store: name -> attribute.
+        numbers: whether tensors among them may be written to.
+    """
+
+    def __init__(self, store: dict[str, Any], *, numbers: bool) -> None:
         self._values = dict(store)
         own = {name: value for name, value in store.items() if not name.startswith("_")}
         self._copies = {name: copy.copy(value) for name, value in own.items() if isinstance(value, (list, dict))}
-        self._tensors = {n: (v._version, v.detach().clone()) for n, v in own.items() if _is_plain_tensor(v)}
+        tensors = {name: value for name, value in own.items() if numbers and _is_plain_tensor(value)}
+        self._tensors = {name: (value._version, value.detach().clone()) for name, value in tensors.items()}
 
     def put_back(self, store: dict[str, Any]) -> list[str]:
         """Undo what has changed since; the names of it."""
@@ -108,15 +113,30 @@ def _identities(value: list[Any] | dict[Any, Any]) -> list[object]:
     return [id(one) for one in value] if isinstance(value, list) else [(key, id(one)) for key, one in value.items()]
 
 
-def random_state() -> tuple[object, ...]:
-    """Of the generators that a forward may draw from, as something that can be compared."""
-    _, keys, *rest = np.random.get_state(legacy=True)
-    return random.getstate(), (np.asarray(keys).tobytes(), *rest), torch.get_rng_state().numpy().tobytes()
+class Generators:
+    """The generators of random numbers that a forward may draw from, as they are when this is made."""
+
+    def __init__(self) -> None:
+        self._python, self._torch = random.getstate(), torch.get_rng_state()
+        self._numpy = np.random.get_state(legacy=False)
+
+    def have_moved(self) -> bool:
+        """Whether somebody has drawn since."""
+        return (
+            random.getstate() != self._python
+            or not torch.equal(torch.get_rng_state(), self._torch)
+            or _frozen(np.random.get_state(legacy=False)) != _frozen(self._numpy)
+        )
+
+    def put_back(self) -> None:
+        """Let them draw the same numbers again."""
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        torch.set_rng_state(self._torch)
 
 
-def set_random_state(state: tuple[Any, ...]) -> None:
-    """The inverse of :func:`random_state`."""
-    python, (keys, *rest), ours = state
-    random.setstate(python)
-    np.random.set_state(("MT19937", np.frombuffer(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(torch.frombuffer(bytearray(ours), dtype=torch.uint8))
+def _frozen(state: Any) -> object:
+    """Of NumPy, as something that can be compared."""
+    if isinstance(state, dict):
+        return {key: _frozen(value) for key, value in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state
