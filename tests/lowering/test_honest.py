@@ -239,6 +239,22 @@ def test_planning_leaves_no_trace() -> None:
     assert_same(dict(led.named_buffers()), dict(plain.named_buffers()))
 
 
+class Counts(Base):
+    def forward(self, x: Tensor) -> Any:
+        self.offset.add_(1)
+        return self.features(x) + self.offset
+
+
+def test_a_forward_that_writes_into_a_buffer_is_led() -> None:
+    led, plain = pair(Counts)
+    for each in (led, plain):
+        each.eval()
+    for _ in range(3):
+        assert_agree(led, plain, images())
+    assert_same(led.offset, plain.offset)
+    assert not why(led)
+
+
 class Position(Base):
     def forward(self, x: Tensor) -> Any:
         return self.features(x) + self.features(x[:1])

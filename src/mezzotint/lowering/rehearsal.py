@@ -24,8 +24,6 @@ IMAGES: Final = 2
 """How many a network is planned with."""
 #: Of the largest number. Both run the same operators in the same order, as a rule with the same bits.
 _TOLERANCE: Final = 1e-4
-
-
 _UNDER_WAY: Final = threading.local()
 
 
@@ -113,8 +111,7 @@ class _Unseen:
 
     def __init__(self, model: nn.Module) -> None:
         self._generators = Generators()
-        writes = any(module.training for module in model.modules())
-        self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if writes else []
+        self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         hooked = [(module, name) for module in model.modules() for name in self._HOOKS]
         self._hooks = [(module, name, getattr(module, name)) for module, name in hooked if getattr(module, name)]
 
@@ -126,7 +123,8 @@ class _Unseen:
     def __exit__(self, *exception: object) -> None:
         _UNDER_WAY.depth -= 1
         for buffer, before in self._buffers:
-            buffer.data.copy_(before)  # not as a change that autograd knows of: some graph may hold it
+            if not torch.equal(buffer, before):
+                buffer.data.copy_(before)  # not as a change that autograd knows of: some graph may hold it
         for module, name, hooks in self._hooks:
             setattr(module, name, hooks)
         self._generators.put_back()
