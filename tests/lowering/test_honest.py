@@ -239,6 +239,22 @@ def test_planning_leaves_no_trace() -> None:
     assert_same(dict(led.named_buffers()), dict(plain.named_buffers()))
 
 
+@pytest.mark.parametrize("kind", [Asks, Draws, MayTakeMore])
+def test_sessions_of_such_a_network(kind: type[Base], caplog: pytest.LogCaptureFixture) -> None:
+    plain = pair(kind)[1].eval()
+    session = mz.deploy.Session(plain)
+    runs: tuple[Callable[[], Any], ...] = (lambda: session.run([images()])[0], lambda: plain(images()).detach().numpy())
+    for draw in range(2):
+        results = []
+        for run in runs:
+            torch.manual_seed(draw)
+            random.seed(draw)
+            np.random.seed(draw)
+            results.append(run())
+        np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
+    assert ("runs in PyTorch alone" in caplog.text) == (kind in REFUSED)
+
+
 class Counts(Base):
     def forward(self, x: Tensor) -> Any:
         self.offset.add_(1)

@@ -28,7 +28,7 @@ from mezzotint.lowering.effects import Untraceable
 from mezzotint.lowering.explain import explain_plan
 from mezzotint.lowering.failure import own_words
 from mezzotint.lowering.plan import Plan, make_plan
-from mezzotint.lowering.rehearsal import RehearsalFails, rehearse
+from mezzotint.lowering.rehearsal import rehearse_snapshot
 from mezzotint.lowering.rewrite import rewrite
 from mezzotint.lowering.trace import stands_in, traced
 from mezzotint.lowering.worth import convolutions_of, worth
@@ -143,7 +143,7 @@ class LoweredModel(nn.Module):
             if self._native is None and isinstance(self.plain, fx.GraphModule) and self._reason is None:
                 try:
                     self.plain, self._kinds = traced(self._as_written, inputs), _kinds(inputs)
-                    self._rehearse(self.plain, inputs)
+                    rehearse_snapshot(self._as_written, self.plain, inputs)
                     make_pure(self.plain)
                     self._plan = make_plan(self.plain, folds=True)
                     self._native = rewrite(self.plain, self._plan)
@@ -151,12 +151,6 @@ class LoweredModel(nn.Module):
                 except Untraceable as reason:
                     self._refuse(str(reason))
             return self.plain if self._native is None else self._native
-
-    def _rehearse(self, graph_module: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
-        try:
-            rehearse(graph_module, self._as_written, graph_module, inputs)
-        except RehearsalFails:  # some networks are written for one batch alone
-            rehearse(graph_module, self._as_written, graph_module, inputs, few=False)
 
     def train(self, mode: bool = True) -> LoweredModel:
         """A lowered model is for inference only.

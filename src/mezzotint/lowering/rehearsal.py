@@ -75,6 +75,18 @@ def rehearse(
         raise Untraceable("its forward, led by torch.fx, takes another way than with tensors, as with isinstance()")
 
 
+def rehearse_snapshot(forward: nn.Module, graph_module: fx.GraphModule, inputs: Sequence[Any]) -> None:
+    """:func:`rehearse` for inference, where some networks are written for one batch: then for the whole of ``inputs``.
+
+    Raises:
+        Untraceable, RehearsalFails: as of :func:`rehearse`.
+    """
+    try:
+        rehearse(graph_module, forward, graph_module, inputs)
+    except RehearsalFails:
+        rehearse(graph_module, forward, graph_module, inputs, few=False)
+
+
 def _two_images(inputs: Sequence[Any]) -> list[Any]:
     """The first images of what comes in batches; one alone is taken twice."""
     batch = next(x.shape[0] for x in inputs if isinstance(x, Tensor))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -28,6 +29,7 @@ from mezzotint.lowering.effects import Untraceable
 from mezzotint.lowering.explain import title
 from mezzotint.lowering.plan import Plan
 from mezzotint.lowering.regraph import with_segments
+from mezzotint.lowering.rehearsal import RehearsalFails, rehearse_snapshot
 from mezzotint.lowering.segments import Segment
 from mezzotint.lowering.trace import traced
 
@@ -79,6 +81,7 @@ class EngineModel(nn.Module):
         self.segments: list[NativeSegment] = []
         self._is_straight = False
         self.plain: nn.Module = detach(model).requires_grad_(False)
+        self._foreign = () if _is_known(model) else (self.plain,)  # no submodule: those of the graph are the same ones
         try:
             missing = native.unavailable()
             if missing is not None:
@@ -99,6 +102,10 @@ class EngineModel(nn.Module):
             if self._native is not None or not isinstance(self.plain, fx.GraphModule):
                 return
             try:
+                for forward in self._foreign:
+                    # Inputs that it does not take are told of below.
+                    with suppress(RehearsalFails), torch.autocast("cpu", enabled=False):
+                        rehearse_snapshot(forward, self.plain, inputs)
                 note_shapes(self.plain, inputs)
                 make_pure(self.plain)
                 join_products(self.plain)
@@ -138,6 +145,7 @@ class EngineModel(nn.Module):
 
     def _refuse(self, reason: str) -> None:
         self._reason = reason
+        self.plain = self._foreign[0] if self._foreign else self.plain
         _log.warning("%s runs in PyTorch alone, because %s.", self._name, reason)
 
     def _rewritten(self, graph_module: fx.GraphModule, plan: Plan) -> fx.GraphModule:
@@ -149,6 +157,11 @@ class EngineModel(nn.Module):
         found.training = False
         self._is_straight = len(self.segments) == 1 and is_straight(found.graph, self.segments[0].outputs)
         return found
+
+
+def _is_known(model: nn.Module) -> bool:
+    """Whether it is a graph already, or a network of ours: it computes what ``torch.fx`` sees of it."""
+    return isinstance(model, fx.GraphModule) or type(model).__module__.partition(".")[0] == "mezzotint"
 
 
 class NativeSegment(nn.Module):
