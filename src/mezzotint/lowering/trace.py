@@ -26,7 +26,23 @@ from mezzotint.sparse import SparseLayer
 _TRACING: Final = threading.RLock()
 
 
-class _Tracer(fx.Tracer):
+class DefaultsTracer(fx.Tracer):
+    """Arguments of ``forward`` that may be left out are what they are by default: no stand-in is for them."""
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        """As of any tracer, but for those arguments."""
+        function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
+        return function, [self._default_of(one) for one in arguments]
+
+    def _default_of(self, argument: Any) -> Any:
+        """Instead of a stand-in that has one."""
+        if not isinstance(argument, fx.Proxy) or not argument.node.args:
+            return argument
+        self.graph.erase_node(argument.node)
+        return argument.node.args[0]
+
+
+class _Tracer(DefaultsTracer):
     #: Read anew at each call, as parameters are; and what a forward writes into them is part of the graph.
     proxy_buffer_attributes = True
 
@@ -40,12 +56,12 @@ class _Tracer(fx.Tracer):
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
         """A stand-in for each tensor and number; arguments that are not given have their own defaults."""
-        method = MethodType(root_fn, self.root)
-        names = _names(method, self._inputs)
-        given = [Tensor] * len(names) if self._inputs is None else self._inputs
+        if self._inputs is None:
+            return super().create_args_for_root(root_fn, is_module, concrete_args)
+        names = _names(MethodType(root_fn, self.root), len(self._inputs))
         values = [
-            self.create_proxy("placeholder", name, (), {}) if value is Tensor or stands_in(value) else value
-            for name, value in zip(names, given, strict=True)
+            self.create_proxy("placeholder", name, (), {}) if stands_in(value) else value
+            for name, value in zip(names, self._inputs, strict=True)
         ]
         return root_fn, [self.root, *values]
 
@@ -68,14 +84,11 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def _names(method: Callable[..., Any], inputs: Sequence[Any] | None) -> list[str]:
-    """Of the arguments that get a value: those that ``inputs`` are for, or all that must be given."""
-    parameters = list(inspect.signature(method).parameters.values())
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if inputs is None:
-        return [p.name for p in places if p.default is p.empty]
-    named = [p.name for p in places]
-    return [*named[: len(inputs)], *(f"input{place}" for place in range(len(named), len(inputs)))]
+def _names(method: Callable[..., Any], count: int) -> list[str]:
+    """Of the first ``count`` positional arguments."""
+    parameters = inspect.signature(method).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*named[:count], *(f"input{place}" for place in range(len(named), count))]
 
 
 def traced(model: nn.Module, inputs: Sequence[Any] | None = None, *, whole: bool = True) -> fx.GraphModule:

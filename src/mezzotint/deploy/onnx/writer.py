@@ -18,7 +18,7 @@ from mezzotint.deploy.onnx import schema, tensors, wire
 from mezzotint.deploy.onnx.exported import CALLS, MODULES, Refused
 from mezzotint.deploy.refusals import check_shape, refused_shape, users_line
 from mezzotint.errors import InputError, UnsupportedModel, first_line, message
-from mezzotint.lowering.trace import has_hooks
+from mezzotint.lowering.trace import DefaultsTracer, has_hooks
 from mezzotint.sparse import Pattern
 
 OPSET: Final = 17
@@ -201,7 +201,7 @@ def _traced(model: nn.Module, input_shape: Sequence[int | None]) -> tuple[fx.Gra
     if has_hooks(model):
         raise InputError("onnx: the network carries hooks, which a file cannot hold.")
     try:
-        graph = _Tracer().trace(model)
+        graph = DefaultsTracer().trace(model)
         module = fx.GraphModule(model, graph)
     except Exception as error:  # tracing runs a user's code on stand-ins, and anything may come of that
         raise _untraceable(model, f"a network that cannot be traced: {first_line(error)}{users_line(error)}") from error
@@ -231,21 +231,6 @@ def _untraceable(model: nn.Module, received: str) -> InputError:
     )
     allowed = "a network of one input that torch.fx can trace"
     return InputError(message(f"onnx: {type(model).__name__}", received=received, allowed=allowed, fix=fix))
-
-
-class _Tracer(fx.Tracer):
-    """Arguments of ``forward`` that may be left out are what they are by default: a file has no place for them."""
-
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
-        return function, [self._default_of(one) for one in arguments]
-
-    def _default_of(self, argument: Any) -> Any:
-        """Instead of a stand-in that has one."""
-        if not isinstance(argument, fx.Proxy) or not argument.node.args:
-            return argument
-        self.graph.erase_node(argument.node)
-        return argument.node.args[0]
 
 
 class _Recorder(fx.Interpreter):
